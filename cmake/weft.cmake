@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+# How the parts of Weft are compiled.
+
+include(CheckCCompilerFlag)
+
+set(WEFT_WARNINGS -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+  -Wpointer-arith -Wcast-qual -Wwrite-strings -Wvla -Wundef)
+if(CMAKE_C_COMPILER_ID MATCHES Clang)
+  list(APPEND WEFT_WARNINGS -Wthread-safety)
+endif()
+if(WEFT_WERROR)
+  list(APPEND WEFT_WARNINGS -Werror)
+endif()
+
+# No fast-math and no contraction but where it is written: the bits depend on it.
+function(weft_compile_options target)
+  target_compile_options(${target} PRIVATE ${WEFT_WARNINGS} -ffp-contract=off
+    -fno-math-errno)
+  if(WEFT_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${WEFT_SANITIZE}
+      -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+    target_link_options(${target} PUBLIC -fsanitize=${WEFT_SANITIZE})
+  endif()
+endfunction()
+
+# The ONNX messages, generated from the schema that libonnx-dev installs.
+function(weft_onnx_proto result)
+  find_file(ONNX_PROTO onnx/onnx.proto REQUIRED)
+  find_program(PROTOC_C protoc-c REQUIRED)
+  set(directory ${PROJECT_BINARY_DIR}/proto)
+  file(MAKE_DIRECTORY ${directory})
+  cmake_path(GET ONNX_PROTO PARENT_PATH proto_directory)
+  add_custom_command(
+    OUTPUT ${directory}/onnx.pb-c.c ${directory}/onnx.pb-c.h
+    COMMAND ${PROTOC_C} --c_out=${directory} --proto_path=${proto_directory}
+      onnx.proto
+    DEPENDS ${ONNX_PROTO} VERBATIM)
+  set(${result} ${directory}/onnx.pb-c.c ${directory}/onnx.pb-c.h PARENT_SCOPE)
+  add_custom_target(weft_proto DEPENDS ${directory}/onnx.pb-c.c)
+endfunction()
+
+# Instruction sets whose vector kernels this compiler can build. Each compiles the
+# same sources, src/backend/cpu/kernels/*.c, with its own flags and WEFTI_ISA name.
+set(WEFT_ISAS "")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(WEFT_ISAS sse2 avx2 avx512)
+  set(WEFT_ISA_FLAGS_sse2 -msse2)
+  set(WEFT_ISA_FLAGS_avx2 -mavx2 -mfma)
+  set(WEFT_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
+    -mprefer-vector-width=512)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  set(WEFT_ISAS neon)
+  set(WEFT_ISA_FLAGS_neon "")
+endif()
+
+# Compiles the library's sources once with the given definition ("" for the product)
+# and sets <name>_OBJECTS.
+function(weft_library_objects name definition)
+  set(sources "")
+  foreach(folder base backend backend/common backend/null backend/cpu
+      backend/cpu/reference runtime ops graph formats formats/onnx formats/npy queue)
+    file(GLOB found CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${folder}/*.c)
+    list(APPEND sources ${found})
+  endforeach()
+  list(FILTER sources EXCLUDE REGEX "_test\\.c$|/fuzz_")
+  add_library(${name}_objects OBJECT ${sources})
+  add_library(${name}_proto OBJECT ${WEFT_PROTO_SOURCES})
+  add_dependencies(${name}_objects ${name}_proto)
+  target_include_directories(${name}_proto PRIVATE ${PROJECT_BINARY_DIR}/proto)
+  set(objects $<TARGET_OBJECTS:${name}_objects> $<TARGET_OBJECTS:${name}_proto>)
+  set(targets ${name}_objects)
+
+  file(GLOB vector_sources CONFIGURE_DEPENDS
+    ${PROJECT_SOURCE_DIR}/src/backend/cpu/kernels/*.c)
+  list(FILTER vector_sources EXCLUDE REGEX "_test\\.c$")
+  if(vector_sources)
+    foreach(isa ${WEFT_ISAS})
+      add_library(${name}_${isa} OBJECT ${vector_sources})
+      target_compile_options(${name}_${isa} PRIVATE ${WEFT_ISA_FLAGS_${isa}})
+      target_compile_definitions(${name}_${isa} PRIVATE WEFTI_ISA=${isa}
+        WEFTI_ISA_${isa}=1)
+      list(APPEND objects $<TARGET_OBJECTS:${name}_${isa}>)
+      list(APPEND targets ${name}_${isa})
+    endforeach()
+  endif()
+
+  foreach(target ${targets})
+    target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/include
+      ${PROJECT_SOURCE_DIR}/src ${PROJECT_BINARY_DIR}/proto)
+    target_compile_definitions(${target} PRIVATE _GNU_SOURCE
+      WEFT_BUILD_TYPE="${CMAKE_BUILD_TYPE}" ${definition})
+    weft_compile_options(${target})
+  endforeach()
+  set(${name}_OBJECTS ${objects} PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFT_CONTEXT_H
+#define WEFT_CONTEXT_H
+
+#include <weft/model.h>
+#include <weft/stream.h>
+
+WEFT_BEGIN_DECLS
+
+/* All that a running request may write: a stream and a workspace. Leased from the
+ * device's pool; any model of the device may run in it.
+ * Class: confined; one call at a time, from any thread. A second call at the same
+ * time returns WEFT_BUSY and harms nothing. */
+typedef struct weft_context weft_context;
+
+/* What to do when every context is leased. */
+typedef enum weft_lease_policy {
+    WEFT_LEASE_WAIT = 0,       /* wait, first come first served */
+    WEFT_LEASE_FAIL = 1,       /* WEFT_BUSY at once */
+    WEFT_LEASE_WAIT_UNTIL = 2, /* wait at most timeout_ns, then WEFT_TIMEOUT */
+    WEFT_LEASE_SHARE = 3,      /* queue behind the work of one leased context */
+} weft_lease_policy;
+
+typedef struct weft_lease_params {
+    size_t struct_size;
+    weft_lease_policy policy;
+    int64_t timeout_ns; /* with WEFT_LEASE_WAIT_UNTIL */
+} weft_lease_params;
+
+#define WEFT_LEASE_PARAMS_INIT                                                         \
+    {                                                                                  \
+        .struct_size = sizeof(weft_lease_params)                                       \
+    }
+
+/* Runs a model once, in the calling thread: leases a context, runs, gives it back.
+ * The outputs are complete when it returns. `params` says what to do when no context
+ * is free; NULL waits.
+ * Threads: any; any number at once on one model.
+ * Blocks: until done.
+ * Owns: on failure outputs are zeroed where their shape was valid; inputs untouched.
+ * Shape: inputs as the model says; outputs dense, aligned to their element size; no
+ * output may overlap another tensor of the call.
+ * Errors: WEFT_INVALID_ARGUMENT names the tensor; WEFT_BUSY, WEFT_TIMEOUT by policy;
+ * WEFT_OUT_OF_MEMORY when the workspace does not fit. */
+WEFT_API WEFT_MUST_USE weft_status weft_run(weft_model *model, const weft_io *io,
+                                            const weft_lease_params *params,
+                                            weft_error *error);
+
+/* Leases a context.
+ * Threads: any. Blocks: by policy.
+ * Owns: the caller owns the lease and ends it with weft_context_release.
+ * Errors: WEFT_BUSY, WEFT_TIMEOUT, WEFT_CLOSED. */
+WEFT_API WEFT_MUST_USE weft_status weft_context_acquire(weft_device *device,
+                                                        const weft_lease_params *params,
+                                                        weft_context **context,
+                                                        weft_error *error);
+
+/* Gives a leased context back. NULL is allowed.
+ * Threads: any, also another than the one that acquired it. */
+WEFT_API void weft_context_release(weft_context *context);
+
+/* Runs a model in a leased context; otherwise as weft_run.
+ * Threads: one at a time per context; asserted.
+ * Errors: WEFT_BUSY when another thread is using the context. */
+WEFT_API WEFT_MUST_USE weft_status weft_context_run(weft_context *context,
+                                                    weft_model *model,
+                                                    const weft_io *io,
+                                                    weft_error *error);
+
+/* Lends the context's stream, valid while the lease lasts.
+ * Threads: owner of the lease. */
+WEFT_API weft_stream *weft_context_stream(weft_context *context);
+
+/* Tells whether the lease was had by waiting behind another's work
+ * (WEFT_LEASE_SHARE).
+ * Threads: owner of the lease. */
+WEFT_API bool weft_context_was_shared(const weft_context *context);
+
+WEFT_END_DECLS
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFT_DEVICE_H
+#define WEFT_DEVICE_H
+
+#include <stdbool.h>
+
+#include <weft/tensor.h>
+
+WEFT_BEGIN_DECLS
+
+/* A CPU or a GPU: memory, streams, events, kernels and the pool of contexts.
+ * Class: synchronised; every call may come from any thread at any time. */
+typedef struct weft_device weft_device;
+
+/* Waits without a limit; any negative timeout means the same. */
+#define WEFT_FOREVER ((int64_t)-1)
+
+typedef enum weft_log_level {
+    WEFT_LOG_ERROR = 0,
+    WEFT_LOG_WARNING = 1,
+    WEFT_LOG_INFO = 2,
+    WEFT_LOG_DEBUG = 3,
+} weft_log_level;
+
+/* Receives one line without a line end. Called from any thread, never under a lock
+ * of the library. */
+typedef void (*weft_log_callback)(void *user, weft_log_level level, const char *line);
+
+typedef struct weft_device_params {
+    size_t struct_size;
+    /* Most contexts leased at once; 0: 64. At most 1024. */
+    int32_t max_contexts;
+    /* Worker threads: they run asynchronous requests and help a lone caller with
+     * whole output tiles. -1: one per core. 0: none, then weft_submit fails. */
+    int32_t worker_count;
+    /* Hard cap on device memory taken by contexts, streams and weights; 0: none. */
+    size_t memory_cap_bytes;
+    /* CPU kernels: "avx512", "avx2", "sse2", "neon", "reference"; NULL: the best of
+     * this machine, or what the environment variable WEFT_ISA says. The bits of
+     * every result are the same with each. */
+    const char *isa;
+    weft_log_callback log;
+    void *log_user;
+    weft_log_level log_level; /* most detailed level that is reported */
+} weft_device_params;
+
+#define WEFT_DEVICE_PARAMS_INIT                                                        \
+    {                                                                                  \
+        .struct_size = sizeof(weft_device_params), .worker_count = -1,                 \
+        .log_level = WEFT_LOG_WARNING                                                  \
+    }
+
+/* What a device is. Strings live as long as the device. */
+typedef struct weft_device_info {
+    const char *name;        /* "cpu" */
+    const char *description; /* processor or card model */
+    const char *isa;         /* kernels in use: "avx512" */
+    int32_t core_count;
+    int32_t worker_count;
+    int32_t max_contexts;
+    size_t memory_cap_bytes; /* 0: none */
+} weft_device_info;
+
+/* Counters since the device was opened. At any quiet moment
+ * accepted = done + failed + cancelled + timed_out. */
+typedef struct weft_device_statistics {
+    uint64_t accepted, done, failed, cancelled, timed_out;
+    uint64_t lease_count;      /* contexts leased */
+    uint64_t lease_wait_count; /* leases that had to wait */
+    uint64_t lease_wait_ns;
+    uint64_t lock_wait_count; /* contended acquisitions of any lock of the library */
+    uint64_t lock_wait_ns;
+    uint64_t allocation_count;  /* host allocations by the library, process-wide */
+    uint64_t plan_count;        /* plans built */
+    uint64_t memory_bytes;      /* device memory held now */
+    uint64_t memory_peak_bytes; /* most ever held */
+    uint64_t helped_tile_count; /* output tiles done by helpers of a lone caller */
+} weft_device_statistics;
+
+/* Opens a device by name: "cpu", "null", later "cuda:0".
+ * Threads: any. Blocks: until worker threads run.
+ * Owns: the caller owns *device and ends it with weft_device_release.
+ * Errors: WEFT_NOT_FOUND for an unknown name; WEFT_UNAVAILABLE when this machine
+ * lacks the hardware, driver or instruction set. */
+WEFT_API WEFT_MUST_USE weft_status weft_device_open(const char *name,
+                                                    const weft_device_params *params,
+                                                    weft_device **device,
+                                                    weft_error *error);
+
+/* Adds an owner.
+ * Threads: any. */
+WEFT_API weft_device *weft_device_retain(weft_device *device);
+
+/* Drops an owner; the last one closes, drains and frees. NULL is allowed. Models
+ * and graphs' models own their device too.
+ * Threads: any, but not from a callback of the device.
+ * Blocks: the last one until running requests have ended. */
+WEFT_API void weft_device_release(weft_device *device);
+
+/* Refuses new work from now on with WEFT_CLOSED; accepted work goes on.
+ * Threads: any. Blocks: never. */
+WEFT_API void weft_device_close(weft_device *device);
+
+/* Waits until all accepted work has ended. After WEFT_TIMEOUT, requests that have
+ * not started are cancelled and the call may be repeated.
+ * Threads: any, but not from a callback of the device. Blocks: to the deadline.
+ * Errors: WEFT_TIMEOUT. */
+WEFT_API WEFT_MUST_USE weft_status weft_device_drain(weft_device *device,
+                                                     int64_t timeout_ns,
+                                                     weft_error *error);
+
+/* Gives cached memory back to the system: idle contexts' workspaces and the free
+ * blocks of the pools.
+ * Threads: any. Blocks: never on device work. */
+WEFT_API WEFT_MUST_USE weft_status weft_device_trim(weft_device *device,
+                                                    weft_error *error);
+
+/* Describes the device.
+ * Threads: any. */
+WEFT_API void weft_device_get_info(const weft_device *device, weft_device_info *info);
+
+/* Reads the counters; each is exact, together they are not one instant.
+ * Threads: any. */
+WEFT_API void weft_device_get_statistics(const weft_device *device,
+                                         weft_device_statistics *statistics);
+
+/* Names a backend of this build by index ("cpu", "null", ...), NULL past the last.
+ * Threads: any. */
+WEFT_API const char *weft_backend_name(size_t index);
+
+/* Returns the version and how the library was built, such as
+ * "0.1.0 (gcc 12.2.0, release)"; never NULL.
+ * Threads: any. */
+WEFT_API const char *weft_build_id(void);
+
+WEFT_END_DECLS
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFT_MODEL_H
+#define WEFT_MODEL_H
+
+#include <weft/device.h>
+#include <weft/graph.h>
+
+WEFT_BEGIN_DECLS
+
+/* A graph made ready on one device: weights packed once and shared by all callers.
+ * Class: immutable (its cache of plans is synchronised); run it from any number of
+ * threads at once. */
+typedef struct weft_model weft_model;
+
+typedef struct weft_model_params {
+    size_t struct_size;
+    /* Most plans (one per set of input shapes) kept; 0: 1024. */
+    int32_t max_plans;
+    /* Leaves out the fusions: one kernel per operator. */
+    bool no_fusion;
+} weft_model_params;
+
+#define WEFT_MODEL_PARAMS_INIT                                                         \
+    {                                                                                  \
+        .struct_size = sizeof(weft_model_params)                                       \
+    }
+
+/* Makes a graph ready on a device. Shapes that are all known are planned at once,
+ * so that errors show here and the first run is as fast as the next.
+ * Threads: any. Blocks: until ready.
+ * Owns: the caller owns *model; the model owns the device and the graph too.
+ * Errors: WEFT_INVALID_MODEL and WEFT_UNSUPPORTED name the node. */
+WEFT_API WEFT_MUST_USE weft_status weft_model_create(weft_device *device,
+                                                     weft_graph *graph,
+                                                     const weft_model_params *params,
+                                                     weft_model **model,
+                                                     weft_error *error);
+
+/* Adds an owner.
+ * Threads: any. */
+WEFT_API weft_model *weft_model_retain(weft_model *model);
+
+/* Drops an owner; the last one frees. Requests own their model. NULL is allowed.
+ * Threads: any. */
+WEFT_API void weft_model_release(weft_model *model);
+
+/* Lends the device of a model.
+ * Threads: any. */
+WEFT_API weft_device *weft_model_device(const weft_model *model);
+
+/* Returns the number of inputs or outputs.
+ * Threads: any. */
+WEFT_API size_t weft_model_input_count(const weft_model *model);
+WEFT_API size_t weft_model_output_count(const weft_model *model); /* Threads: any. */
+
+/* Describes an input or output by index; false past the last. Strings live as long
+ * as the model.
+ * Threads: any. */
+WEFT_API bool weft_model_get_input(const weft_model *model, size_t index,
+                                   weft_value_info *info);
+WEFT_API bool weft_model_get_output(const weft_model *model, size_t index,
+                                    weft_value_info *info); /* Threads: any. */
+
+/* Finds an input or output by name; -1 when there is none.
+ * Threads: any. */
+WEFT_API int32_t weft_model_find_input(const weft_model *model, const char *name);
+WEFT_API int32_t weft_model_find_output(const weft_model *model,
+                                        const char *name); /* Threads: any. */
+
+/* Fills type, rank, dims and size_bytes of `io->outputs` for the shapes of
+ * `io->inputs`, whose data is not read and may be NULL; builds the plan.
+ * Threads: any. Blocks: until the plan is built. */
+WEFT_API WEFT_MUST_USE weft_status weft_model_infer_outputs(weft_model *model,
+                                                            const weft_io *io,
+                                                            weft_error *error);
+
+/* Writes the plan for these input shapes as a readable table: steps, kernels, shapes,
+ * workspace offsets, what was fused. Data is not read.
+ * Threads: any. Owns: the caller frees *text with weft_text_free. */
+WEFT_API WEFT_MUST_USE weft_status weft_model_dump_plan(weft_model *model,
+                                                        const weft_io *io, char **text,
+                                                        weft_error *error);
+
+/* Frees a text that the library allocated. NULL is allowed.
+ * Threads: any. */
+WEFT_API void weft_text_free(char *text);
+
+WEFT_END_DECLS
+
+#endif

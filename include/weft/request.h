@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFT_REQUEST_H
+#define WEFT_REQUEST_H
+
+#include <weft/context.h>
+
+WEFT_BEGIN_DECLS
+
+/* One submitted call. It ends exactly once: done, failed, cancelled or timed out.
+ * Class: synchronised; who submits, waits, cancels and releases may be four threads. */
+typedef struct weft_request weft_request;
+
+/* Called once when the request has ended, on a worker thread or, for a request
+ * that is cancelled before it started, on the cancelling thread; no lock is held. It
+ * may submit, cancel and release its own request. */
+typedef void (*weft_request_callback)(void *user, weft_request *request,
+                                      weft_status status);
+
+typedef struct weft_submit_params {
+    size_t struct_size;
+    weft_request_callback callback;
+    void *user;
+    /* Makes weft_request_fd work; costs one file descriptor. */
+    bool with_fd;
+    /* Ends the request with WEFT_TIMEOUT when it has not started by then; 0: never. */
+    int64_t timeout_ns;
+} weft_submit_params;
+
+#define WEFT_SUBMIT_PARAMS_INIT                                                        \
+    {                                                                                  \
+        .struct_size = sizeof(weft_submit_params)                                      \
+    }
+
+/* Hands a run to the device's workers and returns at once.
+ * Threads: any. Blocks: never.
+ * Owns: the caller releases *request. The io arrays are copied; the tensors' data is
+ * borrowed until the request has ended. The request owns its model.
+ * Errors: wrong shapes are refused here and name the tensor; WEFT_CLOSED;
+ * WEFT_UNAVAILABLE when the device was opened without workers. */
+WEFT_API WEFT_MUST_USE weft_status weft_submit(weft_model *model, const weft_io *io,
+                                               const weft_submit_params *params,
+                                               weft_request **request,
+                                               weft_error *error);
+
+/* Adds an owner.
+ * Threads: any. */
+WEFT_API weft_request *weft_request_retain(weft_request *request);
+
+/* Drops an owner; a request that still runs goes on to its end. NULL is allowed.
+ * Threads: any, also its own callback. */
+WEFT_API void weft_request_release(weft_request *request);
+
+/* Waits for the end and returns how it ended, with the words of its failure.
+ * Threads: any; several may wait. Blocks: to the deadline.
+ * Errors: WEFT_TIMEOUT both when the wait is over before the request and when the
+ * request timed out; weft_request_test tells them apart. */
+WEFT_API WEFT_MUST_USE weft_status weft_request_wait(weft_request *request,
+                                                     int64_t timeout_ns,
+                                                     weft_error *error);
+
+/* Tells whether the request has ended, and how (`status` may be NULL).
+ * Threads: any. Blocks: never. */
+WEFT_API bool weft_request_test(const weft_request *request, weft_status *status);
+
+/* Ends the request with WEFT_CANCELLED if it has not started; returns whether it
+ * did. A request that runs goes on to its end.
+ * Threads: any. Blocks: never. */
+WEFT_API bool weft_request_cancel(weft_request *request);
+
+/* Lends a file descriptor that becomes readable when the request has ended; -1 when
+ * it was not asked for. Do not read or close it.
+ * Threads: any. */
+WEFT_API int weft_request_fd(const weft_request *request);
+
+WEFT_END_DECLS
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_BACKEND_COMMON_HOST_STREAM_H
+#define WEFTI_BACKEND_COMMON_HOST_STREAM_H
+
+#include "backend/backend.h"
+
+/* Streams of devices whose work runs on host threads. Work is done by the submitting
+ * thread at once while the stream has nothing pending; after a wait for an event that
+ * has not come, work is queued and a worker drains it when the event comes. The fast
+ * path takes no lock and allocates nothing. */
+
+/* What differs between such devices. */
+typedef struct wefti_host_stream_hooks {
+    /* Runs a recipe to its end in the calling thread. */
+    weft_status (*run)(wefti_backend_device *device, wefti_recipe *recipe,
+                       void *const *slots, size_t slot_count, weft_error *error);
+    /* As wefti_device_table.post. */
+    weft_status (*post)(wefti_backend_device *device, wefti_task *task,
+                        weft_error *error);
+} wefti_host_stream_hooks;
+
+weft_status wefti_host_stream_create(wefti_backend_device *device,
+                                     const wefti_host_stream_hooks *hooks,
+                                     wefti_backend_stream **stream, weft_error *error);
+void wefti_host_stream_destroy(wefti_backend_stream *stream);
+weft_status wefti_host_stream_execute(wefti_backend_stream *stream,
+                                      wefti_recipe *recipe, void *const *slots,
+                                      size_t slot_count, weft_error *error);
+weft_status wefti_host_stream_copy(wefti_backend_stream *stream, void *target,
+                                   const void *source, size_t size_bytes,
+                                   weft_error *error);
+weft_status wefti_host_stream_fill(wefti_backend_stream *stream, void *target,
+                                   uint8_t value, size_t size_bytes, weft_error *error);
+weft_status wefti_host_stream_call(wefti_backend_stream *stream,
+                                   void (*function)(void *user), void *user,
+                                   weft_error *error);
+weft_status wefti_host_stream_record(wefti_backend_stream *stream,
+                                     wefti_backend_event *event, uint64_t value,
+                                     weft_error *error);
+weft_status wefti_host_stream_wait(wefti_backend_stream *stream,
+                                   wefti_backend_event *event, uint64_t value,
+                                   weft_error *error);
+weft_status wefti_host_stream_synchronize(wefti_backend_stream *stream,
+                                          int64_t deadline_ns, weft_error *error);
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_BASE_REFCOUNT_H
+#define WEFTI_BASE_REFCOUNT_H
+
+#include "base/atomic.h"
+
+/* A count of owners. */
+typedef struct wefti_refcount {
+    wefti_atomic_u32 owners;
+} wefti_refcount;
+
+WEFTI_INLINE void wefti_refcount_init(wefti_refcount *count)
+{
+    wefti_atomic_u32_init(&count->owners, 1);
+}
+
+/* Relaxed: the caller already owns a reference, which orders everything. */
+WEFTI_INLINE void wefti_refcount_retain(wefti_refcount *count)
+{
+    wefti_atomic_u32_add_relaxed(&count->owners, 1);
+}
+
+/* True for the last owner, who then sees all that the others did. */
+WEFTI_INLINE bool wefti_refcount_release(wefti_refcount *count)
+{
+    return wefti_atomic_u32_sub_acq_rel(&count->owners, 1) == 1;
+}
+
+#endif

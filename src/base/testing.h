@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_BASE_TESTING_H
+#define WEFTI_BASE_TESTING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Hooks that exist only in test builds (-DWEFT_TESTING): forced failures, guards
+ * that can be switched off, and points where a test scheduler picks who runs next.
+ * In a release build every hook is a constant and costs nothing. */
+
+/* What can be made to fail; the n-th use of any of them, counted together. */
+typedef enum wefti_fault_site {
+    WEFTI_FAULT_ALLOCATION,
+    WEFTI_FAULT_LOCK,   /* creating a mutex or condition variable */
+    WEFTI_FAULT_THREAD, /* starting a thread */
+    WEFTI_FAULT_DEVICE, /* a call of a backend that can fail */
+    WEFTI_FAULT_SITE_COUNT,
+} wefti_fault_site;
+
+/* Guards and steps that a test can spoil, to prove that the checks would notice. */
+typedef enum wefti_sabotage {
+    WEFTI_SABOTAGE_NONE,
+    WEFTI_SABOTAGE_LEASE_TWICE,   /* a context is leased though it is in use */
+    WEFTI_SABOTAGE_REUSE_EARLY,   /* a buffer is reused while still to be read */
+    WEFTI_SABOTAGE_SWAP_OUTPUTS,  /* two requests' outputs change places */
+    WEFTI_SABOTAGE_SUM_ORDER,     /* one sum runs in another order */
+    WEFTI_SABOTAGE_EXACTLY_ONCE,  /* a request may end twice */
+    WEFTI_SABOTAGE_PLAN_DEDUPE,   /* two threads build the same plan */
+    WEFTI_SABOTAGE_WAKE_NEXT,     /* a freed context wakes nobody */
+    WEFTI_SABOTAGE_WAKE_ON_CLOSE, /* closing wakes nobody */
+    WEFTI_SABOTAGE_FREE_WAIT,     /* memory is reused before its streams passed */
+    WEFTI_SABOTAGE_COUNT,
+} wefti_sabotage;
+
+#if defined(WEFT_TESTING)
+
+/* True when this use must fail. Threads: any. */
+bool wefti_fault_here(wefti_fault_site site);
+
+/* Makes the n-th use (1 = the next) of any armed site fail, once; 0 disarms and
+ * returns how many uses were counted since arming. `site_mask` has bit 1 << site.
+ * Threads: any; one test at a time. */
+uint64_t wefti_fault_arm(uint64_t n, uint32_t site_mask);
+
+/* True when the guard is to be left out. Threads: any. */
+bool wefti_sabotaged(wefti_sabotage what);
+void wefti_sabotage_set(wefti_sabotage what);
+
+/* Set by the schedule explorer; NULL otherwise. */
+extern void (*wefti_schedule_hook)(void);
+#define WEFTI_SCHEDULE_POINT()                                                         \
+    do {                                                                               \
+        if (__builtin_expect(wefti_schedule_hook != 0, 0)) {                           \
+            wefti_schedule_hook();                                                     \
+        }                                                                              \
+    } while (0)
+
+#else
+
+#define wefti_fault_here(site) false
+#define wefti_sabotaged(what) false
+#define WEFTI_SCHEDULE_POINT() ((void)0)
+
+#endif
+
+#endif

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_BASE_THREAD_H
+#define WEFTI_BASE_THREAD_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include <weft/status.h>
+
+typedef struct wefti_thread {
+    pthread_t handle;
+} wefti_thread;
+
+/* Starts a thread with all signals blocked; `name` (at most 15 bytes) shows in
+ * debuggers. On success the caller joins it once. */
+WEFT_MUST_USE weft_status wefti_thread_start(wefti_thread *thread, const char *name,
+                                             void (*function)(void *argument),
+                                             void *argument, weft_error *error);
+void wefti_thread_join(wefti_thread *thread);
+
+/* Tells whether the calling thread is `thread`. */
+_Bool wefti_thread_is_current(const wefti_thread *thread);
+
+/* Cores this process may run on (affinity mask and cgroup quota), at least 1. */
+int32_t wefti_core_count(void);
+
+/* The core that runs the caller now, as a hint; 0 where unknown. */
+uint32_t wefti_current_core(void);
+
+#endif

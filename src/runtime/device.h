@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_RUNTIME_DEVICE_H
+#define WEFTI_RUNTIME_DEVICE_H
+
+#include <weft/device.h>
+
+#include "backend/backend.h"
+#include "base/atomic.h"
+#include "base/lock.h"
+#include "base/refcount.h"
+
+typedef struct wefti_lease_pool wefti_lease_pool;
+typedef struct wefti_stream_pool wefti_stream_pool;
+typedef struct wefti_memory_pool wefti_memory_pool;
+
+/* How a piece of accepted work ended. */
+typedef enum wefti_outcome {
+    WEFTI_OUTCOME_DONE,
+    WEFTI_OUTCOME_FAILED,
+    WEFTI_OUTCOME_CANCELLED,
+    WEFTI_OUTCOME_TIMED_OUT,
+    WEFTI_OUTCOME_COUNT,
+} wefti_outcome;
+
+enum { WEFTI_DEVICE_SHARDS = 16 };
+
+/* Counters of work, one per shard so that callers on different cores do not share a
+ * cache line. In flight = accepted - the ends, summed over shards. */
+typedef struct wefti_device_shard {
+    WEFTI_CACHE_ALIGNED wefti_atomic_u64 accepted; /* who runs -> statistics, drain */
+    wefti_atomic_u64 ended[WEFTI_OUTCOME_COUNT];   /* who runs -> statistics, drain */
+} wefti_device_shard;
+
+struct weft_device {
+    /* immutable after create */
+    const wefti_backend *backend;
+    wefti_backend_device *handle;
+    wefti_log log;
+    weft_device_info info;
+    char name[32];
+    wefti_lease_pool *contexts;
+    wefti_stream_pool *streams;
+    wefti_memory_pool *memory;
+
+    /* atomic: any thread -> any thread */
+    wefti_refcount owners;
+    wefti_atomic_u32 closed;  /* close -> begin */
+    wefti_atomic_u32 waiters; /* drainers waiting -> who ends work */
+    wefti_atomic_u64 plan_count;
+
+    /* guarded by lock */
+    wefti_mutex lock;     /* WEFTI_RANK_DEVICE */
+    wefti_condition idle; /* woken by the end of work while `waiters` is not 0 */
+
+    wefti_device_shard shards[WEFTI_DEVICE_SHARDS];
+};
+
+/* Accepts one piece of work: WEFT_CLOSED after close, WEFT_FORKED, WEFT_DEVICE_LOST
+ * are not counted. On success exactly one wefti_device_end follows, with the same
+ * shard. Lock-free. Threads: any. */
+weft_status wefti_device_begin(weft_device *device, uint32_t *shard, weft_error *error);
+void wefti_device_end(weft_device *device, uint32_t shard, wefti_outcome outcome);
+
+#endif
