@@ -65,6 +65,13 @@ typedef struct wefti_lowering {
 /* Adds the steps of a node. */
 typedef weft_status (*wefti_lower)(wefti_lowering *lowering);
 
+/* Computes outputs on the host from what is known of the inputs, into dense memory of
+ * the inferred size. For operators whose result depends on shapes alone (Shape, Size),
+ * so that it is known though the inputs' data is not. */
+typedef weft_status (*wefti_fold)(const wefti_node_view *node,
+                                  const wefti_known *inputs, const wefti_known *outputs,
+                                  void *const *output_data, weft_error *error);
+
 struct wefti_operator {
     const char *name;
     int32_t since, until; /* opsets with this meaning, inclusive */
@@ -72,6 +79,7 @@ struct wefti_operator {
     int32_t min_outputs, max_outputs;
     wefti_infer infer;
     wefti_lower lower; /* NULL: only ever folded (Shape) */
+    wefti_fold fold;   /* NULL: folded by lowering it when all inputs are constant */
 };
 
 /* Finds the operator for an opset. On failure the message tells an unknown operator
