@@ -16,6 +16,10 @@ endif()
 function(weft_compile_options target)
   target_compile_options(${target} PRIVATE ${WEFT_WARNINGS} -ffp-contract=off
     -fno-math-errno)
+  weft_sanitizer_options(${target})
+endfunction()
+
+function(weft_sanitizer_options target)
   if(WEFT_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${WEFT_SANITIZE}
       -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
@@ -36,7 +40,7 @@ function(weft_onnx_proto result)
       onnx.proto
     DEPENDS ${ONNX_PROTO} VERBATIM)
   set(${result} ${directory}/onnx.pb-c.c ${directory}/onnx.pb-c.h PARENT_SCOPE)
-  add_custom_target(weft_proto DEPENDS ${directory}/onnx.pb-c.c)
+  add_custom_target(weft_proto_files DEPENDS ${directory}/onnx.pb-c.c)
 endfunction()
 
 # Instruction sets whose vector kernels this compiler can build. Each compiles the
@@ -65,8 +69,10 @@ function(weft_library_objects name definition)
   list(FILTER sources EXCLUDE REGEX "_test\\.c$|/fuzz_")
   add_library(${name}_objects OBJECT ${sources})
   add_library(${name}_proto OBJECT ${WEFT_PROTO_SOURCES})
-  add_dependencies(${name}_objects ${name}_proto)
+  add_dependencies(${name}_proto weft_proto_files)
+  add_dependencies(${name}_objects weft_proto_files)
   target_include_directories(${name}_proto PRIVATE ${PROJECT_BINARY_DIR}/proto)
+  weft_sanitizer_options(${name}_proto)
   set(objects $<TARGET_OBJECTS:${name}_objects> $<TARGET_OBJECTS:${name}_proto>)
   set(targets ${name}_objects)
 

@@ -11,8 +11,8 @@ typedef struct wefti_thread {
     pthread_t handle;
 } wefti_thread;
 
-/* Starts a thread with all signals blocked; `name` (at most 15 bytes) shows in
- * debuggers. On success the caller joins it once. */
+/* Starts a thread with all signals blocked but those of its own faults; `name` (at most
+ * 15 bytes) shows in debuggers. On success the caller joins it once. */
 WEFT_MUST_USE weft_status wefti_thread_start(wefti_thread *thread, const char *name,
                                              void (*function)(void *argument),
                                              void *argument, weft_error *error);

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MESSAGE_BYTES = sizeof(((weft_error *)0)->message) };
+
+/* Ends a text that did not fit with dots, so that nobody takes it for the whole. */
+static void mark_cut(char *text, int length)
+{
+    if (length >= MESSAGE_BYTES) {
+        memcpy(text + MESSAGE_BYTES - 4, "...", 4);
+    }
+}
+
+/* Goes through a local buffer: the arguments may point into the error itself. */
+static void set_message(weft_error *error, const char *format, va_list arguments)
+{
+    char text[MESSAGE_BYTES];
+    int length = vsnprintf(text, sizeof text, format, arguments);
+    if (length < 0) {
+        text[0] = 0;
+    }
+    mark_cut(text, length);
+    memcpy(error->message, text, strlen(text) + 1);
+}
+
+weft_status wefti_error(weft_error *error, weft_status status, const char *format, ...)
+{
+    if (error) {
+        va_list arguments;
+        va_start(arguments, format);
+        set_message(error, format, arguments);
+        va_end(arguments);
+        error->status = status;
+    }
+    return status;
+}
+
+weft_status wefti_error_memory(weft_error *error, const char *what)
+{
+    return wefti_error(error, WEFT_OUT_OF_MEMORY,
+                       "out of memory while making %s; free something or use a "
+                       "smaller model, then try again",
+                       what);
+}
+
+weft_status wefti_error_prefix(weft_error *error, weft_status status,
+                               const char *format, ...)
+{
+    if (error) {
+        char old[MESSAGE_BYTES];
+        memcpy(old, error->message, sizeof old);
+        old[sizeof old - 1] = 0;
+        va_list arguments;
+        va_start(arguments, format);
+        set_message(error, format, arguments);
+        va_end(arguments);
+        int used = (int)strlen(error->message);
+        int rest = snprintf(error->message + used, (size_t)(MESSAGE_BYTES - used),
+                            ": %s", old);
+        mark_cut(error->message, used + rest);
+        error->status = status;
+    }
+    return status;
+}
