@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/lock_check.h"
+#include "base/schedule.h"
 #include "base/testing.h"
 
 /* atomic: waiters -> statistics; plain counts that order nothing. Only contended
@@ -50,18 +51,26 @@ static WEFTI_NOINLINE void lock_contended(pthread_mutex_t *mutex)
     wefti_atomic_u64_add_relaxed(&wait_count, 1);
 }
 
-void wefti_mutex_lock(wefti_mutex *mutex) WEFTI_NO_TSA
+WEFTI_NO_TSA void wefti_mutex_lock(wefti_mutex *mutex)
 {
     WEFTI_SCHEDULE_POINT();
     wefti_lock_check_acquire(mutex);
+    if (wefti_scheduler_in_charge) {
+        wefti_scheduler_in_charge->mutex_lock(mutex);
+        return;
+    }
     if (pthread_mutex_trylock(&mutex->mutex) != 0) {
         lock_contended(&mutex->mutex);
     }
 }
 
-void wefti_mutex_unlock(wefti_mutex *mutex) WEFTI_NO_TSA
+WEFTI_NO_TSA void wefti_mutex_unlock(wefti_mutex *mutex)
 {
     wefti_lock_check_release(mutex);
+    if (wefti_scheduler_in_charge) {
+        wefti_scheduler_in_charge->mutex_unlock(mutex);
+        return;
+    }
     pthread_mutex_unlock(&mutex->mutex);
     WEFTI_SCHEDULE_POINT();
 }
@@ -87,11 +96,14 @@ void wefti_condition_fini(wefti_condition *condition)
     pthread_cond_destroy(&condition->condition);
 }
 
-bool wefti_condition_wait(wefti_condition *condition, wefti_mutex *mutex,
-                          int64_t deadline_ns) WEFTI_NO_TSA
+WEFTI_NO_TSA bool wefti_condition_wait(wefti_condition *condition, wefti_mutex *mutex,
+                                       int64_t deadline_ns)
 {
     WEFTI_SCHEDULE_POINT();
     wefti_lock_check_wait(mutex);
+    if (wefti_scheduler_in_charge) {
+        return wefti_scheduler_in_charge->condition_wait(condition, mutex, deadline_ns);
+    }
     if (deadline_ns == WEFTI_NEVER) {
         pthread_cond_wait(&condition->condition, &mutex->mutex);
         return true;
@@ -106,12 +118,20 @@ bool wefti_condition_wait(wefti_condition *condition, wefti_mutex *mutex,
 void wefti_condition_wake_one(wefti_condition *condition)
 {
     WEFTI_SCHEDULE_POINT();
+    if (wefti_scheduler_in_charge) {
+        wefti_scheduler_in_charge->condition_wake(condition, false);
+        return;
+    }
     pthread_cond_signal(&condition->condition);
 }
 
 void wefti_condition_wake_all(wefti_condition *condition)
 {
     WEFTI_SCHEDULE_POINT();
+    if (wefti_scheduler_in_charge) {
+        wefti_scheduler_in_charge->condition_wake(condition, true);
+        return;
+    }
     pthread_cond_broadcast(&condition->condition);
 }
 

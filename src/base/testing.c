@@ -4,6 +4,7 @@
 #if defined(WEFT_TESTING)
 
 #include "base/atomic.h"
+#include "base/schedule.h"
 
 /* atomic: the test -> all threads */
 static wefti_atomic_u64 fault_target;
@@ -13,6 +14,8 @@ static wefti_atomic_u32 sabotage;
 static wefti_atomic_u64 fault_uses;
 
 void (*wefti_schedule_hook)(void);
+int64_t (*wefti_clock_hook)(void);
+const wefti_scheduler *wefti_scheduler_in_charge;
 
 bool wefti_fault_here(wefti_fault_site site)
 {

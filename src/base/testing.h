@@ -47,8 +47,14 @@ uint64_t wefti_fault_arm(uint64_t n, uint32_t site_mask);
 bool wefti_sabotaged(wefti_sabotage what);
 void wefti_sabotage_set(wefti_sabotage what);
 
-/* Set by the schedule explorer; NULL otherwise. */
+/* Set by the schedule explorer; NULL otherwise. Locks, waits and threads are replaced
+ * through base/schedule.h. */
 extern void (*wefti_schedule_hook)(void);
+
+/* Stands for wefti_clock_ns where set; NULL is the system's clock. Deadlines of
+ * condition variables stay with the system's clock unless a scheduler is in charge.
+ * Set it while no other thread is in the library. */
+extern int64_t (*wefti_clock_hook)(void);
 #define WEFTI_SCHEDULE_POINT()                                                         \
     do {                                                                               \
         if (__builtin_expect(wefti_schedule_hook != 0, 0)) {                           \
@@ -60,6 +66,7 @@ extern void (*wefti_schedule_hook)(void);
 
 #define wefti_fault_here(site) false
 #define wefti_sabotaged(what) false
+#define wefti_clock_hook ((int64_t(*)(void))0)
 #define WEFTI_SCHEDULE_POINT() ((void)0)
 
 #endif

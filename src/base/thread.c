@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/schedule.h"
 #include "base/testing.h"
 
 typedef struct start_record {
@@ -56,6 +57,10 @@ weft_status wefti_thread_start(wefti_thread *thread, const char *name,
                                void (*function)(void *argument), void *argument,
                                weft_error *error)
 {
+    if (wefti_scheduler_in_charge) {
+        return wefti_scheduler_in_charge->thread_start(thread, name, function, argument,
+                                                       error);
+    }
     start_record *start = wefti_malloc(sizeof *start);
     if (!start) {
         return wefti_error_memory(error, "a thread");
@@ -76,6 +81,10 @@ weft_status wefti_thread_start(wefti_thread *thread, const char *name,
 
 void wefti_thread_join(wefti_thread *thread)
 {
+    if (wefti_scheduler_in_charge) {
+        wefti_scheduler_in_charge->thread_join(thread);
+        return;
+    }
     pthread_join(thread->handle, NULL);
 }
 
