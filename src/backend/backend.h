@@ -132,6 +132,9 @@ typedef struct wefti_backend {
 extern const wefti_backend wefti_backend_cpu;
 extern const wefti_backend wefti_backend_null;
 
+/* WEFT_INTERNAL names the first slot that is empty. */
+weft_status wefti_backend_check(const wefti_backend *backend, weft_error *error);
+
 /* Finds the backend of a device name ("cpu", "cuda:0") and the index in it.
  * WEFT_NOT_FOUND lists the names there are. Threads: any. */
 weft_status wefti_backend_find(const char *device_name, const wefti_backend **backend,

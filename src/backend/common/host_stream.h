@@ -2,25 +2,29 @@
 #ifndef WEFTI_BACKEND_COMMON_HOST_STREAM_H
 #define WEFTI_BACKEND_COMMON_HOST_STREAM_H
 
-#include "backend/backend.h"
+#include "backend/common/workers.h"
 
 /* Streams of devices whose work runs on host threads. Work is done by the submitting
  * thread at once while the stream has nothing pending; after a wait for an event that
  * has not come, work is queued and a worker drains it when the event comes. The fast
- * path takes no lock and allocates nothing. */
+ * path takes no lock and allocates nothing.
+ *
+ * All that was enqueued runs, also after a failure: records and calls are never lost.
+ * The first error is kept for synchronize, and given to the events recorded while it
+ * is kept. */
 
 /* What differs between such devices. */
 typedef struct wefti_host_stream_hooks {
     /* Runs a recipe to its end in the calling thread. */
     weft_status (*run)(wefti_backend_device *device, wefti_recipe *recipe,
                        void *const *slots, size_t slot_count, weft_error *error);
-    /* As wefti_device_table.post. */
-    weft_status (*post)(wefti_backend_device *device, wefti_task *task,
-                        weft_error *error);
 } wefti_host_stream_hooks;
 
+/* `workers` go on with a stream that had to wait; they outlive it. When there are none,
+ * to wait for an event that has not come is WEFT_UNAVAILABLE. */
 weft_status wefti_host_stream_create(wefti_backend_device *device,
                                      const wefti_host_stream_hooks *hooks,
+                                     wefti_workers *workers,
                                      wefti_backend_stream **stream, weft_error *error);
 void wefti_host_stream_destroy(wefti_backend_stream *stream);
 weft_status wefti_host_stream_execute(wefti_backend_stream *stream,

@@ -7,6 +7,9 @@
 /* Threads that run tasks, first come first served. Class: synchronised. */
 typedef struct wefti_workers wefti_workers;
 
+/* How many threads a device's parameters ask for; one per core when they do not say. */
+int32_t wefti_workers_wanted(const weft_device_params *params);
+
 weft_status wefti_workers_create(int32_t count, wefti_workers **workers,
                                  weft_error *error);
 /* Runs what is queued, then ends the threads. NULL is allowed. Not from a task. */

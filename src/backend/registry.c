@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/backend.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The backends of this build, in the order of weft_backend_name. */
+static const wefti_backend *const backends[] = {
+    &wefti_backend_null,
+};
+
+/* A slot of the tables: its name and where it stands in wefti_backend. */
+typedef struct slot {
+    const char *name;
+    size_t offset;
+} slot;
+
+#define SLOT(table, function)                                                          \
+    {                                                                                  \
+#table "." #function, offsetof(wefti_backend, table.function)                  \
+    }
+static const slot slots[] = {
+    SLOT(device, open),
+    SLOT(device, close),
+    SLOT(device, get_info),
+    SLOT(device, add_statistics),
+    SLOT(device, post),
+    SLOT(device, health),
+    SLOT(memory, allocate),
+    SLOT(memory, free),
+    SLOT(stream, create),
+    SLOT(stream, destroy),
+    SLOT(stream, execute),
+    SLOT(stream, copy),
+    SLOT(stream, fill),
+    SLOT(stream, call),
+    SLOT(stream, record),
+    SLOT(stream, wait),
+    SLOT(stream, synchronize),
+    SLOT(event, create),
+    SLOT(event, retain),
+    SLOT(event, release),
+    SLOT(event, query),
+    SLOT(event, signal),
+    SLOT(event, wait),
+    SLOT(event, time_ns),
+    SLOT(recipe, create),
+    SLOT(recipe, destroy),
+    SLOT(recipe, workspace_bytes),
+    SLOT(recipe, describe),
+};
+#undef SLOT
+
+/* Every slot has its line above: the tables hold nothing but functions. */
+_Static_assert(sizeof(wefti_backend) - offsetof(wefti_backend, device) ==
+                   WEFTI_COUNT_OF(slots) * sizeof(void (*)(void)),
+               "a slot of wefti_backend is not checked");
+
+weft_status wefti_backend_check(const wefti_backend *backend, weft_error *error)
+{
+    for (size_t i = 0; i < WEFTI_COUNT_OF(slots); i++) {
+        void (*function)(void);
+        memcpy(&function, (const char *)backend + slots[i].offset, sizeof(function));
+        if (function == NULL) {
+            return wefti_error(error, WEFT_INTERNAL,
+                               "the backend '%s' does not fill the slot %s",
+                               backend->name, slots[i].name);
+        }
+    }
+    return WEFT_OK;
+}
+
+static weft_status unknown_device(const char *device_name, weft_error *error)
+{
+    char names[128] = "";
+    size_t length = 0;
+    for (size_t i = 0; i < WEFTI_COUNT_OF(backends) && length < sizeof(names); i++) {
+        int wrote = snprintf(names + length, sizeof(names) - length, "%s%s",
+                             i == 0 ? "" : ", ", backends[i]->name);
+        length += wrote > 0 ? (size_t)wrote : 0;
+    }
+    return wefti_error(error, WEFT_NOT_FOUND,
+                       "there is no device named '%.64s'; this build has: %s",
+                       device_name, names);
+}
+
+/* Reads what follows the name: nothing, or a colon and a number. */
+static bool parse_index(const char *text, int32_t *index)
+{
+    *index = -1;
+    if (text[0] == '\0') {
+        return true;
+    }
+    if (text[0] != ':' || text[1] < '0' || text[1] > '9') {
+        return false;
+    }
+    char *end;
+    errno = 0;
+    long value = strtol(text + 1, &end, 10);
+    if (*end != '\0' || errno != 0 || value > INT32_MAX) {
+        return false;
+    }
+    *index = (int32_t)value;
+    return true;
+}
+
+weft_status wefti_backend_find(const char *device_name, const wefti_backend **backend,
+                               int32_t *index, weft_error *error)
+{
+    *backend = NULL;
+    if (device_name == NULL) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "the device's name is NULL; use \"cpu\"");
+    }
+    for (size_t i = 0; i < WEFTI_COUNT_OF(backends); i++) {
+        size_t length = strlen(backends[i]->name);
+        if (strncmp(device_name, backends[i]->name, length) != 0 ||
+            !parse_index(device_name + length, index)) {
+            continue;
+        }
+        WEFTI_TRY(wefti_backend_check(backends[i], error));
+        *backend = backends[i];
+        return WEFT_OK;
+    }
+    return unknown_device(device_name, error);
+}
+
+const char *weft_backend_name(size_t index)
+{
+    return index < WEFTI_COUNT_OF(backends) ? backends[index]->name : NULL;
+}
