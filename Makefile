@@ -2,24 +2,94 @@
 # `make run` shows what Weft does, `make test` proves it. `make help` lists the rest.
 BUILD ?= build
 JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+CMAKE_FLAGS ?=
 
-.PHONY: help deps build run test bench check install uninstall clean
+# Sanitizer builds: Debug keeps the assertions, -O1 keeps the suite quick.
+SANITIZER_FLAGS = -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG="-O1 -g1" \
+  $(CMAKE_FLAGS)
+CTEST = ctest --output-on-failure -j $(JOBS)
+# Newer kernels place code where gcc 12's ThreadSanitizer cannot; -R prevents that.
+NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
+
+.PHONY: help deps build run test bench check install uninstall clean tsan asan \
+  ubsan clang fuzz-build aarch64 format
 
 help:
-	@echo "make run        build and run the acceptance tables (report: weft-report.html)"
+	@echo "make run        build and run the acceptance tables (weft-report.html)"
 	@echo "make test       build and run all tests"
 	@echo "make build      build library and command into $(BUILD)/"
+	@echo "make bench      time the tables; see docs/performance.md"
+	@echo "make install    install into PREFIX ($(PREFIX)); make uninstall takes it back"
+	@echo "make check      format, include direction, contracts, sizes"
+	@echo "make tsan, asan, ubsan    the tests under a sanitizer"
+	@echo "make clang      the tests built by clang, lock annotations checked"
+	@echo "make aarch64    cross compile, and run the tests under qemu"
+	@echo "make fuzz-build the libFuzzer programs"
+	@echo "make format     format all sources"
 	@echo "make clean      remove the build folders"
 
 deps:
 	@tools/install-deps
 
 build: deps
-	@cmake -S . -B $(BUILD) >/dev/null
+	@cmake -S . -B $(BUILD) $(CMAKE_FLAGS) >/dev/null
 	@cmake --build $(BUILD) -j $(JOBS)
 
+run: build
+	@$(BUILD)/weft report --json weft-report.json --html weft-report.html
+
 test: build
-	@cd $(BUILD) && ctest --output-on-failure
+	@cd $(BUILD) && $(CTEST)
+
+bench: build
+	@$(BUILD)/weft bench
+
+check:
+	@tools/install-deps clang-format-14 python3
+	@tools/check
+
+# No dependency on `build`, so that `sudo make install` leaves no files of root.
+install:
+	@test -f $(BUILD)/libweft.a || { echo "type: make build, then make install"; exit 1; }
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+uninstall:
+	@cmake --build $(BUILD) --target uninstall
+
+tsan: deps
+	@cmake -S . -B build-tsan -DWEFT_SANITIZE=thread $(SANITIZER_FLAGS) >/dev/null
+	@cmake --build build-tsan -j $(JOBS)
+	@cd build-tsan && $(NO_ASLR) $(CTEST) -LE slow
+
+asan: deps
+	@cmake -S . -B build-asan -DWEFT_SANITIZE=address,undefined $(SANITIZER_FLAGS) \
+	  >/dev/null
+	@cmake --build build-asan -j $(JOBS)
+	@cd build-asan && ASAN_OPTIONS=detect_leaks=1 $(CTEST) -LE slow
+
+ubsan: deps
+	@cmake -S . -B build-ubsan -DWEFT_SANITIZE=undefined $(SANITIZER_FLAGS) >/dev/null
+	@cmake --build build-ubsan -j $(JOBS)
+	@cd build-ubsan && $(CTEST) -LE slow
+
+clang:
+	@tools/install-deps clang-14
+	@CC=clang-14 cmake -S . -B build-clang $(CMAKE_FLAGS) >/dev/null
+	@cmake --build build-clang -j $(JOBS)
+	@cd build-clang && $(CTEST) -LE slow
+
+fuzz-build:
+	@tools/install-deps clang-14
+	@CC=clang-14 cmake -S . -B build-fuzz -DWEFT_FUZZ=ON $(CMAKE_FLAGS) \
+	  -DWEFT_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo >/dev/null
+	@cmake --build build-fuzz -j $(JOBS)
+
+aarch64:
+	@JOBS=$(JOBS) tools/check-aarch64
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format-14 -i
 
 clean:
 	rm -rf build build-*
