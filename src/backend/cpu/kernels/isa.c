@@ -11,6 +11,6 @@ const wefti_cpu_isa WEFTI_ISA_NAME(wefti_cpu_isa) = {
     .supported = WEFTI_ISA_NAME(wefti_cpu_supports),
     .prepare =
         {
-            [WEFTI_KERNEL_COPY] = NULL,
+            [WEFTI_KERNEL_MATMUL] = WEFTI_ISA_NAME(wefti_prepare_matmul),
         },
 };

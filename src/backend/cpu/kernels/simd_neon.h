@@ -254,4 +254,15 @@ WEFTI_INLINE float vf_tree_add(vf a)
     return vget_lane_f32(b, 0) + vget_lane_f32(b, 1);
 }
 
+/* In place: r[i][j] and r[j][i] change places. */
+WEFTI_INLINE void vf_transpose(vf r[WEFTI_LANES])
+{
+    float32x4x2_t t = vtrnq_f32(r[0], r[1]);
+    float32x4x2_t u = vtrnq_f32(r[2], r[3]);
+    r[0] = vcombine_f32(vget_low_f32(t.val[0]), vget_low_f32(u.val[0]));
+    r[1] = vcombine_f32(vget_low_f32(t.val[1]), vget_low_f32(u.val[1]));
+    r[2] = vcombine_f32(vget_high_f32(t.val[0]), vget_high_f32(u.val[0]));
+    r[3] = vcombine_f32(vget_high_f32(t.val[1]), vget_high_f32(u.val[1]));
+}
+
 #endif

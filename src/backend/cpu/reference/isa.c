@@ -11,6 +11,6 @@ const wefti_cpu_isa wefti_cpu_isa_reference = {
     .supported = always,
     .prepare =
         {
-            [WEFTI_KERNEL_COPY] = NULL,
+            [WEFTI_KERNEL_MATMUL] = wefti_prepare_matmul_reference,
         },
 };
