@@ -82,7 +82,7 @@ WEFTI_INLINE vf vf_fnma(vf a, vf b, vf c)
 }
 WEFTI_INLINE vf vf_fms(vf a, vf b, vf c)
 {
-    return vnegq_f32(vfmsq_f32(c, a, b));
+    return vfmaq_f32(vnegq_f32(c), a, b); /* -(c - a * b) has the other zero */
 }
 
 WEFTI_INLINE vm vf_lt(vf a, vf b)
