@@ -26,6 +26,7 @@ char *wefti_arena_strdup(wefti_arena *arena, const char *text);
 void *wefti_arena_copy(wefti_arena *arena, const void *data, size_t size_bytes);
 
 /* Formats a string; NULL when memory runs out. */
-char *wefti_arena_printf(wefti_arena *arena, const char *format, ...) WEFTI_PRINTF(2, 3);
+char *wefti_arena_printf(wefti_arena *arena, const char *format, ...)
+    WEFTI_PRINTF(2, 3);
 
 #endif

@@ -79,8 +79,7 @@ static size_t find_slot(const weft_graph *graph, const char *name)
 
 int32_t wefti_graph_find_value(const weft_graph *graph, const char *name)
 {
-    return graph->name_slot_count == 0 ? -1
-                                       : graph->name_slots[find_slot(graph, name)];
+    return graph->name_slot_count == 0 ? -1 : graph->name_slots[find_slot(graph, name)];
 }
 
 static weft_status grow_names(weft_graph *graph, weft_error *error)
@@ -104,9 +103,9 @@ static weft_status grow_names(weft_graph *graph, weft_error *error)
 /* Grows `array` (a pointer member with its _count and _capacity) by one element. */
 #define GROW(graph, array, what, error)                                                \
     do {                                                                               \
-        void *grown = wefti_grow((graph)->array##s, (graph)->array##_count,            \
-                                 &(graph)->array##_capacity,                           \
-                                 sizeof(*(graph)->array##s));                          \
+        void *grown =                                                                  \
+            wefti_grow((graph)->array##s, (graph)->array##_count,                      \
+                       &(graph)->array##_capacity, sizeof(*(graph)->array##s));        \
         if (grown == NULL) {                                                           \
             return wefti_error_memory(error, what);                                    \
         }                                                                              \
@@ -132,9 +131,8 @@ static weft_status intern(weft_graph *graph, const char *name, int32_t *value,
     if (copy == NULL) {
         return wefti_error_memory(error, "a value's name");
     }
-    graph->values[graph->value_count] =
-        (wefti_graph_value){.name = copy, .input = -1, .initializer = -1,
-                            .producer = -1};
+    graph->values[graph->value_count] = (wefti_graph_value){
+        .name = copy, .input = -1, .initializer = -1, .producer = -1};
     *value = (int32_t)graph->value_count++;
     graph->name_slots[find_slot(graph, copy)] = *value;
     return WEFT_OK;
@@ -144,8 +142,8 @@ static weft_status check_open(const weft_graph *graph, const void *argument,
                               weft_error *error)
 {
     if (graph == NULL || argument == NULL) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "%s is NULL", graph == NULL ? "graph" : "an argument");
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "%s is NULL",
+                           graph == NULL ? "graph" : "an argument");
     }
     if (wefti_atomic_u32_load_acquire(&graph->frozen) != 0) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
@@ -164,8 +162,8 @@ static weft_status intern_new(weft_graph *graph, const char *name, int32_t *valu
     WEFTI_TRY(intern(graph, name, value, error));
     const wefti_graph_value *known = &graph->values[*value];
     if (known->input >= 0 || known->initializer >= 0 || known->producer >= 0) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "the name '%s' is taken twice", name);
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "the name '%s' is taken twice",
+                           name);
     }
     return WEFT_OK;
 }
@@ -237,9 +235,9 @@ weft_status weft_graph_add_initializer_borrowed(weft_graph *graph, const char *n
         }
     }
     if (status == WEFT_OK) {
-        void *grown = wefti_grow(graph->initializers, graph->initializer_count,
-                                 &graph->initializer_capacity,
-                                 sizeof(*graph->initializers));
+        void *grown =
+            wefti_grow(graph->initializers, graph->initializer_count,
+                       &graph->initializer_capacity, sizeof(*graph->initializers));
         if (grown == NULL) {
             status = wefti_error_memory(error, "the table of initializers");
         } else {
@@ -279,8 +277,8 @@ weft_status weft_graph_add_initializer(weft_graph *graph, const char *name,
     if (size_bytes > 0) {
         memcpy(copy.data, tensor->data, size_bytes);
     }
-    return weft_graph_add_initializer_borrowed(graph, name, &copy, wefti_free, copy.data,
-                                               error);
+    return weft_graph_add_initializer_borrowed(graph, name, &copy, wefti_free,
+                                               copy.data, error);
 }
 
 weft_status weft_graph_replace_initializer(weft_graph *graph, const char *name,
@@ -383,14 +381,15 @@ static weft_status copy_attribute(weft_graph *graph, weft_attribute *attribute,
     if (attribute->name == NULL) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "an attribute has no name");
     }
-    bool copied = (attribute->name = wefti_arena_strdup(arena, attribute->name)) != NULL;
+    bool copied =
+        (attribute->name = wefti_arena_strdup(arena, attribute->name)) != NULL;
     switch (attribute->kind) {
     case WEFT_ATTRIBUTE_INT:
     case WEFT_ATTRIBUTE_FLOAT:
         break;
     case WEFT_ATTRIBUTE_STRING:
-        attribute->s = wefti_arena_strdup(arena, attribute->s == NULL ? ""
-                                                                      : attribute->s);
+        attribute->s =
+            wefti_arena_strdup(arena, attribute->s == NULL ? "" : attribute->s);
         copied = copied && attribute->s != NULL;
         break;
     case WEFT_ATTRIBUTE_INTS:
@@ -430,9 +429,8 @@ static weft_status copy_node(weft_graph *graph, const weft_node *node,
     }
     made->label = wefti_arena_printf(arena, "%s '%.80s'", node->op_type,
                                      name == NULL ? "" : name);
-    weft_attribute *attributes =
-        wefti_arena_copy(arena, node->attributes,
-                         node->attribute_count * sizeof(*node->attributes));
+    weft_attribute *attributes = wefti_arena_copy(
+        arena, node->attributes, node->attribute_count * sizeof(*node->attributes));
     if (made->op_type == NULL || made->domain == NULL || made->label == NULL ||
         attributes == NULL) {
         return wefti_error_memory(error, "a node");
@@ -444,8 +442,8 @@ static weft_status copy_node(weft_graph *graph, const weft_node *node,
     made->attribute_count = node->attribute_count;
     made->input_count = node->input_count;
     made->output_count = node->output_count;
-    WEFTI_TRY(copy_ids(graph, node->inputs, node->input_count, false, &made->inputs,
-                       error));
+    WEFTI_TRY(
+        copy_ids(graph, node->inputs, node->input_count, false, &made->inputs, error));
     return copy_ids(graph, node->outputs, node->output_count, true, &made->outputs,
                     error);
 }

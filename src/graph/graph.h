@@ -22,8 +22,8 @@ typedef struct wefti_graph_value {
 
 typedef struct wefti_graph_node {
     const char *op_type;
-    const char *domain; /* "" for ONNX's own */
-    const char *label;  /* "MatMul 'name'" */
+    const char *domain;              /* "" for ONNX's own */
+    const char *label;               /* "MatMul 'name'" */
     const int32_t *inputs, *outputs; /* values, -1: absent */
     size_t input_count, output_count;
     const weft_attribute *attributes;

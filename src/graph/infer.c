@@ -64,8 +64,8 @@ static weft_status execute(const wefti_evaluator *evaluator, wefti_program *prog
     wefti_step *steps = NULL;
     wefti_recipe *recipe = NULL;
     void **slots = wefti_calloc(count + 1, sizeof(*slots));
-    weft_status status = slots == NULL ? wefti_error_memory(error, "a constant")
-                                       : WEFT_OK;
+    weft_status status =
+        slots == NULL ? wefti_error_memory(error, "a constant") : WEFT_OK;
     if (status == WEFT_OK) {
         status = wefti_plan_memory(program, &workspace_bytes, error);
     }
@@ -74,9 +74,8 @@ static weft_status execute(const wefti_evaluator *evaluator, wefti_program *prog
     }
     if (status == WEFT_OK) {
         status = evaluator->backend->recipe.create(evaluator->device, steps,
-                                                   program->step_count,
-                                                   workspace_bytes, NULL, &recipe,
-                                                   error);
+                                                   program->step_count, workspace_bytes,
+                                                   NULL, &recipe, error);
     }
     if (status == WEFT_OK) {
         size_t size_bytes = evaluator->backend->recipe.workspace_bytes(recipe);
@@ -176,8 +175,8 @@ static weft_status gather_knowledge(const wefti_net *net, const wefti_net_node *
 {
     size_t outputs = node->view.output_count;
     *know = (node_knowledge){
-        .inputs = wefti_arena_calloc(arena, node->view.input_count,
-                                     sizeof(wefti_known)),
+        .inputs =
+            wefti_arena_calloc(arena, node->view.input_count, sizeof(wefti_known)),
         .outputs = wefti_arena_calloc(arena, outputs, sizeof(wefti_known)),
         .data = wefti_arena_calloc(arena, outputs, sizeof(void *)),
         .all_known = true,
@@ -207,10 +206,9 @@ static weft_status check_output(const wefti_net_node *node, const wefti_known *k
     weft_tensor tensor = {.type = known->type, .rank = known->rank};
     memcpy(tensor.dims, known->dims, sizeof(tensor.dims));
     weft_status status = weft_tensor_measure(&tensor, NULL, NULL, error);
-    return status == WEFT_OK
-               ? WEFT_OK
-               : wefti_error_prefix(error, WEFT_INVALID_MODEL, "%s: its output",
-                                    node->view.label);
+    return status == WEFT_OK ? WEFT_OK
+                             : wefti_error_prefix(error, WEFT_INVALID_MODEL,
+                                                  "%s: its output", node->view.label);
 }
 
 static weft_status infer_node(wefti_net *net, const wefti_net_node *node,

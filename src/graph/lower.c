@@ -43,8 +43,7 @@ static weft_status make_view(lowerer *lower, int32_t value)
         buffer.index = lower->target_output[value];
     }
     int32_t number;
-    WEFTI_TRY(wefti_program_add_buffer(lower->program, &buffer, &number,
-                                       lower->error));
+    WEFTI_TRY(wefti_program_add_buffer(lower->program, &buffer, &number, lower->error));
     lower->views[value] = dense_view(&source->known, number);
     return WEFT_OK;
 }
@@ -194,10 +193,11 @@ static weft_status copy_outputs(lowerer *lower)
             .size_bytes = wefti_known_bytes(&net->values[value].known),
         };
         int32_t number;
-        WEFTI_TRY(wefti_program_add_buffer(lower->program, &buffer, &number,
-                                           lower->error));
+        WEFTI_TRY(
+            wefti_program_add_buffer(lower->program, &buffer, &number, lower->error));
         wefti_view target = dense_view(&net->values[value].known, number);
-        wefti_node_view node = {.op_type = "Identity", .label = net->values[value].name};
+        wefti_node_view node = {.op_type = "Identity",
+                                .label = net->values[value].name};
         wefti_lowering lowering = {
             .program = lower->program, .node = &node, .error = lower->error};
         WEFTI_TRY(wefti_lower_copy(&lowering, &lower->views[value], &target));

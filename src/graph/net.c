@@ -72,7 +72,7 @@ static weft_status advance(sorter *sort, weft_error *error)
                            "%s reads '%s', which nothing produces", node->label,
                            value->name);
     }
-    return value->producer < 0 ? WEFT_OK : visit(sorter, value->producer, error);
+    return value->producer < 0 ? WEFT_OK : visit(sort, value->producer, error);
 }
 
 static weft_status sort_nodes(const weft_graph *graph, wefti_arena *scratch,
@@ -142,9 +142,8 @@ static weft_status check_counts(const wefti_net_node *node, weft_error *error)
     }
     if (outputs < (size_t)op->min_outputs || outputs > (size_t)op->max_outputs) {
         return wefti_error(error, WEFT_INVALID_MODEL,
-                           "%s has %zu outputs; %d to %d are allowed",
-                           node->view.label, outputs, (int)op->min_outputs,
-                           (int)op->max_outputs);
+                           "%s has %zu outputs; %d to %d are allowed", node->view.label,
+                           outputs, (int)op->min_outputs, (int)op->max_outputs);
     }
     for (size_t i = 0; i < (size_t)op->min_inputs; i++) {
         if (node->inputs[i] < 0) {

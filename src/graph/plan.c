@@ -54,7 +54,8 @@ static weft_status make_recipe(wefti_plan *plan, const wefti_plan_source *source
 {
     WEFTI_TRY(wefti_plan_memory(&plan->program, &plan->planned_bytes, error));
     wefti_step *steps = NULL;
-    WEFTI_TRY(wefti_program_steps(&plan->program, plan->net.input_count, &steps, error));
+    WEFTI_TRY(
+        wefti_program_steps(&plan->program, plan->net.input_count, &steps, error));
     weft_status status = plan->backend->recipe.create(
         source->device->handle, steps, plan->program.step_count, plan->planned_bytes,
         source->weights, &plan->recipe, error);

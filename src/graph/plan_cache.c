@@ -9,8 +9,8 @@ weft_status wefti_plan_cache_init(wefti_plan_cache *cache, size_t max_plans,
                                   weft_error *error)
 {
     cache->max_plans = max_plans;
-    WEFTI_TRY(wefti_mutex_init(&cache->lock, "plan cache", WEFTI_RANK_PLAN_CACHE,
-                               error));
+    WEFTI_TRY(
+        wefti_mutex_init(&cache->lock, "plan cache", WEFTI_RANK_PLAN_CACHE, error));
     weft_status status = wefti_condition_init(&cache->built, error);
     if (status != WEFT_OK) {
         wefti_mutex_fini(&cache->lock);
@@ -62,6 +62,9 @@ const wefti_plan *wefti_plan_cache_find(const wefti_plan_cache *cache,
 {
     uint64_t hash = 0;
     for (size_t i = 0; i < count; i++) {
+        if ((uint32_t)inputs[i].rank > WEFT_MAX_RANK) {
+            return NULL; /* not checked yet at this point */
+        }
         hash = mix(hash, inputs[i].rank, inputs[i].dims);
     }
     const wefti_plan *plan =
@@ -193,10 +196,11 @@ weft_status wefti_plan_cache_get(wefti_plan_cache *cache,
             }
         } else if (cache->plan_count >= cache->max_plans) {
             status = WEFT_OUT_OF_MEMORY;
-            wefti_error(&mine.error, status,
-                        "the model has met %zu sets of input shapes, the most it keeps; "
-                        "raise max_plans or use fewer shapes",
-                        cache->plan_count);
+            wefti_error(
+                &mine.error, status,
+                "the model has met %zu sets of input shapes, the most it keeps; "
+                "raise max_plans or use fewer shapes",
+                cache->plan_count);
         } else {
             mine.next = cache->pending;
             cache->pending = &mine;

@@ -27,7 +27,7 @@ typedef struct wefti_plan_cache {
     wefti_atomic_ptr buckets[WEFTI_PLAN_BUCKETS];
 
     /* guarded by lock */
-    wefti_mutex lock; /* WEFTI_RANK_PLAN_CACHE */
+    wefti_mutex lock;      /* WEFTI_RANK_PLAN_CACHE */
     wefti_condition built; /* woken by whoever has finished building, well or not */
     wefti_plan_pending *pending;
     size_t plan_count;

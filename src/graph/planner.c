@@ -152,8 +152,8 @@ weft_status wefti_program_steps(const wefti_program *program, size_t input_count
         made[i].params_bytes = source->params_bytes;
         made[i].label = source->label;
         for (size_t j = 0; j < WEFTI_MAX_OPERANDS; j++) {
-            made[i].operands[j] = make_operand(program, input_count,
-                                               &source->operands[j]);
+            made[i].operands[j] =
+                make_operand(program, input_count, &source->operands[j]);
         }
     }
     *steps = made;
