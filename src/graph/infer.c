@@ -261,8 +261,7 @@ static weft_status fold_node(wefti_net *net, const wefti_net_node *node,
 static weft_status walk(wefti_net *net, const wefti_evaluator *evaluator,
                         bool constants_only, weft_error *error)
 {
-    for (size_t i = 0; i < net->node_count; i++) {
-        wefti_net_node *node = &net->nodes[i];
+    for (wefti_net_node *node = net->first; node != NULL; node = node->next) {
         if (node->dead) {
             continue;
         }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "graph/passes.h"
 #include "graph/plan.h"
 
 /* Lowers the nodes of a net one after the other; each value becomes a view of a buffer
@@ -50,8 +51,11 @@ static weft_status make_view(lowerer *lower, int32_t value)
 
 /* Operators that only change a shape: what they read can be written where their result
  * has to be. */
-static bool only_reshapes(const wefti_net_node *node)
+static bool only_reshapes(const wefti_net *net, const wefti_net_node *node)
 {
+    if (wefti_net_is(node, "View")) {
+        return wefti_net_is_reshape(net, node);
+    }
     static const char *const names[] = {"Reshape", "Squeeze", "Unsqueeze", "Flatten",
                                         "Identity"};
     for (size_t i = 0; i < WEFTI_COUNT_OF(names); i++) {
@@ -74,7 +78,7 @@ static void find_targets(lowerer *lower)
             continue; /* an input, a constant or an output named twice: copied */
         }
         lower->target_output[value] = (int32_t)i;
-        while (only_reshapes(node)) {
+        while (only_reshapes(net, node)) {
             value = node->inputs[0];
             node = wefti_net_producer(net, value);
             if (node == NULL || net->values[value].use_count != 1) {
@@ -106,7 +110,7 @@ static weft_status prepare_outputs(lowerer *lower, const wefti_net_node *node,
         outputs[i] = lower->views[value];
         int32_t target = lower->target_output[value];
         may_alias[i] = target < 0;
-        if (target >= 0 && only_reshapes(node)) {
+        if (target >= 0 && only_reshapes(lower->net, node)) {
             int32_t from = node->inputs[0];
             may_alias[i] = lower->target_output[from] == target;
         }
@@ -212,13 +216,13 @@ static weft_status lower_all(lowerer *lower)
         lower->views[i] = wefti_view_absent();
     }
     find_targets(lower);
-    for (size_t i = 0; i < net->node_count; i++) {
-        if (net->nodes[i].dead) {
+    for (wefti_net_node *node = net->first; node != NULL; node = node->next) {
+        if (node->dead) {
             continue;
         }
         wefti_arena scratch;
         wefti_arena_init(&scratch);
-        weft_status status = lower_node(lower, &net->nodes[i], &scratch);
+        weft_status status = lower_node(lower, node, &scratch);
         wefti_arena_fini(&scratch);
         WEFTI_TRY(status);
     }

@@ -13,12 +13,11 @@ static weft_status out_of_memory(weft_error *error)
 static weft_status allocate(wefti_net *net, weft_error *error)
 {
     wefti_arena *arena = &net->arena;
+    net->value_capacity = net->value_count;
     net->values = wefti_arena_calloc(arena, net->value_count, sizeof(*net->values));
-    net->nodes = wefti_arena_calloc(arena, net->node_count, sizeof(*net->nodes));
     net->inputs = wefti_arena_calloc(arena, net->input_count, sizeof(*net->inputs));
     net->outputs = wefti_arena_calloc(arena, net->output_count, sizeof(*net->outputs));
-    return net->values == NULL || net->nodes == NULL || net->inputs == NULL ||
-                   net->outputs == NULL
+    return net->values == NULL || net->inputs == NULL || net->outputs == NULL
                ? out_of_memory(error)
                : WEFT_OK;
 }
@@ -103,8 +102,7 @@ static weft_status copy_values(const weft_graph *graph, wefti_net *net,
 {
     for (size_t i = 0; i < graph->value_count; i++) {
         const wefti_graph_value *value = &graph->values[i];
-        net->values[i] = (wefti_net_value){
-            .name = value->name, .producer = -1, .input = value->input};
+        net->values[i] = (wefti_net_value){.name = value->name, .input = value->input};
         if (value->initializer >= 0) {
             const weft_tensor *tensor = &graph->initializers[value->initializer].tensor;
             wefti_known *known = &net->values[i].known;
@@ -155,26 +153,106 @@ static weft_status check_counts(const wefti_net_node *node, weft_error *error)
     return WEFT_OK;
 }
 
-static weft_status copy_node(const weft_graph *graph, int32_t index, wefti_net *net,
-                             wefti_net_node *node, weft_error *error)
+static void append(wefti_net *net, wefti_net_node *before, wefti_net_node *node)
 {
-    const wefti_graph_node *source = &graph->nodes[index];
-    node->view = (wefti_node_view){
-        .op_type = source->op_type,
-        .label = source->label,
-        .opset = graph->opset,
-        .attributes = source->attributes,
-        .attribute_count = source->attribute_count,
-        .input_count = source->input_count,
-        .output_count = source->output_count,
-    };
-    node->inputs = wefti_arena_copy(&net->arena, source->inputs,
-                                    source->input_count * sizeof(*source->inputs));
-    node->outputs = wefti_arena_copy(&net->arena, source->outputs,
-                                     source->output_count * sizeof(*source->outputs));
+    node->next = before;
+    node->previous = before == NULL ? net->last : before->previous;
+    *(node->previous == NULL ? &net->first : &node->previous->next) = node;
+    *(before == NULL ? &net->last : &before->previous) = node;
+    for (size_t i = 0; i < node->view.output_count; i++) {
+        if (node->outputs[i] >= 0) {
+            net->values[node->outputs[i]].producer = node;
+        }
+    }
+}
+
+/* Adds a node with copies of the lists of its inputs and outputs. */
+static weft_status add_node(wefti_net *net, wefti_net_node *before,
+                            const wefti_net_node *like, weft_error *error)
+{
+    wefti_net_node *node = wefti_arena_copy(&net->arena, like, sizeof(*node));
+    if (node == NULL) {
+        return out_of_memory(error);
+    }
+    node->inputs = wefti_arena_copy(&net->arena, like->inputs,
+                                    like->view.input_count * sizeof(*node->inputs));
+    node->outputs = wefti_arena_copy(&net->arena, like->outputs,
+                                     like->view.output_count * sizeof(*node->outputs));
     if (node->inputs == NULL || node->outputs == NULL) {
         return out_of_memory(error);
     }
+    append(net, before, node);
+    return WEFT_OK;
+}
+
+static weft_status copy_node(const weft_graph *graph, const wefti_graph_node *source,
+                             wefti_net *net, weft_error *error)
+{
+    wefti_net_node node = {
+        .view =
+            {
+                .op_type = source->op_type,
+                .label = source->label,
+                .opset = graph->opset,
+                .attributes = source->attributes,
+                .attribute_count = source->attribute_count,
+                .input_count = source->input_count,
+                .output_count = source->output_count,
+            },
+        /* Only read by add_node, which copies them. */
+        .inputs = (int32_t *)(uintptr_t)source->inputs,
+        .outputs = (int32_t *)(uintptr_t)source->outputs,
+    };
+    WEFTI_TRY(wefti_operator_find(source->domain, source->op_type, graph->opset,
+                                  &node.op, error));
+    WEFTI_TRY(check_counts(&node, error));
+    return add_node(net, NULL, &node, error);
+}
+
+weft_status wefti_net_insert(wefti_net *net, wefti_net_node *before,
+                             const wefti_net_new *what, weft_error *error)
+{
+    int32_t opset = net->first == NULL ? 0 : net->first->view.opset;
+    wefti_net_node node = {
+        .view =
+            {
+                .op_type = what->op_type,
+                .label = what->label,
+                .opset = opset,
+                .attributes =
+                    wefti_arena_copy(&net->arena, what->attributes,
+                                     what->attribute_count * sizeof(*what->attributes)),
+                .attribute_count = what->attribute_count,
+                .input_count = what->input_count,
+                .output_count = what->output_count,
+            },
+        .inputs = (int32_t *)(uintptr_t)what->inputs,
+        .outputs = (int32_t *)(uintptr_t)what->outputs,
+    };
+    if (node.view.attributes == NULL) {
+        return out_of_memory(error);
+    }
+    WEFTI_TRY(wefti_operator_find(what->domain, what->op_type, opset, &node.op, error));
+    return add_node(net, before, &node, error);
+}
+
+weft_status wefti_net_add_value(wefti_net *net, const wefti_known *known,
+                                const char *name, int32_t *value, weft_error *error)
+{
+    if (net->value_count == net->value_capacity) {
+        size_t capacity = 2 * net->value_capacity + 16;
+        wefti_net_value *grown =
+            wefti_arena_calloc(&net->arena, capacity, sizeof(*grown));
+        if (grown == NULL) {
+            return out_of_memory(error);
+        }
+        memcpy(grown, net->values, net->value_count * sizeof(*grown));
+        net->values = grown;
+        net->value_capacity = capacity;
+    }
+    net->values[net->value_count] =
+        (wefti_net_value){.name = name, .known = *known, .input = -1};
+    *value = (int32_t)net->value_count++;
     return WEFT_OK;
 }
 
@@ -198,15 +276,20 @@ static void list_missing(weft_error *error, const weft_error *one, size_t *missi
     }
 }
 
-static weft_status find_operators(const weft_graph *graph, const int32_t *order,
-                                  wefti_net *net, weft_error *error)
+static weft_status find_operators(const weft_graph *graph, weft_error *error)
 {
     size_t missing = 0;
-    for (size_t i = 0; i < net->node_count; i++) {
-        const wefti_graph_node *source = &graph->nodes[order[i]];
+    for (size_t i = 0; i < graph->node_count; i++) {
+        const wefti_graph_node *node = &graph->nodes[i];
+        const wefti_operator *found;
         weft_error one;
-        weft_status status = wefti_operator_find(source->domain, source->op_type,
-                                                 graph->opset, &net->nodes[i].op, &one);
+        weft_status status = wefti_operator_find(node->domain, node->op_type,
+                                                 graph->opset, &found, &one);
+        if (status == WEFT_OK && strcmp(node->domain, "weft") == 0) {
+            status =
+                wefti_error(&one, WEFT_UNSUPPORTED,
+                            "%s: the domain 'weft' is not for models", node->label);
+        }
         if (status != WEFT_OK) {
             list_missing(error, &one, &missing);
         }
@@ -217,26 +300,19 @@ static weft_status find_operators(const weft_graph *graph, const int32_t *order,
 static weft_status fill(const weft_graph *graph, wefti_net *net, weft_error *error)
 {
     net->value_count = graph->value_count;
-    net->node_count = graph->node_count;
     net->input_count = graph->input_count;
     net->output_count = graph->output_count;
     WEFTI_TRY(allocate(net, error));
-    int32_t *order = wefti_arena_calloc(&net->arena, net->node_count, sizeof(*order));
+    size_t count = graph->node_count;
+    int32_t *order = wefti_arena_calloc(&net->arena, count, sizeof(*order));
     if (order == NULL) {
         return out_of_memory(error);
     }
+    WEFTI_TRY(find_operators(graph, error));
     WEFTI_TRY(sort_nodes(graph, &net->arena, order, error));
     WEFTI_TRY(copy_values(graph, net, error));
-    WEFTI_TRY(find_operators(graph, order, net, error));
-    for (size_t i = 0; i < net->node_count; i++) {
-        wefti_net_node *node = &net->nodes[i];
-        WEFTI_TRY(copy_node(graph, order[i], net, node, error));
-        WEFTI_TRY(check_counts(node, error));
-        for (size_t j = 0; j < node->view.output_count; j++) {
-            if (node->outputs[j] >= 0) {
-                net->values[node->outputs[j]].producer = (int32_t)i;
-            }
-        }
+    for (size_t i = 0; i < count; i++) {
+        WEFTI_TRY(copy_node(graph, &graph->nodes[order[i]], net, error));
     }
     wefti_net_sweep(net);
     return WEFT_OK;
@@ -256,31 +332,40 @@ weft_status wefti_net_create(const weft_graph *graph, wefti_net *net, weft_error
     return status;
 }
 
+static weft_status clone_nodes(const wefti_net *source, wefti_net *net,
+                               weft_error *error)
+{
+    for (const wefti_net_node *old = source->first; old != NULL; old = old->next) {
+        if (!old->dead) {
+            WEFTI_TRY(add_node(net, NULL, old, error));
+        }
+    }
+    return WEFT_OK;
+}
+
 weft_status wefti_net_clone(const wefti_net *source, wefti_net *net, weft_error *error)
 {
-    *net = *source;
+    *net = (wefti_net){
+        .value_count = source->value_count,
+        .input_count = source->input_count,
+        .output_count = source->output_count,
+    };
     wefti_arena_init(&net->arena);
     weft_status status = allocate(net, error);
-    for (size_t i = 0; status == WEFT_OK && i < net->node_count; i++) {
-        const wefti_net_node *old = &source->nodes[i];
-        wefti_net_node *node = &net->nodes[i];
-        *node = *old;
-        node->inputs = wefti_arena_copy(&net->arena, old->inputs,
-                                        old->view.input_count * sizeof(*old->inputs));
-        node->outputs = wefti_arena_copy(
-            &net->arena, old->outputs, old->view.output_count * sizeof(*old->outputs));
-        if (node->inputs == NULL || node->outputs == NULL) {
-            status = out_of_memory(error);
+    if (status == WEFT_OK) {
+        memcpy(net->values, source->values, net->value_count * sizeof(*net->values));
+        memcpy(net->inputs, source->inputs, net->input_count * sizeof(*net->inputs));
+        memcpy(net->outputs, source->outputs,
+               net->output_count * sizeof(*net->outputs));
+        for (size_t i = 0; i < net->value_count; i++) {
+            net->values[i].producer = NULL;
         }
+        status = clone_nodes(source, net, error);
     }
     if (status != WEFT_OK) {
         wefti_net_destroy(net);
-        return status;
     }
-    memcpy(net->values, source->values, net->value_count * sizeof(*net->values));
-    memcpy(net->inputs, source->inputs, net->input_count * sizeof(*net->inputs));
-    memcpy(net->outputs, source->outputs, net->output_count * sizeof(*net->outputs));
-    return WEFT_OK;
+    return status;
 }
 
 void wefti_net_destroy(wefti_net *net)
@@ -291,12 +376,11 @@ void wefti_net_destroy(wefti_net *net)
 
 wefti_net_node *wefti_net_producer(const wefti_net *net, int32_t value)
 {
-    if (value < 0 || net->values[value].producer < 0 ||
-        net->values[value].known.constant != NULL) {
+    if (value < 0 || net->values[value].known.constant != NULL) {
         return NULL;
     }
-    wefti_net_node *node = &net->nodes[net->values[value].producer];
-    return node->dead ? NULL : node;
+    wefti_net_node *node = net->values[value].producer;
+    return node == NULL || node->dead ? NULL : node;
 }
 
 bool wefti_net_is(const wefti_net_node *node, const char *op_type)
@@ -325,8 +409,7 @@ void wefti_net_sweep(wefti_net *net)
     for (size_t i = 0; i < net->value_count; i++) {
         net->values[i].use_count = net->values[i].is_output ? 1 : 0;
     }
-    for (size_t i = net->node_count; i-- > 0;) {
-        wefti_net_node *node = &net->nodes[i];
+    for (wefti_net_node *node = net->last; node != NULL; node = node->previous) {
         bool needed = false;
         for (size_t j = 0; j < node->view.output_count; j++) {
             int32_t value = node->outputs[j];
@@ -338,6 +421,17 @@ void wefti_net_sweep(wefti_net *net)
             if (node->inputs[j] >= 0) {
                 net->values[node->inputs[j]].use_count++;
             }
+        }
+    }
+}
+
+void wefti_net_unlink_dead(wefti_net *net)
+{
+    for (wefti_net_node *node = net->first; node != NULL; node = node->next) {
+        if (node->dead) {
+            *(node->previous == NULL ? &net->first : &node->previous->next) =
+                node->next;
+            *(node->next == NULL ? &net->last : &node->next->previous) = node->previous;
         }
     }
 }

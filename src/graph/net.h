@@ -14,9 +14,9 @@
 
 typedef struct wefti_net_value {
     const char *name;
-    wefti_known known; /* type NONE: nothing known yet */
-    int32_t producer;  /* node, or -1 */
-    int32_t input;     /* index of the graph's input, or -1 */
+    wefti_known known;               /* type NONE: nothing known yet */
+    struct wefti_net_node *producer; /* NULL: an input or a constant */
+    int32_t input;                   /* index of the graph's input, or -1 */
     int32_t use_count; /* reads by live nodes, plus one if it is an output */
     bool is_output;
 } wefti_net_value;
@@ -26,15 +26,15 @@ typedef struct wefti_net_node {
     wefti_node_view view;
     int32_t *inputs, *outputs; /* values, -1: absent; counts are in the view */
     bool dead;
+    struct wefti_net_node *previous, *next;
 } wefti_net_node;
 
 typedef struct wefti_net {
     wefti_arena arena;
     wefti_net_value *values;
-    size_t value_count;
-    wefti_net_node *nodes;
-    size_t node_count;
-    int32_t *inputs, *outputs; /* values */
+    size_t value_count, value_capacity;
+    wefti_net_node *first, *last; /* in topological order */
+    int32_t *inputs, *outputs;    /* values */
     size_t input_count, output_count;
 } wefti_net;
 
@@ -74,6 +74,29 @@ weft_status wefti_net_infer(wefti_net *net, const wefti_evaluator *evaluator,
 
 /* Marks nodes that no output needs as dead, and counts uses. */
 void wefti_net_sweep(wefti_net *net);
+
+/* Takes dead nodes out of the list. */
+void wefti_net_unlink_dead(wefti_net *net);
+
+/* What a new node is made of. */
+typedef struct wefti_net_new {
+    const char *op_type; /* of domain "weft" or ONNX's own */
+    const char *domain;
+    const char *label;
+    const weft_attribute *attributes; /* copied, with what they point to left alone */
+    size_t attribute_count;
+    const int32_t *inputs, *outputs;
+    size_t input_count, output_count;
+} wefti_net_new;
+
+/* Adds a node before `before` (NULL: at the end) and makes it the producer of its
+ * outputs. */
+weft_status wefti_net_insert(wefti_net *net, wefti_net_node *before,
+                             const wefti_net_new *what, weft_error *error);
+
+/* Adds a value of a known type and shape and returns its number. */
+weft_status wefti_net_add_value(wefti_net *net, const wefti_known *known,
+                                const char *name, int32_t *value, weft_error *error);
 
 /* For passes: the live node that produces a value, or NULL (input, constant). */
 wefti_net_node *wefti_net_producer(const wefti_net *net, int32_t value);
