@@ -388,20 +388,6 @@ bool wefti_net_is(const wefti_net_node *node, const char *op_type)
     return node != NULL && !node->dead && strcmp(node->op->name, op_type) == 0;
 }
 
-int64_t wefti_known_count(const wefti_known *known)
-{
-    int64_t count = 1;
-    for (int32_t i = 0; i < known->rank; i++) {
-        count *= known->dims[i];
-    }
-    return count;
-}
-
-size_t wefti_known_bytes(const wefti_known *known)
-{
-    return (size_t)wefti_known_count(known) * weft_type_size(known->type);
-}
-
 /* Backwards from the outputs: a node lives when a live node or an output reads one of
  * its outputs that is not constant. */
 void wefti_net_sweep(wefti_net *net)

@@ -274,7 +274,7 @@ weft_status weft_submit(weft_model *model, const weft_io *io,
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "request is NULL");
     }
     *request = NULL;
-    submitted_run *run;
+    submitted_run *run = NULL;
     WEFTI_TRY(copy_call(model, io, &run, error));
     wefti_request_work work = {
         .body = run_submitted, .user = run, .release = release_submitted};
