@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_BACKEND_CPU_SCALAR_MATH_H
+#define WEFTI_BACKEND_CPU_SCALAR_MATH_H
+
+#include <stdint.h>
+
+/* Functions that need more than f32 arithmetic. They exist once, in baseline code
+ * without fused operations, for every instruction set and the reference alike.
+ * Threads: any. */
+
+/* Reduces a finite x of any size: x = quadrant * pi / 2 + r with |r| <= pi / 4 (to
+ * within one unit in the last place); returns r. The quadrant counts modulo 4. */
+float wefti_trigonometric_reduce(float x, uint32_t *quadrant);
+
+/* x to the power y as C's powf defines the special cases; y = 2 is x * x. Within 0.51
+ * units in the last place. */
+float wefti_pow(float x, float y);
+
+/* The remainder of x / y with the sign of y; NaN when y is 0 or x infinite. Exact
+ * but for one rounding where the signs differ. */
+float wefti_mod(float x, float y);
+double wefti_mod_f64(double x, double y);
+
+#endif
