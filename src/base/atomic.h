@@ -118,6 +118,18 @@ typedef struct wefti_atomic_ptr {
     {                                                                                  \
         WEFTI_SCHEDULE_POINT();                                                        \
         return atomic_fetch_sub_explicit(&a->value, v, memory_order_seq_cst);          \
+    }                                                                                  \
+    WEFTI_INLINE type wefti_atomic_##suffix##_or_seq_cst(wefti_atomic_##suffix *a,     \
+                                                         type v)                       \
+    {                                                                                  \
+        WEFTI_SCHEDULE_POINT();                                                        \
+        return atomic_fetch_or_explicit(&a->value, v, memory_order_seq_cst);           \
+    }                                                                                  \
+    WEFTI_INLINE type wefti_atomic_##suffix##_and_seq_cst(wefti_atomic_##suffix *a,    \
+                                                          type v)                      \
+    {                                                                                  \
+        WEFTI_SCHEDULE_POINT();                                                        \
+        return atomic_fetch_and_explicit(&a->value, v, memory_order_seq_cst);          \
     }
 
 WEFTI_ATOMIC_DEFINE(u32, uint32_t)

@@ -5,7 +5,7 @@
 #include <weft/context.h>
 
 #include "runtime/device.h"
-#include "runtime/lease.h"
+#include "runtime/stream.h"
 
 /* A context: one slot of the device's lease pool with the stream and workspace that
  * its user may write. Made at the slot's first lease, kept until the device goes. */
@@ -13,18 +13,25 @@ struct weft_context {
     /* immutable after create */
     weft_device *device; /* borrowed: the pool belongs to it */
     int32_t slot;
-    weft_stream *stream;
 
     /* atomic: whoever runs in it -> whoever tries at the same time */
     wefti_atomic_u32 in_use;
+    /* atomic: the lease's owner -> whoever runs in it. The stream was lent in this
+     * lease, so that others may be submitting to it. */
+    wefti_atomic_u32 stream_lent;
 
-    /* one thread at a time (the lease, asserted by in_use) */
+    /* one thread at a time (the lease) */
     bool shared;
+    weft_stream *stream; /* NULL while the slot is free: made by the next lease */
+
+    /* one thread at a time (in_use) */
+    bool stream_entered;
     void *workspace;
     size_t workspace_bytes;
 };
 
-/* Lease and give back without the public checks; used by weft_run. */
+/* Lease and give back without the public checks, for work that the device has accepted
+ * (wefti_device_begin): it gets its context after close too. Used by weft_run. */
 weft_status wefti_context_acquire(weft_device *device, const weft_lease_params *params,
                                   weft_context **context, weft_error *error);
 void wefti_context_release(weft_context *context);
@@ -33,9 +40,16 @@ void wefti_context_release(weft_context *context);
 weft_status wefti_context_enter(weft_context *context, weft_error *error);
 void wefti_context_leave(weft_context *context);
 
-/* Makes the workspace at least `size_bytes` (it never shrinks except by trim).
- * Allocates only when it grows. Errors: WEFT_OUT_OF_MEMORY at the cap. */
+/* Makes the workspace at least `size_bytes` (it never shrinks except by trim); its
+ * contents are lost when it grows. Allocates only when it grows. The caller has entered
+ * and none of its work is pending. Errors: WEFT_OUT_OF_MEMORY at the cap. */
 weft_status wefti_context_reserve(weft_context *context, size_t size_bytes,
                                   weft_error *error);
+
+/* Frees the workspaces of contexts that nobody has leased. */
+void wefti_context_trim(weft_device *device);
+
+/* Frees what the slot holds; NULL is allowed. */
+void wefti_context_destroy(weft_context *context);
 
 #endif

@@ -24,12 +24,15 @@ typedef enum wefti_outcome {
 
 enum { WEFTI_DEVICE_SHARDS = 16 };
 
-/* Counters of work, one per shard so that callers on different cores do not share a
- * cache line. In flight = accepted - the ends, summed over shards. */
+/* Counters of work, one set per shard so that callers on different cores do not share
+ * a cache line. In flight = accepted - the ends, summed over shards. */
 typedef struct wefti_device_shard {
-    WEFTI_CACHE_ALIGNED wefti_atomic_u64 accepted; /* who runs -> statistics, drain */
-    wefti_atomic_u64 ended[WEFTI_OUTCOME_COUNT];   /* who runs -> statistics, drain */
+    /* atomic: who runs -> statistics, drain */
+    WEFTI_CACHE_ALIGNED wefti_atomic_u64 accepted;
+    wefti_atomic_u64 ended[WEFTI_OUTCOME_COUNT];
 } wefti_device_shard;
+_Static_assert(sizeof(wefti_device_shard) == WEFTI_CACHE_LINE,
+               "shards must not share a line");
 
 struct weft_device {
     /* immutable after create */
@@ -39,26 +42,42 @@ struct weft_device {
     weft_device_info info;
     char name[32];
     wefti_lease_pool *contexts;
+    struct weft_context **context_table; /* entry i belongs to who leases slot i */
     wefti_stream_pool *streams;
     wefti_memory_pool *memory;
 
+    /* atomic: close, drain -> who begins and ends work; mostly read */
+    WEFTI_CACHE_ALIGNED wefti_atomic_u32 closed;
+    wefti_atomic_u32 drainers; /* waiting in drain */
+
     /* atomic: any thread -> any thread */
-    wefti_refcount owners;
-    wefti_atomic_u32 closed;  /* close -> begin */
-    wefti_atomic_u32 waiters; /* drainers waiting -> who ends work */
+    WEFTI_CACHE_ALIGNED wefti_refcount owners;
     wefti_atomic_u64 plan_count;
 
-    /* guarded by lock */
+    /* guarded by lock; nothing but the sleep of drainers */
     wefti_mutex lock;     /* WEFTI_RANK_DEVICE */
-    wefti_condition idle; /* woken by the end of work while `waiters` is not 0 */
+    wefti_condition idle; /* woken by the end of work while `drainers` is not 0 */
 
     wefti_device_shard shards[WEFTI_DEVICE_SHARDS];
 };
 
 /* Accepts one piece of work: WEFT_CLOSED after close, WEFT_FORKED, WEFT_DEVICE_LOST
  * are not counted. On success exactly one wefti_device_end follows, with the same
- * shard. Lock-free. Threads: any. */
+ * shard; the caller keeps the device alive until that has returned. Lock-free.
+ * Threads: any. */
 weft_status wefti_device_begin(weft_device *device, uint32_t *shard, weft_error *error);
 void wefti_device_end(weft_device *device, uint32_t shard, wefti_outcome outcome);
+
+/* Takes back a begin whose work could not be handed on: it was never accepted. */
+void wefti_device_unbegin(weft_device *device, uint32_t shard);
+
+/* How work that ended with this status is counted. */
+wefti_outcome wefti_outcome_of(weft_status status);
+
+/* WEFT_CLOSED with its words after weft_device_close, else WEFT_OK. */
+weft_status wefti_device_check_open(const weft_device *device, weft_error *error);
+
+/* A timeout as a deadline that a runtime call waits to. */
+#define WEFTI_PAST ((int64_t)0)
 
 #endif

@@ -4,7 +4,6 @@
 
 #include <weft/context.h>
 
-#include "base/atomic.h"
 #include "runtime/device.h"
 
 /* Leases of K slots to any number of threads, each slot to one user at a time. The
@@ -17,24 +16,43 @@ weft_status wefti_lease_pool_create(int32_t slot_count, wefti_lease_pool **pool,
 /* No lease is out. NULL is allowed. */
 void wefti_lease_pool_destroy(wefti_lease_pool *pool);
 
-/* Leases a slot by the caller's policy. *shared: the slot was in use and the caller
- * queued behind it (WEFT_LEASE_SHARE).
- * Blocks: by policy. Errors: WEFT_BUSY, WEFT_TIMEOUT, WEFT_CLOSED. */
+/* Leases a slot by the caller's policy. NULL params wait.
+ * `accepted`: the caller is part of work that the device has accepted, which goes on
+ * after close and only ends by wefti_lease_pool_abort.
+ * *shared: every slot was in use and the caller queued behind that work
+ * (WEFT_LEASE_SHARE); the slot is then still its alone.
+ * Blocks: by policy. Errors: WEFT_BUSY, WEFT_TIMEOUT, WEFT_CLOSED, WEFT_CANCELLED
+ * (aborted). */
 weft_status wefti_lease_acquire(wefti_lease_pool *pool, const weft_lease_params *params,
-                                int32_t *slot, bool *shared, weft_error *error);
+                                bool accepted, int32_t *slot, bool *shared,
+                                weft_error *error);
+/* The pool may be gone when this returns (wefti_lease_pool_retire). */
 void wefti_lease_release(wefti_lease_pool *pool, int32_t slot);
 
-/* Wakes all waiters with WEFT_CLOSED; later acquires fail so. Never blocks. */
+/* Wakes all waiters with WEFT_CLOSED but those of accepted work; later acquires fail
+ * so. Never blocks. */
 void wefti_lease_pool_close(wefti_lease_pool *pool);
 
-/* Leases every slot that is free right now and calls `visit` on it (trim). */
+/* Wakes the waiters of accepted work too, with WEFT_CANCELLED. Never blocks. */
+void wefti_lease_pool_abort(wefti_lease_pool *pool);
+
+/* Calls `done` once when no lease is out and none can be had any more: at once, or by
+ * the release of the last one. `done` may destroy the pool. */
+void wefti_lease_pool_retire(wefti_lease_pool *pool, void (*done)(void *user),
+                             void *user);
+
+/* Leases every slot that is free right now, one at a time, and calls `visit` on it
+ * (trim). Stops when somebody waits. */
 void wefti_lease_visit_free(wefti_lease_pool *pool,
                             void (*visit)(void *user, int32_t slot), void *user);
 
 typedef struct wefti_lease_statistics {
     uint64_t lease_count, wait_count, wait_ns;
 } wefti_lease_statistics;
-void wefti_lease_get_statistics(const wefti_lease_pool *pool,
+void wefti_lease_get_statistics(wefti_lease_pool *pool,
                                 wefti_lease_statistics *statistics);
+
+/* Number of callers that wait right now. */
+uint32_t wefti_lease_waiter_count(const wefti_lease_pool *pool);
 
 #endif

@@ -7,8 +7,9 @@
 #include "runtime/device.h"
 
 /* Device memory with a hard cap; blocks are kept for reuse by size class. A released
- * block is reusable when every stream that touched it has passed the point of its
- * release. Class: synchronised; the lock is never held over a device call. */
+ * block is reusable by the stream that was alone in touching it at once, by others when
+ * every stream that touched it has passed the point of its release.
+ * Class: synchronised; the lock is never held over a device call. */
 weft_status wefti_memory_pool_create(weft_device *device, size_t cap_bytes,
                                      wefti_memory_pool **pool, weft_error *error);
 /* All blocks are released and all streams idle. NULL is allowed. */
@@ -18,12 +19,13 @@ void wefti_memory_pool_destroy(wefti_memory_pool *pool);
  * cached free blocks are given back first. */
 weft_status wefti_memory_reserve(wefti_memory_pool *pool, size_t size_bytes,
                                  void **address, weft_error *error);
+/* `size_bytes` as it was reserved. */
 void wefti_memory_unreserve(wefti_memory_pool *pool, void *address, size_t size_bytes);
 
 /* Gives the cached free blocks back to the system. */
 void wefti_memory_pool_trim(wefti_memory_pool *pool);
 
-void wefti_memory_get_statistics(const wefti_memory_pool *pool, uint64_t *bytes,
+void wefti_memory_get_statistics(wefti_memory_pool *pool, uint64_t *bytes,
                                  uint64_t *peak_bytes);
 
 #endif

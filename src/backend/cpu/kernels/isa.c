@@ -17,6 +17,7 @@ const wefti_cpu_isa WEFTI_ISA_NAME(wefti_cpu_isa) = {
             [WEFTI_KERNEL_REDUCE] = wefti_prepare_reduce_reference,
             [WEFTI_KERNEL_SOFTMAX] = wefti_prepare_softmax_reference,
             [WEFTI_KERNEL_LAYER_NORM] = wefti_prepare_layer_norm_reference,
+            [WEFTI_KERNEL_MATMUL] = WEFTI_ISA_NAME(wefti_prepare_matmul),
             [WEFTI_KERNEL_POOL] = wefti_prepare_pool_reference,
             [WEFTI_KERNEL_GATHER] = wefti_prepare_gather_reference,
         },

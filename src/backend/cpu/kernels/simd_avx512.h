@@ -244,4 +244,33 @@ WEFTI_INLINE float vf_tree_add(vf a)
     return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
 }
 
+/* In place: r[i][j] and r[j][i] change places. */
+WEFTI_INLINE void vf_transpose(vf r[WEFTI_LANES])
+{
+    vf t[16], u[16];
+    for (int32_t i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int32_t i = 0; i < 16; i += 4) {
+        for (int32_t j = 0; j < 2; j++) {
+            u[i + 2 * j] = _mm512_shuffle_ps(t[i + j], t[i + j + 2], 0x44);
+            u[i + 2 * j + 1] = _mm512_shuffle_ps(t[i + j], t[i + j + 2], 0xEE);
+        }
+    }
+    /* u[4 * g + j], 128-bit part q: column 4 * q + j of rows 4 * g to 4 * g + 3. */
+    for (int32_t j = 0; j < 4; j++) {
+        t[j] = _mm512_shuffle_f32x4(u[j], u[j + 4], 0x88);
+        t[j + 4] = _mm512_shuffle_f32x4(u[j], u[j + 4], 0xDD);
+        t[j + 8] = _mm512_shuffle_f32x4(u[j + 8], u[j + 12], 0x88);
+        t[j + 12] = _mm512_shuffle_f32x4(u[j + 8], u[j + 12], 0xDD);
+    }
+    for (int32_t j = 0; j < 4; j++) {
+        r[j] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0x88);
+        r[j + 8] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0xDD);
+        r[j + 4] = _mm512_shuffle_f32x4(t[j + 4], t[j + 12], 0x88);
+        r[j + 12] = _mm512_shuffle_f32x4(t[j + 4], t[j + 12], 0xDD);
+    }
+}
+
 #endif

@@ -82,7 +82,7 @@ WEFTI_INLINE vf vf_fnma(vf a, vf b, vf c)
 }
 WEFTI_INLINE vf vf_fms(vf a, vf b, vf c)
 {
-    return vnegq_f32(vfmsq_f32(c, a, b));
+    return vfmaq_f32(vnegq_f32(c), a, b); /* -(c - a * b) has the other zero */
 }
 
 WEFTI_INLINE vm vf_lt(vf a, vf b)
@@ -252,6 +252,17 @@ WEFTI_INLINE float vf_tree_add(vf a)
 {
     float32x2_t b = vadd_f32(vget_low_f32(a), vget_high_f32(a));
     return vget_lane_f32(b, 0) + vget_lane_f32(b, 1);
+}
+
+/* In place: r[i][j] and r[j][i] change places. */
+WEFTI_INLINE void vf_transpose(vf r[WEFTI_LANES])
+{
+    float32x4x2_t t = vtrnq_f32(r[0], r[1]);
+    float32x4x2_t u = vtrnq_f32(r[2], r[3]);
+    r[0] = vcombine_f32(vget_low_f32(t.val[0]), vget_low_f32(u.val[0]));
+    r[1] = vcombine_f32(vget_low_f32(t.val[1]), vget_low_f32(u.val[1]));
+    r[2] = vcombine_f32(vget_high_f32(t.val[0]), vget_high_f32(u.val[0]));
+    r[3] = vcombine_f32(vget_high_f32(t.val[1]), vget_high_f32(u.val[1]));
 }
 
 #endif

@@ -282,6 +282,12 @@ WEFTI_INLINE vf simd_join(__m128d low, __m128d high)
     return _mm_movelh_ps(_mm_cvtpd_ps(low), _mm_cvtpd_ps(high));
 }
 
+WEFTI_NOINLINE WEFTI_UNUSED static vf simd_fma_rare(__m128d p0, __m128d p1, __m128d c0,
+                                                    __m128d c1)
+{
+    return simd_join(simd_add_to_odd(p0, c0), simd_add_to_odd(p1, c1));
+}
+
 /* The product of two floats is exact in double; the sum is rounded to double and then
  * to float. That differs from one rounding only when the double falls on the middle
  * between two floats (29 last bits 1000...), or when the float is subnormal and the
@@ -309,7 +315,13 @@ WEFTI_INLINE vf vf_fma(vf a, vf b, vf c)
     if (WEFTI_LIKELY(_mm_movemask_epi8(doubtful) == 0)) {
         return r;
     }
-    return simd_join(simd_add_to_odd(p0, c0), simd_add_to_odd(p1, c1));
+    return simd_fma_rare(p0, p1, c0, c1);
+}
+
+/* In place: r[i][j] and r[j][i] change places. */
+WEFTI_INLINE void vf_transpose(vf r[WEFTI_LANES])
+{
+    _MM_TRANSPOSE4_PS(r[0], r[1], r[2], r[3]);
 }
 
 WEFTI_INLINE vf vf_fnma(vf a, vf b, vf c)

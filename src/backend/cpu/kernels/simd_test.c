@@ -191,37 +191,46 @@ static void test_random_values(void **state)
     }
 }
 
-/* c near -a * b or half a unit away from a tie of the product's neighbourhood. */
-static void hard_fma(uint64_t *seed, float *a, float *b, float *c)
+static float random_float(uint64_t *seed, int32_t bits, int32_t exponent)
 {
     uint64_t r = next_random(seed);
-    uint32_t kind = (uint32_t)(r & 7u);
-    int32_t range = (kind & 1u) != 0 ? 20 : 140;
-    *a = ldexpf((float)(int32_t)(r >> 40) - 8388608.0f,
-                (int)((r >> 3) % (uint64_t)range) - range / 2 - 23);
-    r = next_random(seed);
-    *b = ldexpf((float)((int32_t)(r >> 40) & ~((1 << (r & 15u)) - 1)) - 8388608.0f,
-                (int)((r >> 4) % (uint64_t)range) - range / 2 - 23);
-    r = next_random(seed);
-    double product = (double)*a * (double)*b;
-    int32_t exponent;
-    (void)frexp(product, &exponent);
-    if (kind < 2) {
-        *c = -(float)product;
-    } else if (kind < 4) {
-        *c = (float)ldexp(1.0 + (double)(r >> 41) * 0x1p-23,
-                          exponent + 22 + (int)(r & 3u));
-    } else if (kind < 6) {
-        *c = (float)ldexp((r & 1u) != 0 ? 1.0 : -1.0, exponent - 20 - (int)(r >> 59));
-    } else {
-        *c = (float)ldexp((double)(int64_t)r * 0x1p-63,
-                          exponent + (int)((r >> 8) % 60u) - 30);
+    uint64_t mantissa = ((r >> 8) & ((UINT64_C(1) << bits) - 1)) | 1u;
+    return ldexpf((r & 1u) != 0 ? (float)mantissa : -(float)mantissa, exponent);
+}
+
+/* The sum lies next to the middle between two floats, nearer than a double shows. */
+static void near_tie(uint64_t *seed, float *a, float *b, float *c)
+{
+    uint64_t r = next_random(seed);
+    int32_t scale = (int32_t)(r % 100u) - 50;
+    if ((r & 256u) != 0) {
+        /* a * b has 25 bits, the last one set; c is far below. */
+        int32_t bits = 2 + (int32_t)((r >> 10) % 22u);
+        *a = random_float(seed, bits, scale);
+        *b = random_float(seed, 25 - bits, 0);
+        *c = random_float(seed, 3, scale - 32 - (int32_t)((r >> 20) % 50u));
+        return;
     }
-    /* Half of the cases at the bottom of the range, where results are subnormal. */
-    if ((r & 16u) != 0) {
-        *a = ldexpf(*a, -exponent - 120 - (int)((r >> 9) % 34u));
-        *c = ldexpf(*c, -exponent - 120 - (int)((r >> 9) % 34u));
-    }
+    /* a * b is 1 - i^2 2^-46 times half a unit of c's last place; c may be
+     * subnormal. */
+    float tiny = (float)(1 + (r >> 10) % 8u) * 0x1p-23f;
+    scale = (r & 512u) != 0 ? -149 : scale - 60;
+    *c = random_float(seed, 23, scale);
+    *c = scale > -149 ? *c + copysignf(ldexpf(1.0f, scale + 23), *c) : *c;
+    *a = ldexpf(1.0f + tiny, scale / 2);
+    *b = ldexpf((r & 1024u) != 0 ? 1.0f - tiny : tiny - 1.0f, scale - scale / 2 - 1);
+}
+
+/* c near -a * b, or anything around the exponent of the product. */
+static void near_product(uint64_t *seed, float *a, float *b, float *c)
+{
+    uint64_t r = next_random(seed);
+    int32_t scale = (r & 1u) != 0 ? -70 : (int32_t)((r >> 8) % 60u) - 30;
+    *a = random_float(seed, 24, scale);
+    *b = random_float(seed, 1 + (int32_t)((r >> 16) % 24u), scale - 23);
+    *c = (r & 2u) != 0
+             ? -(*a * *b)
+             : random_float(seed, 24, 2 * scale + (int32_t)((r >> 24) % 60u) - 40);
 }
 
 static void test_hard_fma(void **state)
@@ -231,7 +240,11 @@ static void test_hard_fma(void **state)
     float a[BLOCK], b[BLOCK], c[BLOCK];
     for (int32_t round = 0; round < 3000; round++) {
         for (int32_t i = 0; i < BLOCK; i++) {
-            hard_fma(&seed, &a[i], &b[i], &c[i]);
+            if ((i & 1) != 0) {
+                near_tie(&seed, &a[i], &b[i], &c[i]);
+            } else {
+                near_product(&seed, &a[i], &b[i], &c[i]);
+            }
         }
         compare(SIMD_PROBE_FMA, a, b, c, BLOCK);
     }

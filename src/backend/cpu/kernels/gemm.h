@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_BACKEND_CPU_KERNELS_GEMM_H
+#define WEFTI_BACKEND_CPU_KERNELS_GEMM_H
+
+#include "backend/cpu/kernels/simd.h"
+#include "backend/kernel.h"
+
+/* The inner product of matmul, conv and attention: up to GEMM_ROWS x GEMM_COLUMNS
+ * sums held in registers while k runs. Values of A are broadcast, lanes lie along the
+ * columns, so each sum is one chain of fused multiply-adds, k ascending, whatever the
+ * block. A chain may be cut: the sums so far are stored and loaded again, which is
+ * exact. */
+#if WEFTI_LANES == 16 || defined(WEFTI_ISA_neon)
+#define GEMM_VECTORS 4 /* 24 sums, 4 of B and 1 of A in 32 registers */
+#else
+#define GEMM_VECTORS 2 /* 12 sums, 2 of B and 1 of A in 16 registers */
+#endif
+enum { GEMM_ROWS = 6, GEMM_COLUMNS = GEMM_VECTORS * WEFTI_LANES };
+
+typedef enum gemm_flag {
+    GEMM_FINISH = 1, /* the chain ends here: the flags below, then one NaN for all */
+    GEMM_SCALE = 2,
+    GEMM_BIAS_COLUMN = 4,
+    GEMM_BIAS_ROW = 8,
+    GEMM_RESIDUAL = 16,
+    GEMM_RELU = 32,
+} gemm_flag;
+
+typedef struct gemm_block {
+    /* A[i][k] = a[i * a_row + k * a_column] */
+    const float *a;
+    int64_t a_row, a_column;
+    /* B[k][j] = b[k * b_row + j]; whole vectors are read. */
+    const float *b;
+    int64_t b_row;
+    /* Or, when not NULL: vector v of B[k] is at b_vectors[v] + b_offsets[k]. */
+    const float *const *b_vectors;
+    const int32_t *b_offsets;
+    int64_t k;
+    /* Sums to start from, NULL: zeros. Whole vectors are read. */
+    const float *start;
+    int64_t start_row;
+    float *c;
+    int64_t c_row;
+    uint32_t flags; /* gemm_flag */
+    float alpha;
+    const float *bias_column; /* of the first column */
+    const float *bias_row;    /* of the first row */
+    const float *residual;    /* laid out as c */
+    int32_t last_lanes;       /* of the last vector, 1 to WEFTI_LANES */
+} gemm_block;
+
+/* Computes `rows` rows and `columns` (1 to GEMM_COLUMNS) columns; sets last_lanes and
+ * moves the block's pointers down. Without GEMM_FINISH whole vectors are stored. */
+void WEFTI_ISA_NAME(wefti_gemm_rows)(gemm_block *block, int64_t rows, int32_t columns);
+#define gemm_rows WEFTI_ISA_NAME(wefti_gemm_rows)
+
+/* One row and two whole panels, the second behind b_second: twice the sums, to hide
+ * the latency of the chains. */
+void WEFTI_ISA_NAME(wefti_gemm_row_pair)(const gemm_block *block,
+                                         const float *b_second);
+#define gemm_row_pair WEFTI_ISA_NAME(wefti_gemm_row_pair)
+
+/* Columns rounded up to whole vectors. */
+WEFTI_INLINE int32_t gemm_padded(int32_t columns)
+{
+    return (columns + WEFTI_LANES - 1) / WEFTI_LANES * WEFTI_LANES;
+}
+
+/* Where B is read from to be packed: B[k][j] = b[k * row + j * column]. */
+typedef struct gemm_source {
+    const float *b;
+    int64_t row, column;
+} gemm_source;
+
+/* Writes k rows of gemm_padded(columns) floats, zeros behind the columns. */
+void WEFTI_ISA_NAME(wefti_gemm_pack)(float *packed, gemm_source source, int64_t k,
+                                     int32_t columns);
+#define gemm_pack WEFTI_ISA_NAME(wefti_gemm_pack)
+
+/* Estimated time of this many multiply-adds on one core. */
+WEFTI_INLINE int64_t gemm_work_ns(double multiply_adds)
+{
+#if defined(WEFTI_ISA_avx512)
+    return (int64_t)(multiply_adds / 100.0);
+#elif defined(WEFTI_ISA_avx2)
+    return (int64_t)(multiply_adds / 50.0);
+#elif defined(WEFTI_ISA_neon)
+    return (int64_t)(multiply_adds / 16.0);
+#else
+    return (int64_t)(multiply_adds / 1.0);
+#endif
+}
+
+#endif

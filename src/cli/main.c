@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/support.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argument_count, char **arguments);
+    const char *what;
+} commands[] = {
+    {"run", cli_command_run, "run a model file, from one thread or many"},
+    {"info", cli_command_info, "tell device, instruction set, build and limits"},
+    {"bench", cli_command_bench, "run the tables: every answer checked, then timed"},
+    {"check", cli_command_check, "check the ten models and the race reproduction"},
+    {"report", cli_command_report, "run everything and write weft-report.json, .html"},
+};
+
+enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
+
+static int help(void)
+{
+    puts("Weft runs neural networks from many threads on one device at the same time,\n"
+         "and gives every caller exactly the bits it would have got alone.\n");
+    puts("usage: weft COMMAND [OPTION...]\n");
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        printf("  weft %-8s %s\n", commands[i].name, commands[i].what);
+    }
+    puts("  weft help     this text\n");
+    puts("`weft COMMAND --help` lists a command's options. To begin:\n\n"
+         "  weft run model.onnx --input x=random --threads 8 --iterations 50 --check");
+    return 0;
+}
+
+int main(int argument_count, char **arguments)
+{
+    if (argument_count < 2) {
+        return cli_complain("say what to do, such as: weft report (or: weft help)") + 1;
+    }
+    const char *name = arguments[1];
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 ||
+        strcmp(name, "-h") == 0) {
+        return help();
+    }
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+        printf("weft %s\n", weft_build_id());
+        return 0;
+    }
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            return commands[i].run(argument_count - 1, arguments + 1);
+        }
+    }
+    cli_complain("no command '%s'; type: weft help", name);
+    return CLI_EXIT_USAGE;
+}

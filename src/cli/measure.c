@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/measure.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool cli_statistics_balanced(const weft_device_statistics *statistics)
+{
+    return statistics->accepted == statistics->done + statistics->failed +
+                                       statistics->cancelled + statistics->timed_out;
+}
+
+static void fail(cli_result *result, const char *reason)
+{
+    result->verdict = CLI_FAILED;
+    if (result->reason[0] == '\0') {
+        snprintf(result->reason, sizeof(result->reason), "%s", reason);
+    }
+}
+
+/* Takes every context that the threads may lease at once through each kind of model,
+ * so that what follows allocates nothing. */
+static void warm(const cli_trial *trial, int32_t threads, cli_result *result)
+{
+    weft_context *contexts[CLI_MAX_THREADS] = {NULL};
+    weft_lease_params lease = WEFT_LEASE_PARAMS_INIT;
+    weft_error error = {0};
+    lease.policy = WEFT_LEASE_FAIL;
+    int32_t leased = 0;
+    while (leased < threads &&
+           weft_context_acquire(trial->device, &lease, &contexts[leased], NULL) ==
+               WEFT_OK) {
+        leased++;
+    }
+    int32_t kinds = trial->row->part_count > 1 ? trial->row->part_count : 1;
+    kinds = kinds < trial->lane_count ? kinds : trial->lane_count;
+    for (int32_t i = 0; i < leased * kinds; i++) {
+        const cli_case *request = &trial->lanes[i % kinds].cases[0];
+        weft_tensor outputs[CLI_MAX_IO];
+        for (size_t k = 0; k < request->output_count; k++) {
+            outputs[k] = request->expected[k];
+            outputs[k].data = cli_allocate(1, outputs[k].size_bytes);
+        }
+        weft_io io = {request->inputs, request->input_count, outputs,
+                      request->output_count};
+        if (weft_context_run(contexts[i / kinds], request->model, &io, &error) !=
+            WEFT_OK) {
+            fail(result, error.message);
+        }
+        for (size_t k = 0; k < request->output_count; k++) {
+            free(outputs[k].data);
+        }
+    }
+    for (int32_t i = 0; i < leased; i++) {
+        weft_context_release(contexts[i]);
+    }
+}
+
+static void judge_pass(const cli_pass *pass, cli_result *result)
+{
+    if (pass->wrong > 0 || pass->failed > 0) {
+        fail(result, pass->reason);
+    }
+    if (!cli_statistics_balanced(&pass->after)) {
+        fail(result, "requests were lost: accepted is not done + failed + cancelled + "
+                     "timed out");
+    }
+}
+
+void cli_measure(const cli_trial *trial, int32_t threads, const cli_effort *effort,
+                 cli_result *result)
+{
+    cli_pass_params params = {
+        .threads = threads,
+        .iterations =
+            effort->iterations > 0 ? effort->iterations : trial->row->iterations,
+        .compare_all = true,
+    };
+    *result = (cli_result){
+        .row = trial->row, .threads = threads, .judgement = trial->judgement};
+    if (trial->failure[0] != '\0') {
+        fail(result, trial->failure);
+        return;
+    }
+    cli_pass_run(trial, &params, &result->checked);
+    judge_pass(&result->checked, result);
+    if (effort->seconds <= 0) {
+        return;
+    }
+    warm(trial, threads, result);
+    params = (cli_pass_params){
+        .threads = threads, .iterations = 2, .seconds = effort->seconds};
+    cli_pass_run(trial, &params, &result->timed);
+    const cli_pass *timed = &result->timed;
+    judge_pass(timed, result);
+    if (timed->after.allocation_count != timed->before.allocation_count) {
+        char reason[CLI_REASON_SIZE];
+        snprintf(reason, sizeof(reason), "%llu allocations in the timed pass",
+                 (unsigned long long)(timed->after.allocation_count -
+                                      timed->before.allocation_count));
+        fail(result, reason);
+    }
+    result->rate = (double)timed->calls / timed->seconds;
+    result->gflops = result->rate * cli_row_flops(trial->row) * 1e-9;
+    result->overlap = timed->cpu_seconds / timed->seconds;
+}
+
+/* Both trials hold the same requests: are the answers the same too? */
+static bool same_answers(const cli_trial *left, const cli_trial *right)
+{
+    const cli_lane *a = &left->lanes[0];
+    const cli_lane *b = &right->lanes[0];
+    for (int32_t i = 0; i < a->case_count; i++) {
+        for (size_t k = 0; k < a->cases[i].output_count; k++) {
+            const weft_tensor *one = &a->cases[i].expected[k];
+            const weft_tensor *other = &b->cases[i].expected[k];
+            if (one->size_bytes != other->size_bytes ||
+                memcmp(one->data, other->data, one->size_bytes) != 0) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static weft_device *open_without_workers(weft_device *device, weft_error *error)
+{
+    weft_device_info info;
+    weft_device *lone = NULL;
+    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+    weft_device_get_info(device, &info);
+    params.worker_count = 0;
+    params.isa = info.isa;
+    return weft_device_open(info.name, &params, &lone, error) == WEFT_OK ? lone : NULL;
+}
+
+void cli_measure_one_caller(weft_device *device, const cli_row *row,
+                            const cli_effort *effort, cli_result *result)
+{
+    enum { ROUNDS = 3 };
+    weft_error error = {0};
+    *result = (cli_result){.row = row, .threads = 1};
+    weft_device *lone_device = open_without_workers(device, &error);
+    if (lone_device == NULL) {
+        fail(result, error.message);
+        return;
+    }
+    cli_trial *helped = cli_trial_create(device, row, 1);
+    cli_trial *lone = cli_trial_create(lone_device, row, 1);
+    double best = 0;
+    double lone_best = 0;
+    /* In turn, and the best of each: other work on the machine only slows down. */
+    for (int round = 0; round < ROUNDS; round++) {
+        cli_result one;
+        cli_result other;
+        cli_measure(lone, 1, effort, &other);
+        cli_measure(helped, 1, effort, &one);
+        if (round == 0 || result->verdict == CLI_PASSED) {
+            *result = one;
+        }
+        if (other.verdict != CLI_PASSED) {
+            fail(result, other.reason);
+        }
+        best = fmax(best, one.rate);
+        lone_best = fmax(lone_best, other.rate);
+    }
+    result->rate = best;
+    result->gflops = best * cli_row_flops(row) * 1e-9;
+    result->lone_rate = lone_best;
+    if (helped->failure[0] == '\0' && lone->failure[0] == '\0') {
+        result->lone_same_bits = same_answers(helped, lone);
+    }
+    if (!result->lone_same_bits) {
+        fail(result, "the answer differs between a device with and without workers");
+    }
+    cli_trial_destroy(helped);
+    cli_trial_destroy(lone);
+    weft_device_release(lone_device);
+}

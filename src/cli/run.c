@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/run.h"
+
+#include <argp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/commands.h"
+
+enum { KEY_ISA = 256, KEY_NO_FUSION };
+
+bool cli_setting_parse(const char *text, cli_setting *setting)
+{
+    const char *equals = strchr(text, '=');
+    if (equals == NULL || equals == text || equals[1] == '\0') {
+        return false;
+    }
+    *setting = (cli_setting){text, (size_t)(equals - text), equals + 1};
+    return true;
+}
+
+const cli_setting *cli_setting_find(const cli_setting *settings, int32_t count,
+                                    const char *name)
+{
+    for (int32_t i = 0; i < count; i++) {
+        if (strlen(name) == settings[i].name_length &&
+            strncmp(name, settings[i].name, settings[i].name_length) == 0) {
+            return &settings[i];
+        }
+    }
+    return NULL;
+}
+
+static void add_setting(cli_setting *settings, int32_t *count, int32_t most,
+                        const char *option, const char *value)
+{
+    if (*count == most) {
+        cli_usage("run", "more than %d of %s", most, option);
+    }
+    if (!cli_setting_parse(value, &settings[*count])) {
+        cli_usage("run", "'%s %s' lacks a name or a value; type: %s NAME=VALUE", option,
+                  value, option);
+    }
+    ++*count;
+}
+
+static int64_t parse_count(const char *option, const char *text, int64_t most)
+{
+    int64_t value = 0;
+    if (!cli_parse_number(text, 1, most, &value)) {
+        cli_usage("run", "'%s %s' is not a whole number from 1 to %lld", option, text,
+                  (long long)most);
+    }
+    return value;
+}
+
+static error_t parse(int key, char *value, struct argp_state *state)
+{
+    cli_run_options *options = state->input;
+    switch (key) {
+    case 'i':
+        add_setting(options->inputs, &options->input_count, CLI_MAX_IO, "--input",
+                    value);
+        return 0;
+    case 'o':
+        add_setting(options->outputs, &options->output_count, CLI_MAX_IO, "--output",
+                    value);
+        return 0;
+    case 'D':
+        add_setting(options->dims, &options->dim_count, CLI_RUN_MAX_DIMS, "--dim",
+                    value);
+        return 0;
+    case 't':
+        options->threads = parse_count("--threads", value, CLI_MAX_THREADS);
+        return 0;
+    case 'n':
+        options->iterations = parse_count("--iterations", value, 1000000000);
+        return 0;
+    case 'c':
+        options->check = true;
+        return 0;
+    case 'p':
+        options->dump_plan = true;
+        return 0;
+    case 'd':
+        options->device = value;
+        return 0;
+    case KEY_ISA:
+        options->isa = value;
+        return 0;
+    case KEY_NO_FUSION:
+        options->no_fusion = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (options->model != NULL) {
+            cli_usage("run", "one model at a time, not '%s' too", value);
+        }
+        options->model = value;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option list[] = {
+    {"input", 'i', "NAME=VALUE", 0,
+     "An input: x=FILE.npy, x=random, x=random:SEED, x=zeros or x=ones", 0},
+    {"output", 'o', "NAME=FILE.npy", 0, "Write an output instead of a summary", 0},
+    {"dim", 'D', "NAME=SIZE", 0,
+     "Size of a dynamic dimension for inputs that are not files: by its name, or as "
+     "INPUT.AXIS",
+     0},
+    {"threads", 't', "N", 0, "Callers at the same time (default: 1)", 0},
+    {"iterations", 'n', "N", 0, "Calls of each thread (default: 1)", 0},
+    {"check", 'c', NULL, 0,
+     "Compare every answer, bit for bit, with the same request run alone", 0},
+    {"dump-plan", 'p', NULL, 0, "Print the plan: kernels, shapes, memory", 0},
+    {"device", 'd', "NAME", 0, "Device (default: cpu)", 0},
+    {"isa", KEY_ISA, "NAME", 0, "CPU kernels: avx512, avx2, sse2, neon, reference", 0},
+    {"no-fusion", KEY_NO_FUSION, NULL, 0, "One kernel for each operator", 0},
+    {0},
+};
+
+static bool open_model(const cli_run_options *options, weft_device **device,
+                       weft_model **model)
+{
+    weft_device_params device_params = WEFT_DEVICE_PARAMS_INIT;
+    weft_model_params model_params = WEFT_MODEL_PARAMS_INIT;
+    weft_graph *graph = NULL;
+    weft_error error = {0};
+    device_params.isa = options->isa;
+    model_params.no_fusion = options->no_fusion;
+    if (weft_device_open(options->device, &device_params, device, &error) != WEFT_OK) {
+        cli_complain_error(options->device, &error);
+        return false;
+    }
+    weft_status status = weft_graph_load_onnx(options->model, NULL, &graph, &error);
+    if (status == WEFT_OK) {
+        status = weft_model_create(*device, graph, &model_params, model, &error);
+    }
+    weft_graph_release(graph);
+    if (status != WEFT_OK) {
+        cli_complain_error(options->model, &error);
+    }
+    return status == WEFT_OK;
+}
+
+/* Every name on the command line must be one of the model's. */
+static bool check_names(const cli_run_options *options, const weft_model *model)
+{
+    for (int32_t i = 0; i < options->input_count + options->output_count; i++) {
+        bool is_input = i < options->input_count;
+        const cli_setting *setting = is_input
+                                         ? &options->inputs[i]
+                                         : &options->outputs[i - options->input_count];
+        char *name = cli_format("%.*s", (int)setting->name_length, setting->name);
+        int32_t index = is_input ? weft_model_find_input(model, name)
+                                 : weft_model_find_output(model, name);
+        if (index < 0) {
+            weft_value_info info = {0};
+            bool any = is_input ? weft_model_get_input(model, 0, &info)
+                                : weft_model_get_output(model, 0, &info);
+            cli_complain("%s has no %s '%s'%s%s%s", options->model,
+                         is_input ? "input" : "output", name,
+                         any ? "; its first is '" : "", any ? info.name : "",
+                         any ? "'" : "");
+        }
+        free(name);
+        if (index < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool dump_plan(weft_model *model, const cli_case *request)
+{
+    weft_error error = {0};
+    char *text = NULL;
+    weft_io io = {.inputs = request->inputs, .input_count = request->input_count};
+    if (weft_model_dump_plan(model, &io, &text, &error) != WEFT_OK) {
+        cli_complain_error("plan", &error);
+        return false;
+    }
+    fputs(text, stdout);
+    weft_text_free(text);
+    return true;
+}
+
+static bool write_outputs(const cli_run_options *options, const weft_model *model,
+                          const cli_case *request)
+{
+    weft_error error = {0};
+    for (int32_t i = 0; i < options->output_count; i++) {
+        const cli_setting *setting = &options->outputs[i];
+        char *name = cli_format("%.*s", (int)setting->name_length, setting->name);
+        int32_t index = weft_model_find_output(model, name);
+        free(name);
+        if (weft_npy_save(setting->value, &request->expected[index], &error) !=
+            WEFT_OK) {
+            cli_complain_error(setting->value, &error);
+            return false;
+        }
+        printf("%.*s -> %s\n", (int)setting->name_length, setting->name,
+               setting->value);
+    }
+    return true;
+}
+
+static bool run(const cli_run_options *options, weft_device *device, weft_model *model)
+{
+    cli_case request = {0};
+    weft_error error = {0};
+    bool done =
+        check_names(options, model) && cli_run_make_inputs(options, model, 0, &request);
+    if (done && options->dump_plan) {
+        done = dump_plan(model, &request);
+    }
+    if (done && cli_case_run_alone(&request, &error) != WEFT_OK) {
+        cli_complain_error(options->model, &error);
+        done = false;
+    }
+    if (done && options->output_count > 0) {
+        done = write_outputs(options, model, &request);
+    } else if (done) {
+        cli_run_print_outputs(model, &request);
+    }
+    cli_case_fini(&request);
+    if (done && (options->threads > 1 || options->iterations > 1 || options->check)) {
+        done = cli_run_threads(options, device, model);
+    }
+    return done;
+}
+
+int cli_command_run(int argument_count, char **arguments)
+{
+    static const struct argp parser = {
+        list,
+        parse,
+        "MODEL.onnx",
+        "Run a model file.\vA model of which x is the only input:\n\n"
+        "  weft run model.onnx --input x=x.npy --output y=y.npy\n"
+        "  weft run model.onnx --input x=random:7 --threads 8 --iterations 50 --check",
+        NULL,
+        NULL,
+        NULL};
+    cli_run_options options = {.device = "cpu", .threads = 1, .iterations = 1};
+    weft_device *device = NULL;
+    weft_model *model = NULL;
+    cli_parse(&parser, "run", argument_count, arguments, &options);
+    if (options.model == NULL) {
+        cli_usage("run", "no model given; type: weft run MODEL.onnx --input x=random");
+    }
+    bool done = open_model(&options, &device, &model) && run(&options, device, model);
+    weft_model_release(model);
+    weft_device_release(device);
+    return done ? 0 : 1;
+}

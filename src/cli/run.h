@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_CLI_RUN_H
+#define WEFTI_CLI_RUN_H
+
+#include "cli/trial.h"
+
+/* `weft run`: what was asked for, and the steps of doing it. */
+
+enum { CLI_RUN_MAX_DIMS = 32 };
+
+/* A NAME=VALUE of the command line; the strings are borrowed from it. */
+typedef struct cli_setting {
+    const char *name;
+    size_t name_length;
+    const char *value;
+} cli_setting;
+
+typedef struct cli_run_options {
+    const char *model;
+    const char *device;
+    const char *isa;
+    cli_setting inputs[CLI_MAX_IO];
+    int32_t input_count;
+    cli_setting outputs[CLI_MAX_IO];
+    int32_t output_count;
+    cli_setting dims[CLI_RUN_MAX_DIMS];
+    int32_t dim_count;
+    int64_t threads;
+    int64_t iterations;
+    bool check;
+    bool dump_plan;
+    bool no_fusion;
+} cli_run_options;
+
+/* Splits NAME=VALUE; false when it is not so. */
+bool cli_setting_parse(const char *text, cli_setting *setting);
+
+/* Finds a setting by name; NULL when there is none. */
+const cli_setting *cli_setting_find(const cli_setting *settings, int32_t count,
+                                    const char *name);
+
+/* Fills a case's inputs for one thread from files or random numbers. Complains and
+ * returns false when an input is missing or wrong. */
+bool cli_run_make_inputs(const cli_run_options *options, weft_model *model,
+                         int32_t thread, cli_case *request);
+
+/* Prints shapes, ranges and first values of the outputs. */
+void cli_run_print_outputs(const weft_model *model, const cli_case *request);
+
+/* Runs from many threads, compares when asked, prints the rates; false when an answer
+ * was wrong. */
+bool cli_run_threads(const cli_run_options *options, weft_device *device,
+                     weft_model *model);
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/support.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+void *cli_allocate(size_t count, size_t size)
+{
+    size_t bytes = 0;
+    void *memory = NULL;
+    if (size == 0 || count <= (SIZE_MAX - 64) / size) {
+        bytes = (count * size + 63) / 64 * 64;
+        memory = aligned_alloc(64, bytes == 0 ? 64 : bytes);
+    }
+    if (memory == NULL) {
+        fprintf(stderr, "weft: out of memory (%zu x %zu bytes)\n", count, size);
+        exit(1);
+    }
+    memset(memory, 0, bytes);
+    return memory;
+}
+
+char *cli_format(const char *format, ...)
+{
+    char *text = NULL;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vasprintf(&text, format, arguments);
+    va_end(arguments);
+    if (length < 0) {
+        fprintf(stderr, "weft: out of memory\n");
+        exit(1);
+    }
+    return text;
+}
+
+int cli_complain(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("weft: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    return 1;
+}
+
+int cli_complain_error(const char *what, const weft_error *error)
+{
+    return cli_complain("%s: %s", what,
+                        error->message[0] != '\0' ? error->message
+                                                  : weft_status_advice(error->status));
+}
+
+int64_t cli_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int32_t cli_core_count(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) == 0) {
+        return CPU_COUNT(&set);
+    }
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : (int32_t)count;
+}
+
+uint64_t cli_available_bytes(void)
+{
+    unsigned long long kilobytes = 0;
+    char line[128];
+    FILE *file = fopen("/proc/meminfo", "r");
+    if (file == NULL) {
+        return UINT64_MAX;
+    }
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (sscanf(line, "MemAvailable: %llu", &kilobytes) == 1) {
+            break;
+        }
+    }
+    fclose(file);
+    return kilobytes == 0 ? UINT64_MAX : kilobytes * 1024;
+}
+
+bool cli_parse_number(const char *text, int64_t least, int64_t most, int64_t *value)
+{
+    char *end = NULL;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || number < least || number > most) {
+        return false;
+    }
+    *value = number;
+    return true;
+}
+
+bool cli_parse_counts(const char *text, int32_t most, cli_counts *counts)
+{
+    cli_counts result = {.count = 0};
+    const char *at = text;
+    while (true) {
+        char *end = NULL;
+        errno = 0;
+        long number = strtol(at, &end, 10);
+        if (errno != 0 || end == at || number < 1 || number > most ||
+            result.count == CLI_MAX_COUNTS) {
+            return false;
+        }
+        result.values[result.count++] = (int32_t)number;
+        if (*end == '\0') {
+            *counts = result;
+            return true;
+        }
+        if (*end != ',') {
+            return false;
+        }
+        at = end + 1;
+    }
+}
+
+typedef struct parallel {
+    int32_t count;
+    void (*work)(void *user, int32_t index);
+    void *user;
+    _Atomic int32_t next;
+} parallel;
+
+static void *parallel_main(void *user)
+{
+    parallel *shared = user;
+    for (;;) {
+        int32_t index = atomic_fetch_add(&shared->next, 1);
+        if (index >= shared->count) {
+            return NULL;
+        }
+        shared->work(shared->user, index);
+    }
+}
+
+void cli_parallel(int32_t count, void (*work)(void *user, int32_t index), void *user)
+{
+    parallel shared = {.count = count, .work = work, .user = user};
+    pthread_t threads[CLI_MAX_THREADS];
+    int32_t started = 0;
+    int32_t wanted = cli_core_count() - 1;
+    wanted = wanted < count - 1 ? wanted : count - 1;
+    wanted = wanted < CLI_MAX_THREADS ? wanted : CLI_MAX_THREADS;
+    while (started < wanted &&
+           pthread_create(&threads[started], NULL, parallel_main, &shared) == 0) {
+        started++;
+    }
+    parallel_main(&shared);
+    for (int32_t i = 0; i < started; i++) {
+        pthread_join(threads[i], NULL);
+    }
+}
+
+static int compare_u32(const void *left, const void *right)
+{
+    uint32_t a = *(const uint32_t *)left;
+    uint32_t b = *(const uint32_t *)right;
+    return (a > b) - (a < b);
+}
+
+void cli_sort_u32(uint32_t *values, size_t count)
+{
+    qsort(values, count, sizeof(*values), compare_u32);
+}
+
+const char *cli_thousands(double value, char text[32])
+{
+    char digits[32];
+    if (!(value < 1e15)) {
+        snprintf(text, 32, "%.3g", value);
+        return text;
+    }
+    int length = snprintf(digits, sizeof(digits), value < 100 ? "%.1f" : "%.0f", value);
+    if (value < 1000) {
+        memcpy(text, digits, (size_t)length + 1);
+        return text;
+    }
+    int written = 0;
+    for (int i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0) {
+            text[written++] = ',';
+        }
+        text[written++] = digits[i];
+    }
+    text[written] = '\0';
+    return text;
+}
+
+const char *cli_duration(double ns, char text[32])
+{
+    static const char *const units[] = {"ns", "us", "ms", "s"};
+    int unit = 0;
+    while (ns >= 999.5 && unit < 3) {
+        ns /= 1000;
+        unit++;
+    }
+    int decimals = unit == 0 || ns >= 99.95 ? 0 : ns >= 9.995 ? 1 : 2;
+    snprintf(text, 32, "%.*f %s", decimals, ns, units[unit]);
+    return text;
+}

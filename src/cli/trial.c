@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/trial.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SEED = 42 };
+
+bool cli_tensor_allocate(weft_tensor *tensor)
+{
+    size_t size_bytes = 0;
+    if (weft_tensor_measure(tensor, NULL, &size_bytes, NULL) != WEFT_OK) {
+        return false;
+    }
+    tensor->data = cli_allocate(1, size_bytes);
+    tensor->size_bytes = size_bytes;
+    return true;
+}
+
+static void judge(cli_judgement *judgement, const cli_row *row, double answer,
+                  double reference)
+{
+    double error = fabs(answer - reference);
+    double fraction = error / (row->atol + row->rtol * fabs(reference));
+    judgement->value_count++;
+    if (!(fraction <= 1)) { /* also when it is not a number */
+        judgement->wrong_count++;
+    }
+    if (!(error <= judgement->largest_error)) {
+        judgement->largest_error = error;
+    }
+    if (!(fraction <= judgement->largest_fraction)) {
+        judgement->largest_fraction = fraction;
+    }
+}
+
+void cli_judge_f64(cli_judgement *judgement, const cli_row *row, const float *answer,
+                   const double *reference, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        judge(judgement, row, answer[i], reference[i]);
+    }
+}
+
+void cli_judge_f32(cli_judgement *judgement, const cli_row *row, const float *answer,
+                   const float *recorded, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        judge(judgement, row, answer[i], recorded[i]);
+    }
+}
+
+static void make_inputs(cli_lane *lane, uint32_t thread)
+{
+    const cli_row *row = lane->row;
+    lane->case_count = row->distinct;
+    lane->cases = cli_allocate((size_t)row->distinct, sizeof(*lane->cases));
+    for (int32_t i = 0; i < row->distinct; i++) {
+        cli_case *request = &lane->cases[i];
+        request->model = lane->models[0];
+        request->input_count = (size_t)row->input_count;
+        for (int32_t k = 0; k < row->input_count; k++) {
+            weft_tensor *tensor = &request->inputs[k];
+            weft_random_key key = {SEED, row->stream, thread, (uint32_t)(i * 16 + k)};
+            *tensor = row->inputs[k];
+            cli_tensor_allocate(tensor);
+            weft_random_fill_normal(&key, tensor->data,
+                                    tensor->size_bytes / sizeof(float));
+        }
+    }
+}
+
+static weft_status build_model(cli_lane *lane, weft_device *device, uint32_t thread,
+                               weft_error *error)
+{
+    const cli_row *row = lane->row;
+    weft_random_key key = {SEED, row->stream, thread, 0};
+    weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    weft_graph *graph = NULL;
+    params.no_fusion = row->no_fusion;
+    cli_weights_init(&lane->weights, row->layers, row->normal_weights, key);
+    weft_status status = cli_layers_build(row->layers, &lane->weights, row->inputs,
+                                          row->input_count, &graph, error);
+    if (status == WEFT_OK) {
+        status = weft_model_create(device, graph, &params, &lane->models[0], error);
+    }
+    weft_graph_release(graph);
+    return status;
+}
+
+/* Gives the lane of one thread its model and its requests. */
+static void prepare_lane(void *user, int32_t index)
+{
+    cli_trial *trial = user;
+    cli_lane *lane = &trial->lanes[index];
+    const cli_row *row = trial->row;
+    weft_error error = {0};
+    lane->row = row->part_count > 0 ? row->parts[index % row->part_count] : row;
+    if (row->golden != NULL) {
+        cli_lane_load_golden(lane, trial->device, index);
+        return;
+    }
+    if (build_model(lane, trial->device, (uint32_t)index, &error) != WEFT_OK) {
+        snprintf(lane->failure, sizeof(lane->failure), "%s", error.message);
+        return;
+    }
+    make_inputs(lane, (uint32_t)index);
+}
+
+weft_status cli_case_run_alone(cli_case *request, weft_error *error)
+{
+    request->output_count = weft_model_output_count(request->model);
+    if (request->output_count > CLI_MAX_IO) {
+        snprintf(error->message, sizeof(error->message), "more than %d outputs",
+                 CLI_MAX_IO);
+        return error->status = WEFT_UNSUPPORTED;
+    }
+    weft_io io = {request->inputs, request->input_count, request->expected,
+                  request->output_count};
+    weft_status status = weft_model_infer_outputs(request->model, &io, error);
+    for (size_t i = 0; status == WEFT_OK && i < request->output_count; i++) {
+        request->expected[i].data = NULL;
+        if (!cli_tensor_allocate(&request->expected[i])) {
+            snprintf(error->message, sizeof(error->message), "output %zu is too large",
+                     i);
+            return error->status = WEFT_OUT_OF_MEMORY;
+        }
+    }
+    return status != WEFT_OK ? status : weft_run(request->model, &io, NULL, error);
+}
+
+void cli_case_fini(cli_case *request)
+{
+    for (int32_t i = 0; i < CLI_MAX_IO; i++) {
+        free(request->inputs[i].data);
+        free(request->expected[i].data);
+        free(request->recorded[i].data);
+    }
+    memset(request, 0, sizeof(*request));
+}
+
+static void judge_built(cli_lane *lane)
+{
+    for (int32_t i = 0; i < lane->case_count; i++) {
+        const cli_case *request = &lane->cases[i];
+        double *values = NULL;
+        int64_t count = 0;
+        cli_layers_reference(lane->row->layers, &lane->weights, request->inputs,
+                             &values, &count);
+        if ((size_t)count * sizeof(float) != request->expected[0].size_bytes) {
+            snprintf(lane->failure, sizeof(lane->failure),
+                     "the answer has %zu bytes, the reference %lld values",
+                     request->expected[0].size_bytes, (long long)count);
+        } else {
+            cli_judge_f64(&lane->judgement, lane->row, request->expected[0].data,
+                          values, count);
+        }
+        free(values);
+    }
+    cli_weights_fini(&lane->weights);
+}
+
+static void judge_lane(void *user, int32_t index)
+{
+    cli_lane *lane = &((cli_trial *)user)->lanes[index];
+    if (lane->failure[0] != '\0') {
+        return;
+    }
+    if (lane->row->golden != NULL) {
+        cli_lane_judge_golden(lane);
+    } else {
+        judge_built(lane);
+    }
+    const cli_judgement *judgement = &lane->judgement;
+    if (judgement->wrong_count > 0 && lane->failure[0] == '\0') {
+        snprintf(lane->failure, sizeof(lane->failure),
+                 "%llu of %llu values differ from the reference by more than allowed "
+                 "(largest error %.3g)",
+                 (unsigned long long)judgement->wrong_count,
+                 (unsigned long long)judgement->value_count, judgement->largest_error);
+    }
+}
+
+static void gather(cli_trial *trial)
+{
+    for (int32_t i = 0; i < trial->lane_count; i++) {
+        const cli_lane *lane = &trial->lanes[i];
+        cli_judgement *all = &trial->judgement;
+        all->value_count += lane->judgement.value_count;
+        all->wrong_count += lane->judgement.wrong_count;
+        all->largest_error = fmax(all->largest_error, lane->judgement.largest_error);
+        all->largest_fraction =
+            fmax(all->largest_fraction, lane->judgement.largest_fraction);
+        if (lane->failure[0] != '\0' && trial->failure[0] == '\0') {
+            snprintf(trial->failure, sizeof(trial->failure), "thread %d: %.500s", i,
+                     lane->failure);
+        }
+    }
+}
+
+cli_trial *cli_trial_create(weft_device *device, const cli_row *row, int32_t threads)
+{
+    cli_trial *trial = cli_allocate(1, sizeof(*trial));
+    uint64_t lane_bytes = cli_row_lane_bytes(row);
+    uint64_t room = cli_available_bytes() / 2;
+    trial->row = row;
+    trial->device = weft_device_retain(device);
+    trial->lane_count = threads;
+    if (lane_bytes > 0 && room / lane_bytes < (uint64_t)threads) {
+        trial->lane_count = room / lane_bytes < 1 ? 1 : (int32_t)(room / lane_bytes);
+    }
+    trial->lanes = cli_allocate((size_t)trial->lane_count, sizeof(*trial->lanes));
+    cli_parallel(trial->lane_count, prepare_lane, trial);
+    for (int32_t i = 0; i < trial->lane_count; i++) {
+        cli_lane *lane = &trial->lanes[i];
+        for (int32_t k = 0; k < lane->case_count && lane->failure[0] == '\0'; k++) {
+            weft_error error = {0};
+            if (cli_case_run_alone(&lane->cases[k], &error) != WEFT_OK) {
+                snprintf(lane->failure, sizeof(lane->failure), "alone: %s",
+                         error.message);
+            }
+        }
+    }
+    cli_parallel(trial->lane_count, judge_lane, trial);
+    gather(trial);
+    return trial;
+}
+
+static void destroy_lane(cli_lane *lane)
+{
+    for (int32_t i = 0; i < lane->case_count; i++) {
+        cli_case_fini(&lane->cases[i]);
+    }
+    free(lane->cases);
+    cli_weights_fini(&lane->weights);
+    weft_model_release(lane->models[0]);
+    weft_model_release(lane->models[1]);
+}
+
+void cli_trial_destroy(cli_trial *trial)
+{
+    if (trial == NULL) {
+        return;
+    }
+    for (int32_t i = 0; i < trial->lane_count; i++) {
+        destroy_lane(&trial->lanes[i]);
+    }
+    free(trial->lanes);
+    weft_device_release(trial->device);
+    free(trial);
+}

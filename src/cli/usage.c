@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <argp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/support.h"
+
+void cli_usage(const char *command, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("weft: ", stderr);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "; see: weft %s --help\n", command);
+    exit(CLI_EXIT_USAGE);
+}
+
+/* getopt's own complaint, which argp passes on, takes two lines; it is captured and
+ * its first line kept. */
+static char *take_complaint(FILE *stream, char **buffer)
+{
+    fclose(stream);
+    char *text = *buffer;
+    char *colon = text == NULL ? NULL : strstr(text, ": ");
+    char *start = colon == NULL ? text : colon + 2;
+    if (start != NULL) {
+        start[strcspn(start, "\n")] = '\0';
+    }
+    return start;
+}
+
+static void help_if_asked(const struct argp *parser, char *name, int count,
+                          char **arguments)
+{
+    for (int i = 1; i < count; i++) {
+        if (strcmp(arguments[i], "--help") == 0 || strcmp(arguments[i], "-?") == 0) {
+            argp_help(parser, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, name);
+            exit(0);
+        }
+    }
+}
+
+void cli_parse(const struct argp *parser, const char *command, int argument_count,
+               char **arguments, void *input)
+{
+    char *buffer = NULL;
+    size_t size = 0;
+    char *name = cli_format("weft %s", command);
+    help_if_asked(parser, name, argument_count, arguments);
+    arguments[0] = name;
+    FILE *saved = stderr;
+    FILE *capture = open_memstream(&buffer, &size);
+    if (capture != NULL) {
+        stderr = capture;
+    }
+    int problem = argp_parse(parser, argument_count, arguments,
+                             ARGP_NO_EXIT | ARGP_NO_HELP, NULL, input);
+    stderr = saved;
+    char *complaint = capture == NULL ? NULL : take_complaint(capture, &buffer);
+    if (problem != 0) {
+        cli_usage(command, "%s",
+                  complaint != NULL && complaint[0] != '\0' ? complaint
+                                                            : strerror(problem));
+    }
+    free(buffer);
+    free(name);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "graph/check.h"
+
+#include <stdio.h>
+#include <string.h>
+
+weft_status wefti_check_counts(const weft_model *model, const weft_io *io,
+                               weft_error *error)
+{
+    if (model == NULL || io == NULL) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "%s is NULL",
+                           model == NULL ? "model" : "io");
+    }
+    if (io->input_count != model->net.input_count ||
+        io->output_count != model->net.output_count) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "the call has %zu inputs and %zu outputs, the model %zu and "
+                           "%zu",
+                           io->input_count, io->output_count, model->net.input_count,
+                           model->net.output_count);
+    }
+    if ((io->inputs == NULL && io->input_count > 0) ||
+        (io->outputs == NULL && io->output_count > 0)) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "io->inputs or io->outputs is NULL");
+    }
+    return WEFT_OK;
+}
+
+static void print_shape(char *text, size_t size, int32_t rank, const int64_t *dims)
+{
+    size_t used = (size_t)snprintf(text, size, "[");
+    for (int32_t i = 0; i < rank && used < size; i++) {
+        used += (size_t)snprintf(text + used, size - used, i > 0 ? ",%lld" : "%lld",
+                                 (long long)dims[i]);
+    }
+    if (used < size) {
+        snprintf(text + used, size - used, "]");
+    }
+}
+
+static weft_status wrong_shape(const char *kind, const char *name,
+                               const weft_tensor *tensor, int32_t rank,
+                               const int64_t *dims, weft_error *error)
+{
+    char given[100], wanted[100];
+    print_shape(given, sizeof(given), tensor->rank, tensor->dims);
+    print_shape(wanted, sizeof(wanted), rank, dims);
+    return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                       "%s '%s' has the shape %s; the model wants %s%s", kind, name,
+                       given, wanted,
+                       strstr(wanted, "-1") != NULL ? " (-1: any size)" : "");
+}
+
+/* The size given to another input's dimension of the same name, or -1. */
+static int64_t named_size(const weft_model *model, const weft_io *io, size_t before,
+                          const char *name)
+{
+    for (size_t i = 0; i < before; i++) {
+        const weft_value_info *info = &model->inputs[i];
+        for (int32_t j = 0; j < info->rank; j++) {
+            if (info->dims[j] < 0 && info->dim_names[j] != NULL &&
+                strcmp(info->dim_names[j], name) == 0) {
+                return io->inputs[i].dims[j];
+            }
+        }
+    }
+    return -1;
+}
+
+static weft_status check_named_dims(const weft_model *model, const weft_io *io,
+                                    size_t index, weft_error *error)
+{
+    const weft_value_info *info = &model->inputs[index];
+    for (int32_t j = 0; j < info->rank; j++) {
+        if (info->dims[j] >= 0 || info->dim_names[j] == NULL) {
+            continue;
+        }
+        int64_t other = named_size(model, io, index, info->dim_names[j]);
+        if (other >= 0 && other != io->inputs[index].dims[j]) {
+            return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                               "input '%s': dimension %d ('%s') is %lld, but another "
+                               "input has %lld for it",
+                               info->name, (int)j, info->dim_names[j],
+                               (long long)io->inputs[index].dims[j], (long long)other);
+        }
+    }
+    return WEFT_OK;
+}
+
+static weft_status check_input(const weft_model *model, const weft_io *io, size_t index,
+                               weft_error *error)
+{
+    const weft_value_info *info = &model->inputs[index];
+    const weft_tensor *tensor = &io->inputs[index];
+    if (tensor->type != info->type) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "input '%s' has element type %s; the model wants %s",
+                           info->name, weft_type_name(tensor->type),
+                           weft_type_name(info->type));
+    }
+    weft_status status = weft_tensor_measure(tensor, NULL, NULL, error);
+    if (status != WEFT_OK) {
+        return wefti_error_prefix(error, status, "input '%s'", info->name);
+    }
+    if (info->rank < 0) {
+        return WEFT_OK;
+    }
+    bool fits = tensor->rank == info->rank;
+    for (int32_t j = 0; fits && j < info->rank; j++) {
+        fits = info->dims[j] < 0 || info->dims[j] == tensor->dims[j];
+    }
+    if (!fits) {
+        return wrong_shape("input", info->name, tensor, info->rank, info->dims, error);
+    }
+    return check_named_dims(model, io, index, error);
+}
+
+weft_status wefti_model_check_inputs(const weft_model *model, const weft_io *io,
+                                     weft_error *error)
+{
+    for (size_t i = 0; i < io->input_count; i++) {
+        WEFTI_TRY(check_input(model, io, i, error));
+    }
+    return WEFT_OK;
+}
+
+/* Strides are in elements; those of dimensions of one element do not matter. */
+static bool strides_are_dense(const weft_tensor *tensor, const wefti_known *known)
+{
+    bool all_zero = true;
+    for (int32_t i = 0; i < known->rank; i++) {
+        all_zero = all_zero && tensor->strides[i] == 0;
+    }
+    int64_t expected = 1;
+    for (int32_t i = known->rank; !all_zero && i-- > 0;) {
+        if (known->dims[i] != 1 && tensor->strides[i] != expected) {
+            return false;
+        }
+        expected *= known->dims[i];
+    }
+    return true;
+}
+
+static weft_status check_placement(const char *kind, const char *name,
+                                   const weft_tensor *tensor, const wefti_known *known,
+                                   size_t size_bytes, weft_error *error)
+{
+    if (tensor->data == NULL && size_bytes > 0) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "%s '%s' has no data", kind,
+                           name);
+    }
+    if (((uintptr_t)tensor->data & (weft_type_size(known->type) - 1)) != 0) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "%s '%s' is not aligned to its element size of %zu bytes",
+                           kind, name, weft_type_size(known->type));
+    }
+    if (!strides_are_dense(tensor, known)) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "%s '%s' is not dense row-major; copy it first (strides of "
+                           "all zero stand for dense)",
+                           kind, name);
+    }
+    return WEFT_OK;
+}
+
+static weft_status check_output(const weft_model *model, const wefti_plan *plan,
+                                const weft_tensor *tensor, size_t index,
+                                weft_error *error)
+{
+    const wefti_known *known = &plan->outputs[index];
+    const char *name = model->outputs[index].name;
+    size_t size_bytes = plan->output_bytes[index];
+    if (tensor->rank != -1) {
+        if (tensor->type != known->type) {
+            return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                               "output '%s' has element type %s; the model gives %s",
+                               name, weft_type_name(tensor->type),
+                               weft_type_name(known->type));
+        }
+        if (tensor->rank != known->rank ||
+            memcmp(tensor->dims, known->dims,
+                   (size_t)known->rank * sizeof(known->dims[0])) != 0) {
+            return wrong_shape("output", name, tensor, known->rank, known->dims, error);
+        }
+    }
+    if (tensor->size_bytes < size_bytes &&
+        (tensor->rank == -1 || tensor->size_bytes != 0)) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "output '%s' has room for %zu bytes; %zu are needed", name,
+                           tensor->size_bytes, size_bytes);
+    }
+    weft_tensor placed = *tensor;
+    if (tensor->rank == -1) {
+        memset(placed.strides, 0, sizeof(placed.strides));
+    }
+    return check_placement("output", name, &placed, known, size_bytes, error);
+}
+
+static bool overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
+{
+    uintptr_t x = (uintptr_t)a, y = (uintptr_t)b;
+    return a_bytes > 0 && b_bytes > 0 && x < y + b_bytes && y < x + a_bytes;
+}
+
+static weft_status check_overlap(const weft_model *model, const wefti_plan *plan,
+                                 const weft_io *io, size_t output, weft_error *error)
+{
+    const void *data = io->outputs[output].data;
+    size_t size_bytes = plan->output_bytes[output];
+    for (size_t i = 0; i < io->input_count; i++) {
+        if (overlap(data, size_bytes, io->inputs[i].data, plan->input_bytes[i])) {
+            return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                               "output '%s' overlaps input '%s'",
+                               model->outputs[output].name, model->inputs[i].name);
+        }
+    }
+    for (size_t i = 0; i < output; i++) {
+        if (overlap(data, size_bytes, io->outputs[i].data, plan->output_bytes[i])) {
+            return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                               "output '%s' overlaps output '%s'",
+                               model->outputs[output].name, model->outputs[i].name);
+        }
+    }
+    return WEFT_OK;
+}
+
+weft_status wefti_check_tensors(const weft_model *model, const wefti_plan *plan,
+                                const weft_io *io, weft_error *error)
+{
+    for (size_t i = 0; i < io->input_count; i++) {
+        const weft_tensor *tensor = &io->inputs[i];
+        const char *name = model->inputs[i].name;
+        WEFTI_TRY(check_placement("input", name, tensor, &plan->inputs[i],
+                                  plan->input_bytes[i], error));
+        if (tensor->size_bytes != 0 && tensor->size_bytes < plan->input_bytes[i]) {
+            return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                               "input '%s' has %zu bytes; its shape needs %zu", name,
+                               tensor->size_bytes, plan->input_bytes[i]);
+        }
+    }
+    for (size_t i = 0; i < io->output_count; i++) {
+        WEFTI_TRY(check_output(model, plan, &io->outputs[i], i, error));
+        WEFTI_TRY(check_overlap(model, plan, io, i, error));
+    }
+    return WEFT_OK;
+}

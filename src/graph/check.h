@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_GRAPH_CHECK_H
+#define WEFTI_GRAPH_CHECK_H
+
+#include "graph/model.h"
+
+/* Checks that the io of a call has the model's number of tensors. */
+weft_status wefti_check_counts(const weft_model *model, const weft_io *io,
+                               weft_error *error);
+
+/* Checks addresses, alignment, strides, sizes and overlap of all tensors against the
+ * plan; with an output of rank -1, that the result fits. Errors name the tensor. */
+weft_status wefti_check_tensors(const weft_model *model, const wefti_plan *plan,
+                                const weft_io *io, weft_error *error);
+
+#endif

@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "graph/graph.h"
+
+#include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/memory.h"
+
+enum { MIN_OPSET = 13, MAX_OPSET = 23, FIRST_NAME_SLOTS = 64 };
+
+weft_status weft_graph_create(int32_t opset, weft_graph **graph, weft_error *error)
+{
+    if (graph == NULL) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "graph is NULL");
+    }
+    *graph = NULL;
+    if (opset < MIN_OPSET || opset > MAX_OPSET) {
+        return wefti_error(error, WEFT_UNSUPPORTED,
+                           "opset %d is not supported; export with opset %d to %d",
+                           (int)opset, MIN_OPSET, MAX_OPSET);
+    }
+    weft_graph *made = wefti_calloc(1, sizeof(*made));
+    if (made == NULL) {
+        return wefti_error_memory(error, "a graph");
+    }
+    wefti_refcount_init(&made->owners);
+    wefti_atomic_u32_init(&made->frozen, 0);
+    wefti_arena_init(&made->arena);
+    made->opset = opset;
+    *graph = made;
+    return WEFT_OK;
+}
+
+weft_graph *weft_graph_retain(weft_graph *graph)
+{
+    wefti_refcount_retain(&graph->owners);
+    return graph;
+}
+
+static void free_data(wefti_graph_initializer *initializer)
+{
+    wefti_free(initializer->owned);
+    if (initializer->release != NULL) {
+        initializer->release(initializer->user);
+    }
+    initializer->owned = NULL;
+    initializer->release = NULL;
+}
+
+void weft_graph_release(weft_graph *graph)
+{
+    if (graph == NULL || !wefti_refcount_release(&graph->owners)) {
+        return;
+    }
+    for (size_t i = 0; i < graph->initializer_count; i++) {
+        free_data(&graph->initializers[i]);
+    }
+    wefti_free(graph->values);
+    wefti_free(graph->nodes);
+    wefti_free(graph->initializers);
+    wefti_free(graph->inputs);
+    wefti_free(graph->outputs);
+    wefti_free(graph->name_slots);
+    wefti_arena_fini(&graph->arena);
+    wefti_free(graph);
+}
+
+/* The slot that holds `name`, or the empty one where it belongs. */
+static size_t find_slot(const weft_graph *graph, const char *name)
+{
+    size_t mask = graph->name_slot_count - 1;
+    size_t slot = (size_t)XXH3_64bits(name, strlen(name)) & mask;
+    while (graph->name_slots[slot] >= 0 &&
+           strcmp(graph->values[graph->name_slots[slot]].name, name) != 0) {
+        slot = (slot + 1) & mask;
+    }
+    return slot;
+}
+
+int32_t wefti_graph_find_value(const weft_graph *graph, const char *name)
+{
+    return graph->name_slot_count == 0 ? -1 : graph->name_slots[find_slot(graph, name)];
+}
+
+static weft_status grow_names(weft_graph *graph, weft_error *error)
+{
+    size_t count =
+        graph->name_slot_count == 0 ? FIRST_NAME_SLOTS : graph->name_slot_count * 2;
+    int32_t *slots = wefti_calloc(count, sizeof(*slots));
+    if (slots == NULL) {
+        return wefti_error_memory(error, "the table of names");
+    }
+    memset(slots, 0xff, count * sizeof(*slots));
+    wefti_free(graph->name_slots);
+    graph->name_slots = slots;
+    graph->name_slot_count = count;
+    for (size_t i = 0; i < graph->value_count; i++) {
+        slots[find_slot(graph, graph->values[i].name)] = (int32_t)i;
+    }
+    return WEFT_OK;
+}
+
+/* Grows `array` (a pointer member with its _count and _capacity) by one element. */
+#define GROW(graph, array, what, error)                                                \
+    do {                                                                               \
+        void *grown =                                                                  \
+            wefti_grow((graph)->array##s, (graph)->array##_count,                      \
+                       &(graph)->array##_capacity, sizeof(*(graph)->array##s));        \
+        if (grown == NULL) {                                                           \
+            return wefti_error_memory(error, what);                                    \
+        }                                                                              \
+        (graph)->array##s = grown;                                                     \
+    } while (0)
+
+/* The number of the value called `name`, made when it is new. */
+static weft_status intern(weft_graph *graph, const char *name, int32_t *value,
+                          weft_error *error)
+{
+    *value = wefti_graph_find_value(graph, name);
+    if (*value >= 0) {
+        return WEFT_OK;
+    }
+    if (graph->value_count >= INT32_MAX) {
+        return wefti_error(error, WEFT_INVALID_MODEL, "the graph has too many values");
+    }
+    if (2 * (graph->value_count + 1) > graph->name_slot_count) {
+        WEFTI_TRY(grow_names(graph, error));
+    }
+    GROW(graph, value, "the table of values", error);
+    char *copy = wefti_arena_strdup(&graph->arena, name);
+    if (copy == NULL) {
+        return wefti_error_memory(error, "a value's name");
+    }
+    graph->values[graph->value_count] = (wefti_graph_value){
+        .name = copy, .input = -1, .initializer = -1, .producer = -1};
+    *value = (int32_t)graph->value_count++;
+    graph->name_slots[find_slot(graph, copy)] = *value;
+    return WEFT_OK;
+}
+
+static weft_status check_open(const weft_graph *graph, const void *argument,
+                              weft_error *error)
+{
+    if (graph == NULL || argument == NULL) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "%s is NULL",
+                           graph == NULL ? "graph" : "an argument");
+    }
+    if (wefti_atomic_u32_load_acquire(&graph->frozen) != 0) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "the graph can't change any more: a model was made of it");
+    }
+    return WEFT_OK;
+}
+
+/* A name for something new: not empty and not produced by anything yet. */
+static weft_status intern_new(weft_graph *graph, const char *name, int32_t *value,
+                              weft_error *error)
+{
+    if (name == NULL || name[0] == '\0') {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "a value has no name");
+    }
+    WEFTI_TRY(intern(graph, name, value, error));
+    const wefti_graph_value *known = &graph->values[*value];
+    if (known->input >= 0 || known->initializer >= 0 || known->producer >= 0) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "the name '%s' is taken twice",
+                           name);
+    }
+    return WEFT_OK;
+}
+
+static weft_status check_info(const weft_value_info *info, weft_error *error)
+{
+    if (weft_type_size(info->type) == 0) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "input '%s' has the unknown element type %d", info->name,
+                           (int)info->type);
+    }
+    if (info->rank < -1 || info->rank > WEFT_MAX_RANK) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "input '%s' has rank %d; at most %d is supported",
+                           info->name, (int)info->rank, WEFT_MAX_RANK);
+    }
+    for (int32_t i = 0; i < info->rank; i++) {
+        if (info->dims[i] < WEFT_DIM_DYNAMIC) {
+            return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                               "input '%s': dimension %d is %lld", info->name, (int)i,
+                               (long long)info->dims[i]);
+        }
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_graph_add_input(weft_graph *graph, const weft_value_info *info,
+                                 weft_error *error)
+{
+    WEFTI_TRY(check_open(graph, info, error));
+    int32_t value;
+    WEFTI_TRY(intern_new(graph, info->name, &value, error));
+    WEFTI_TRY(check_info(info, error));
+    GROW(graph, input, "the table of inputs", error);
+    wefti_graph_input input = {.value = value, .info = *info};
+    input.info.name = graph->values[value].name;
+    for (int32_t i = 0; i < info->rank; i++) {
+        if (info->dim_names[i] != NULL) {
+            input.info.dim_names[i] =
+                wefti_arena_strdup(&graph->arena, info->dim_names[i]);
+            if (input.info.dim_names[i] == NULL) {
+                return wefti_error_memory(error, "a dimension's name");
+            }
+        }
+    }
+    graph->values[value].input = (int32_t)graph->input_count;
+    graph->inputs[graph->input_count++] = input;
+    return WEFT_OK;
+}
+
+weft_status weft_graph_add_initializer_borrowed(weft_graph *graph, const char *name,
+                                                const weft_tensor *tensor,
+                                                void (*release)(void *user), void *user,
+                                                weft_error *error)
+{
+    weft_status status = check_open(graph, tensor, error);
+    int32_t value = -1;
+    size_t size_bytes = 0;
+    if (status == WEFT_OK) {
+        status = intern_new(graph, name, &value, error);
+    }
+    if (status == WEFT_OK) {
+        status = weft_tensor_measure(tensor, NULL, &size_bytes, error);
+        if (status != WEFT_OK) {
+            wefti_error_prefix(error, status, "initializer '%s'", name);
+        } else if (tensor->data == NULL && size_bytes > 0) {
+            status = wefti_error(error, WEFT_INVALID_ARGUMENT,
+                                 "initializer '%s' has no data", name);
+        }
+    }
+    if (status == WEFT_OK) {
+        void *grown =
+            wefti_grow(graph->initializers, graph->initializer_count,
+                       &graph->initializer_capacity, sizeof(*graph->initializers));
+        if (grown == NULL) {
+            status = wefti_error_memory(error, "the table of initializers");
+        } else {
+            graph->initializers = grown;
+        }
+    }
+    if (status != WEFT_OK) {
+        if (release != NULL) {
+            release(user);
+        }
+        return status;
+    }
+    wefti_graph_initializer *initializer =
+        &graph->initializers[graph->initializer_count];
+    *initializer = (wefti_graph_initializer){
+        .value = value, .tensor = *tensor, .release = release, .user = user};
+    initializer->tensor.size_bytes = size_bytes;
+    graph->values[value].initializer = (int32_t)graph->initializer_count++;
+    return WEFT_OK;
+}
+
+weft_status weft_graph_add_initializer(weft_graph *graph, const char *name,
+                                       const weft_tensor *tensor, weft_error *error)
+{
+    WEFTI_TRY(check_open(graph, tensor, error));
+    size_t size_bytes;
+    WEFTI_TRY(weft_tensor_measure(tensor, NULL, &size_bytes, error));
+    if (tensor->data == NULL && size_bytes > 0) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "initializer '%s' has no data",
+                           name == NULL ? "" : name);
+    }
+    weft_tensor copy = *tensor;
+    copy.data = wefti_malloc_aligned(size_bytes);
+    if (copy.data == NULL) {
+        return wefti_error_memory(error, "an initializer");
+    }
+    if (size_bytes > 0) {
+        memcpy(copy.data, tensor->data, size_bytes);
+    }
+    return weft_graph_add_initializer_borrowed(graph, name, &copy, wefti_free,
+                                               copy.data, error);
+}
+
+weft_status weft_graph_replace_initializer(weft_graph *graph, const char *name,
+                                           const weft_tensor *tensor, weft_error *error)
+{
+    WEFTI_TRY(check_open(graph, tensor, error));
+    int32_t value = name == NULL ? -1 : wefti_graph_find_value(graph, name);
+    if (value < 0 || graph->values[value].initializer < 0) {
+        return wefti_error(error, WEFT_NOT_FOUND, "there is no initializer '%s'",
+                           name == NULL ? "" : name);
+    }
+    wefti_graph_initializer *old =
+        &graph->initializers[graph->values[value].initializer];
+    bool same = tensor->data != NULL && tensor->type == old->tensor.type &&
+                tensor->rank == old->tensor.rank;
+    for (int32_t i = 0; same && i < tensor->rank; i++) {
+        same = tensor->dims[i] == old->tensor.dims[i];
+    }
+    if (!same) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "initializer '%s' has another type or shape", name);
+    }
+    void *copy = wefti_malloc_aligned(old->tensor.size_bytes);
+    if (copy == NULL) {
+        return wefti_error_memory(error, "an initializer");
+    }
+    memcpy(copy, tensor->data, old->tensor.size_bytes);
+    free_data(old);
+    old->owned = copy;
+    old->tensor.data = copy;
+    return WEFT_OK;
+}
+
+weft_status weft_graph_add_output(weft_graph *graph, const char *name,
+                                  weft_error *error)
+{
+    WEFTI_TRY(check_open(graph, name, error));
+    if (name[0] == '\0') {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "an output has no name");
+    }
+    int32_t value;
+    WEFTI_TRY(intern(graph, name, &value, error));
+    GROW(graph, output, "the table of outputs", error);
+    graph->outputs[graph->output_count++] = value;
+    return WEFT_OK;
+}
+
+static weft_status copy_ids(weft_graph *graph, const char *const *names, size_t count,
+                            bool produced, const int32_t **result, weft_error *error)
+{
+    int32_t *ids = wefti_arena_calloc(&graph->arena, count, sizeof(*ids));
+    if (ids == NULL) {
+        return wefti_error_memory(error, "a node");
+    }
+    for (size_t i = 0; i < count; i++) {
+        ids[i] = -1;
+        if (names[i] == NULL || names[i][0] == '\0') {
+            continue;
+        }
+        WEFTI_TRY(produced ? intern_new(graph, names[i], &ids[i], error)
+                           : intern(graph, names[i], &ids[i], error));
+        for (size_t j = 0; produced && j < i; j++) {
+            if (ids[j] == ids[i]) {
+                return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                                   "the name '%s' is taken twice", names[i]);
+            }
+        }
+    }
+    *result = ids;
+    return WEFT_OK;
+}
+
+static weft_status copy_tensor(weft_graph *graph, const weft_tensor **tensor,
+                               weft_error *error)
+{
+    size_t size_bytes;
+    WEFTI_TRY(weft_tensor_measure(*tensor, NULL, &size_bytes, error));
+    weft_tensor *copy = wefti_arena_copy(&graph->arena, *tensor, sizeof(*copy));
+    void *data = wefti_arena_data(&graph->arena, size_bytes);
+    if (copy == NULL || data == NULL) {
+        return wefti_error_memory(error, "an attribute");
+    }
+    if (size_bytes > 0) {
+        if (copy->data == NULL) {
+            return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                               "a tensor attribute has no data");
+        }
+        memcpy(data, copy->data, size_bytes);
+    }
+    copy->data = data;
+    copy->size_bytes = size_bytes;
+    *tensor = copy;
+    return WEFT_OK;
+}
+
+static weft_status copy_attribute(weft_graph *graph, weft_attribute *attribute,
+                                  weft_error *error)
+{
+    wefti_arena *arena = &graph->arena;
+    if (attribute->name == NULL) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "an attribute has no name");
+    }
+    bool copied =
+        (attribute->name = wefti_arena_strdup(arena, attribute->name)) != NULL;
+    switch (attribute->kind) {
+    case WEFT_ATTRIBUTE_INT:
+    case WEFT_ATTRIBUTE_FLOAT:
+        break;
+    case WEFT_ATTRIBUTE_STRING:
+        attribute->s =
+            wefti_arena_strdup(arena, attribute->s == NULL ? "" : attribute->s);
+        copied = copied && attribute->s != NULL;
+        break;
+    case WEFT_ATTRIBUTE_INTS:
+        attribute->ints = wefti_arena_copy(arena, attribute->ints,
+                                           attribute->count * sizeof(int64_t));
+        copied = copied && attribute->ints != NULL;
+        break;
+    case WEFT_ATTRIBUTE_FLOATS:
+        attribute->floats = wefti_arena_copy(arena, attribute->floats,
+                                             attribute->count * sizeof(float));
+        copied = copied && attribute->floats != NULL;
+        break;
+    case WEFT_ATTRIBUTE_TENSOR:
+        if (attribute->tensor == NULL) {
+            return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                               "attribute '%s' has no tensor", attribute->name);
+        }
+        WEFTI_TRY(copy_tensor(graph, &attribute->tensor, error));
+        break;
+    default:
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "attribute '%s' has the unknown kind %d", attribute->name,
+                           (int)attribute->kind);
+    }
+    return copied ? WEFT_OK : wefti_error_memory(error, "an attribute");
+}
+
+static weft_status copy_node(weft_graph *graph, const weft_node *node,
+                             wefti_graph_node *made, weft_error *error)
+{
+    wefti_arena *arena = &graph->arena;
+    made->op_type = wefti_arena_strdup(arena, node->op_type);
+    made->domain = wefti_arena_strdup(arena, node->domain == NULL ? "" : node->domain);
+    const char *name = node->name;
+    if ((name == NULL || name[0] == '\0') && node->output_count > 0) {
+        name = node->outputs[0];
+    }
+    made->label = wefti_arena_printf(arena, "%s '%.80s'", node->op_type,
+                                     name == NULL ? "" : name);
+    weft_attribute *attributes = wefti_arena_copy(
+        arena, node->attributes, node->attribute_count * sizeof(*node->attributes));
+    if (made->op_type == NULL || made->domain == NULL || made->label == NULL ||
+        attributes == NULL) {
+        return wefti_error_memory(error, "a node");
+    }
+    for (size_t i = 0; i < node->attribute_count; i++) {
+        WEFTI_TRY(copy_attribute(graph, &attributes[i], error));
+    }
+    made->attributes = attributes;
+    made->attribute_count = node->attribute_count;
+    made->input_count = node->input_count;
+    made->output_count = node->output_count;
+    WEFTI_TRY(
+        copy_ids(graph, node->inputs, node->input_count, false, &made->inputs, error));
+    return copy_ids(graph, node->outputs, node->output_count, true, &made->outputs,
+                    error);
+}
+
+weft_status weft_graph_add_node(weft_graph *graph, const weft_node *node,
+                                weft_error *error)
+{
+    WEFTI_TRY(check_open(graph, node, error));
+    if (node->op_type == NULL || (node->input_count > 0 && node->inputs == NULL) ||
+        (node->output_count > 0 && node->outputs == NULL) ||
+        (node->attribute_count > 0 && node->attributes == NULL)) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "a node lacks its op_type or one of its arrays");
+    }
+    GROW(graph, node, "the table of nodes", error);
+    wefti_graph_node made = {0};
+    weft_status status = copy_node(graph, node, &made, error);
+    if (status != WEFT_OK) {
+        return wefti_error_prefix(error, status, "node %s '%s'", node->op_type,
+                                  node->name == NULL ? "" : node->name);
+    }
+    for (size_t i = 0; i < made.output_count; i++) {
+        if (made.outputs[i] >= 0) {
+            graph->values[made.outputs[i]].producer = (int32_t)graph->node_count;
+        }
+    }
+    graph->nodes[graph->node_count++] = made;
+    return WEFT_OK;
+}
+
+size_t weft_graph_initializer_count(const weft_graph *graph)
+{
+    return graph->initializer_count;
+}
+
+bool weft_graph_get_initializer(const weft_graph *graph, size_t index,
+                                const char **name, weft_tensor *tensor)
+{
+    if (index >= graph->initializer_count) {
+        return false;
+    }
+    const wefti_graph_initializer *initializer = &graph->initializers[index];
+    *name = graph->values[initializer->value].name;
+    *tensor = initializer->tensor;
+    return true;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_GRAPH_GRAPH_H
+#define WEFTI_GRAPH_GRAPH_H
+
+#include <weft/graph.h>
+
+#include "base/atomic.h"
+#include "base/error.h"
+#include "base/refcount.h"
+#include "graph/arena.h"
+
+/* The graph as its builder left it: values by number, nodes in any order. Models copy
+ * it into a net (net.h), where the work is done; names, attributes and constant data
+ * stay here. */
+
+typedef struct wefti_graph_value {
+    const char *name;
+    int32_t input;       /* index, or -1 */
+    int32_t initializer; /* index, or -1 */
+    int32_t producer;    /* node, or -1 */
+} wefti_graph_value;
+
+typedef struct wefti_graph_node {
+    const char *op_type;
+    const char *domain;              /* "" for ONNX's own */
+    const char *label;               /* "MatMul 'name'" */
+    const int32_t *inputs, *outputs; /* values, -1: absent */
+    size_t input_count, output_count;
+    const weft_attribute *attributes;
+    size_t attribute_count;
+} wefti_graph_node;
+
+typedef struct wefti_graph_initializer {
+    int32_t value;
+    weft_tensor tensor; /* dense */
+    void *owned;        /* freed with the graph; NULL: borrowed */
+    void (*release)(void *user);
+    void *user;
+} wefti_graph_initializer;
+
+typedef struct wefti_graph_input {
+    int32_t value;
+    weft_value_info info; /* strings in the arena */
+} wefti_graph_input;
+
+struct weft_graph {
+    wefti_refcount owners;
+    /* atomic: model create -> builder calls; set once, nothing changes after it */
+    wefti_atomic_u32 frozen;
+
+    /* one thread at a time until frozen, then immutable */
+    int32_t opset;
+    wefti_arena arena;
+    wefti_graph_value *values;
+    size_t value_count, value_capacity;
+    wefti_graph_node *nodes;
+    size_t node_count, node_capacity;
+    wefti_graph_initializer *initializers;
+    size_t initializer_count, initializer_capacity;
+    wefti_graph_input *inputs;
+    size_t input_count, input_capacity;
+    int32_t *outputs;
+    size_t output_count, output_capacity;
+    /* Names to values: open addressing, power-of-two size, -1 empty. */
+    int32_t *name_slots;
+    size_t name_slot_count;
+};
+
+/* Finds a value by name; -1 when there is none. */
+int32_t wefti_graph_find_value(const weft_graph *graph, const char *name);
+
+#endif

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/memory.h"
+#include "graph/net.h"
+#include "graph/planner.h"
+
+/* Results above this size are left to the run unless the constants they come from are
+ * about as large: a folded Expand must not fill the memory. */
+enum { FOLD_LIMIT_BYTES = 1 << 22 };
+
+weft_status wefti_evaluator_init(wefti_evaluator *evaluator,
+                                 wefti_backend_device *cpu_device, weft_error *error)
+{
+    evaluator->backend = &wefti_backend_cpu;
+    evaluator->device = cpu_device;
+    evaluator->stream = NULL;
+    return evaluator->backend->stream.create(cpu_device, &evaluator->stream, error);
+}
+
+void wefti_evaluator_fini(wefti_evaluator *evaluator)
+{
+    evaluator->backend->stream.destroy(evaluator->stream);
+}
+
+static wefti_view view_of(const wefti_known *known, int32_t buffer)
+{
+    wefti_view view = wefti_view_absent();
+    view.buffer = buffer;
+    view.type = known->type;
+    view.rank = known->rank;
+    memcpy(view.dims, known->dims, sizeof(view.dims));
+    wefti_view_make_dense(&view);
+    return view;
+}
+
+static weft_status add_operand(wefti_program *program, wefti_buffer_kind kind,
+                               int32_t index, const wefti_known *known,
+                               wefti_view *view, weft_error *error)
+{
+    *view = wefti_view_absent();
+    if (known->type == WEFT_TYPE_NONE) {
+        return WEFT_OK;
+    }
+    wefti_buffer buffer = {
+        .kind = kind,
+        .index = index,
+        .size_bytes = wefti_known_bytes(known),
+        .constant = kind == WEFTI_BUFFER_CONSTANT ? known->constant : NULL,
+    };
+    int32_t number;
+    WEFTI_TRY(wefti_program_add_buffer(program, &buffer, &number, error));
+    *view = view_of(known, number);
+    return WEFT_OK;
+}
+
+static weft_status execute(const wefti_evaluator *evaluator, wefti_program *program,
+                           void *const *data, size_t count, weft_error *error)
+{
+    if (program->step_count == 0) {
+        return WEFT_OK;
+    }
+    size_t workspace_bytes = 0;
+    wefti_step *steps = NULL;
+    wefti_recipe *recipe = NULL;
+    void **slots = wefti_calloc(count + 1, sizeof(*slots));
+    weft_status status =
+        slots == NULL ? wefti_error_memory(error, "a constant") : WEFT_OK;
+    if (status == WEFT_OK) {
+        status = wefti_plan_memory(program, &workspace_bytes, error);
+    }
+    if (status == WEFT_OK) {
+        status = wefti_program_steps(program, 0, &steps, error);
+    }
+    if (status == WEFT_OK) {
+        status = evaluator->backend->recipe.create(evaluator->device, steps,
+                                                   program->step_count, workspace_bytes,
+                                                   NULL, &recipe, error);
+    }
+    if (status == WEFT_OK) {
+        size_t size_bytes = evaluator->backend->recipe.workspace_bytes(recipe);
+        memcpy(slots + 1, data, count * sizeof(*slots));
+        slots[0] = wefti_malloc_aligned(size_bytes);
+        status = slots[0] == NULL ? wefti_error_memory(error, "a constant") : WEFT_OK;
+    }
+    if (status == WEFT_OK) {
+        const wefti_stream_table *stream = &evaluator->backend->stream;
+        status = stream->execute(evaluator->stream, recipe, slots, count + 1, error);
+        weft_status ended = stream->synchronize(evaluator->stream, INT64_MAX,
+                                                status == WEFT_OK ? error : NULL);
+        status = status == WEFT_OK ? ended : status;
+        wefti_free(slots[0]);
+    }
+    if (recipe != NULL) {
+        evaluator->backend->recipe.destroy(recipe);
+    }
+    wefti_free(steps);
+    wefti_free(slots);
+    return status;
+}
+
+typedef struct node_views {
+    wefti_view *inputs, *outputs;
+    bool *may_alias; /* all false */
+} node_views;
+
+static weft_status lower_alone(wefti_program *program, const wefti_operator *op,
+                               const wefti_node_view *view, const wefti_known *inputs,
+                               const wefti_known *outputs, const node_views *views,
+                               weft_error *error)
+{
+    for (size_t i = 0; i < view->input_count; i++) {
+        WEFTI_TRY(add_operand(program, WEFTI_BUFFER_CONSTANT, (int32_t)i, &inputs[i],
+                              &views->inputs[i], error));
+    }
+    for (size_t i = 0; i < view->output_count; i++) {
+        WEFTI_TRY(add_operand(program, WEFTI_BUFFER_OUTPUT, (int32_t)i, &outputs[i],
+                              &views->outputs[i], error));
+    }
+    wefti_lowering lowering = {
+        .program = program,
+        .node = view,
+        .known_inputs = inputs,
+        .known_outputs = outputs,
+        .inputs = views->inputs,
+        .outputs = views->outputs,
+        .may_alias = views->may_alias,
+        .error = error,
+    };
+    return op->lower(&lowering);
+}
+
+weft_status wefti_evaluate(const wefti_evaluator *evaluator, const wefti_operator *op,
+                           const wefti_node_view *view, const wefti_known *inputs,
+                           const wefti_known *outputs, void *const *data,
+                           weft_error *error)
+{
+    if (op->fold != NULL) {
+        return op->fold(view, inputs, outputs, data, error);
+    }
+    wefti_arena arena;
+    wefti_arena_init(&arena);
+    wefti_program program;
+    wefti_program_init(&program);
+    node_views views = {
+        .inputs = wefti_arena_calloc(&arena, view->input_count, sizeof(wefti_view)),
+        .outputs = wefti_arena_calloc(&arena, view->output_count, sizeof(wefti_view)),
+        .may_alias = wefti_arena_calloc(&arena, view->output_count, sizeof(bool)),
+    };
+    weft_status status;
+    if (views.inputs == NULL || views.outputs == NULL || views.may_alias == NULL) {
+        status = wefti_error_memory(error, "a constant");
+    } else {
+        status = lower_alone(&program, op, view, inputs, outputs, &views, error);
+    }
+    if (status == WEFT_OK) {
+        status = execute(evaluator, &program, data, view->output_count, error);
+    }
+    wefti_program_fini(&program);
+    wefti_arena_fini(&arena);
+    return status;
+}
+
+/* One node's inputs and outputs as operators see them; arrays live in `arena`. */
+typedef struct node_knowledge {
+    wefti_known *inputs, *outputs;
+    void **data;
+    bool all_known, all_constant;
+    size_t constant_bytes;
+} node_knowledge;
+
+static weft_status gather_knowledge(const wefti_net *net, const wefti_net_node *node,
+                                    wefti_arena *arena, node_knowledge *know,
+                                    weft_error *error)
+{
+    size_t outputs = node->view.output_count;
+    *know = (node_knowledge){
+        .inputs =
+            wefti_arena_calloc(arena, node->view.input_count, sizeof(wefti_known)),
+        .outputs = wefti_arena_calloc(arena, outputs, sizeof(wefti_known)),
+        .data = wefti_arena_calloc(arena, outputs, sizeof(void *)),
+        .all_known = true,
+        .all_constant = true,
+    };
+    if (know->inputs == NULL || know->outputs == NULL || know->data == NULL) {
+        return wefti_error_memory(error, "shape inference");
+    }
+    for (size_t i = 0; i < node->view.input_count; i++) {
+        if (node->inputs[i] < 0) {
+            continue;
+        }
+        know->inputs[i] = net->values[node->inputs[i]].known;
+        know->all_known = know->all_known && know->inputs[i].type != WEFT_TYPE_NONE;
+        if (know->inputs[i].constant == NULL) {
+            know->all_constant = false;
+        } else {
+            know->constant_bytes += wefti_known_bytes(&know->inputs[i]);
+        }
+    }
+    return WEFT_OK;
+}
+
+static weft_status check_output(const wefti_net_node *node, const wefti_known *known,
+                                weft_error *error)
+{
+    weft_tensor tensor = {.type = known->type, .rank = known->rank};
+    memcpy(tensor.dims, known->dims, sizeof(tensor.dims));
+    weft_status status = weft_tensor_measure(&tensor, NULL, NULL, error);
+    return status == WEFT_OK ? WEFT_OK
+                             : wefti_error_prefix(error, WEFT_INVALID_MODEL,
+                                                  "%s: its output", node->view.label);
+}
+
+static weft_status infer_node(wefti_net *net, const wefti_net_node *node,
+                              node_knowledge *know, weft_error *error)
+{
+    WEFTI_TRY(node->op->infer(&node->view, know->inputs, know->outputs, error));
+    for (size_t i = 0; i < node->view.output_count; i++) {
+        WEFTI_TRY(check_output(node, &know->outputs[i], error));
+        if (node->outputs[i] >= 0) {
+            net->values[node->outputs[i]].known = know->outputs[i];
+        }
+    }
+    return WEFT_OK;
+}
+
+static bool worth_folding(const wefti_net_node *node, const node_knowledge *know)
+{
+    if (node->op->fold != NULL) {
+        return true;
+    }
+    size_t size_bytes = 0;
+    for (size_t i = 0; i < node->view.output_count; i++) {
+        size_bytes += wefti_known_bytes(&know->outputs[i]);
+    }
+    return know->all_constant && node->op->lower != NULL &&
+           (size_bytes <= FOLD_LIMIT_BYTES || size_bytes / 2 <= know->constant_bytes);
+}
+
+static weft_status fold_node(wefti_net *net, const wefti_net_node *node,
+                             const wefti_evaluator *evaluator, node_knowledge *know,
+                             weft_error *error)
+{
+    for (size_t i = 0; i < node->view.output_count; i++) {
+        size_t size_bytes = wefti_known_bytes(&know->outputs[i]);
+        know->data[i] = wefti_arena_data(&net->arena, size_bytes);
+        if (know->data[i] == NULL) {
+            return wefti_error_memory(error, "a constant");
+        }
+    }
+    WEFTI_TRY(wefti_evaluate(evaluator, node->op, &node->view, know->inputs,
+                             know->outputs, know->data, error));
+    for (size_t i = 0; i < node->view.output_count; i++) {
+        if (node->outputs[i] >= 0) {
+            net->values[node->outputs[i]].known.constant = know->data[i];
+        }
+    }
+    return WEFT_OK;
+}
+
+static weft_status walk(wefti_net *net, const wefti_evaluator *evaluator,
+                        bool constants_only, weft_error *error)
+{
+    for (wefti_net_node *node = net->first; node != NULL; node = node->next) {
+        if (node->dead) {
+            continue;
+        }
+        wefti_arena arena;
+        wefti_arena_init(&arena);
+        node_knowledge know;
+        weft_status status = gather_knowledge(net, node, &arena, &know, error);
+        bool wanted = know.all_known && (know.all_constant || !constants_only);
+        if (status == WEFT_OK && !know.all_known && !constants_only) {
+            status = wefti_error(error, WEFT_INTERNAL, "%s: an input has no shape",
+                                 node->view.label);
+        }
+        if (status == WEFT_OK && wanted) {
+            status = infer_node(net, node, &know, error);
+        }
+        if (status == WEFT_OK && wanted && worth_folding(node, &know)) {
+            status = fold_node(net, node, evaluator, &know, error);
+        }
+        wefti_arena_fini(&arena);
+        WEFTI_TRY(status);
+    }
+    wefti_net_sweep(net);
+    return WEFT_OK;
+}
+
+weft_status wefti_net_fold(wefti_net *net, const wefti_evaluator *evaluator,
+                           weft_error *error)
+{
+    return walk(net, evaluator, true, error);
+}
+
+weft_status wefti_net_infer(wefti_net *net, const wefti_evaluator *evaluator,
+                            weft_error *error)
+{
+    return walk(net, evaluator, false, error);
+}

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "graph/model.h"
+
+#include <string.h>
+
+#include "backend/common/weights.h"
+#include "base/fork.h"
+#include "base/memory.h"
+
+enum { DEFAULT_MAX_PLANS = 1024 };
+
+static wefti_plan_source plan_source(const weft_model *model)
+{
+    return (wefti_plan_source){
+        .device = model->device,
+        .net = &model->net,
+        .weights = model->weights,
+        .cpu = model->cpu,
+        .no_fusion = model->no_fusion,
+    };
+}
+
+/* Constants are folded on the CPU; other devices need one of their own for it. */
+static weft_status open_cpu(weft_model *model, weft_error *error)
+{
+    if (model->device->backend == &wefti_backend_cpu) {
+        model->cpu = model->device->handle;
+        return WEFT_OK;
+    }
+    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+    params.worker_count = 0;
+    WEFTI_TRY(wefti_backend_cpu.device.open(-1, &params, &model->device->log,
+                                            &model->cpu, error));
+    model->owns_cpu = true;
+    return WEFT_OK;
+}
+
+static weft_status fold_constants(weft_model *model, weft_error *error)
+{
+    wefti_evaluator evaluator;
+    WEFTI_TRY(wefti_evaluator_init(&evaluator, model->cpu, error));
+    weft_status status = wefti_net_fold(&model->net, &evaluator, error);
+    wefti_evaluator_fini(&evaluator);
+    return status;
+}
+
+static bool all_static(const weft_model *model)
+{
+    for (size_t i = 0; i < model->net.input_count; i++) {
+        for (int32_t j = 0; j < model->inputs[i].rank; j++) {
+            if (model->inputs[i].dims[j] < 0) {
+                return false;
+            }
+        }
+        if (model->inputs[i].rank < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static weft_status describe_inputs(weft_model *model, weft_error *error)
+{
+    size_t count = model->graph->input_count;
+    weft_value_info *infos =
+        wefti_arena_calloc(&model->net.arena, count, sizeof(*infos));
+    if (infos == NULL) {
+        return wefti_error_memory(error, "a model");
+    }
+    for (size_t i = 0; i < count; i++) {
+        infos[i] = model->graph->inputs[i].info;
+    }
+    model->inputs = infos;
+    return WEFT_OK;
+}
+
+/* A size for each dynamic dimension, equal for equal names and different in each of
+ * two trials, so that output dims which follow it can be told from fixed ones. */
+static int64_t trial_size(const weft_model *model, size_t input, int32_t dim,
+                          int64_t base)
+{
+    const char *name = model->inputs[input].dim_names[dim];
+    int64_t number = 0;
+    for (size_t i = 0; i <= input; i++) {
+        const weft_value_info *info = &model->inputs[i];
+        int32_t end = i == input ? dim : info->rank;
+        for (int32_t j = 0; j < end; j++) {
+            if (info->dims[j] >= 0) {
+                continue;
+            }
+            if (name != NULL && info->dim_names[j] != NULL &&
+                strcmp(info->dim_names[j], name) == 0) {
+                return trial_size(model, i, j, base);
+            }
+            number++;
+        }
+    }
+    return base + 7 * number;
+}
+
+/* Shapes of the outputs with every dynamic dimension set to some size; false when the
+ * graph does not accept that size. */
+static bool try_shapes(const weft_model *model, int64_t base, weft_value_info *outputs)
+{
+    wefti_net net;
+    if (wefti_net_clone(&model->net, &net, NULL) != WEFT_OK) {
+        return false;
+    }
+    for (size_t i = 0; i < net.input_count; i++) {
+        wefti_known *known = &net.values[net.inputs[i]].known;
+        const weft_value_info *info = &model->inputs[i];
+        *known =
+            (wefti_known){.type = info->type, .rank = info->rank < 0 ? 0 : info->rank};
+        for (int32_t j = 0; j < known->rank; j++) {
+            known->dims[j] =
+                info->dims[j] >= 0 ? info->dims[j] : trial_size(model, i, j, base);
+        }
+    }
+    wefti_evaluator evaluator;
+    bool fits = wefti_evaluator_init(&evaluator, model->cpu, NULL) == WEFT_OK;
+    if (fits) {
+        fits = wefti_net_infer(&net, &evaluator, NULL) == WEFT_OK;
+        wefti_evaluator_fini(&evaluator);
+    }
+    for (size_t i = 0; fits && i < net.output_count; i++) {
+        const wefti_known *known = &net.values[net.outputs[i]].known;
+        outputs[i].type = known->type;
+        outputs[i].rank = known->rank;
+        memcpy(outputs[i].dims, known->dims, sizeof(known->dims));
+    }
+    wefti_net_destroy(&net);
+    return fits;
+}
+
+/* Names an output dimension after the input dimension that has its trial size. */
+static const char *name_of_size(const weft_model *model, int64_t size, int64_t base)
+{
+    for (size_t i = 0; i < model->net.input_count; i++) {
+        for (int32_t j = 0; j < model->inputs[i].rank; j++) {
+            if (model->inputs[i].dims[j] < 0 && trial_size(model, i, j, base) == size) {
+                return model->inputs[i].dim_names[j];
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Describes the outputs by inferring twice with different sizes: what differs is
+ * dynamic. Where the graph accepts neither, only the names are known. */
+static weft_status describe_outputs(weft_model *model, weft_error *error)
+{
+    enum { FIRST_BASE = 8, SECOND_BASE = 16 };
+    size_t count = model->net.output_count;
+    wefti_arena *arena = &model->net.arena;
+    weft_value_info *infos = wefti_arena_calloc(arena, count, sizeof(*infos));
+    weft_value_info *others = wefti_arena_calloc(arena, count, sizeof(*others));
+    if (infos == NULL || others == NULL) {
+        return wefti_error_memory(error, "a model");
+    }
+    bool known = try_shapes(model, FIRST_BASE, infos) &&
+                 (all_static(model) || try_shapes(model, SECOND_BASE, others));
+    for (size_t i = 0; i < count; i++) {
+        infos[i].name = model->net.values[model->net.outputs[i]].name;
+        if (!known) {
+            infos[i].type = WEFT_TYPE_NONE;
+            infos[i].rank = -1;
+        }
+        for (int32_t j = 0; !all_static(model) && j < infos[i].rank; j++) {
+            if (infos[i].dims[j] != others[i].dims[j]) {
+                infos[i].dim_names[j] =
+                    name_of_size(model, infos[i].dims[j], FIRST_BASE);
+                infos[i].dims[j] = WEFT_DIM_DYNAMIC;
+            }
+        }
+    }
+    model->outputs = infos;
+    return WEFT_OK;
+}
+
+static weft_status plan_static_shapes(weft_model *model, weft_error *error)
+{
+    size_t count = model->net.input_count;
+    wefti_known *known = wefti_calloc(count + 1, sizeof(*known));
+    if (known == NULL) {
+        return wefti_error_memory(error, "a plan");
+    }
+    for (size_t i = 0; i < count; i++) {
+        known[i].type = model->inputs[i].type;
+        known[i].rank = model->inputs[i].rank;
+        memcpy(known[i].dims, model->inputs[i].dims, sizeof(known[i].dims));
+    }
+    wefti_plan_source source = plan_source(model);
+    const wefti_plan *plan;
+    weft_status status =
+        wefti_plan_cache_get(&model->plans, &source, known, &plan, error);
+    wefti_free(known);
+    return status;
+}
+
+static weft_status prepare(weft_model *model, const weft_model_params *params,
+                           weft_error *error)
+{
+    size_t max_plans = params != NULL && params->max_plans > 0
+                           ? (size_t)params->max_plans
+                           : DEFAULT_MAX_PLANS;
+    model->no_fusion = params != NULL && params->no_fusion;
+    WEFTI_TRY(wefti_plan_cache_init(&model->plans, max_plans, error));
+    WEFTI_TRY(wefti_weights_create(&model->weights, error));
+    WEFTI_TRY(open_cpu(model, error));
+    WEFTI_TRY(wefti_net_create(model->graph, &model->net, error));
+    WEFTI_TRY(fold_constants(model, error));
+    WEFTI_TRY(describe_inputs(model, error));
+    if (all_static(model)) {
+        WEFTI_TRY(plan_static_shapes(model, error));
+    }
+    return describe_outputs(model, error);
+}
+
+weft_status weft_model_create(weft_device *device, weft_graph *graph,
+                              const weft_model_params *params, weft_model **model,
+                              weft_error *error)
+{
+    WEFTI_TRY(wefti_fork_check(error));
+    if (device == NULL || graph == NULL || model == NULL) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "device, graph or model is NULL");
+    }
+    *model = NULL;
+    if (params != NULL && params->struct_size != sizeof(*params)) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "weft_model_params has struct_size %zu, not %zu; set it up "
+                           "with WEFT_MODEL_PARAMS_INIT",
+                           params->struct_size, sizeof(*params));
+    }
+    weft_model *made = wefti_calloc(1, sizeof(*made));
+    if (made == NULL) {
+        return wefti_error_memory(error, "a model");
+    }
+    wefti_refcount_init(&made->owners);
+    wefti_atomic_u32_store_release(&graph->frozen, 1);
+    made->device = weft_device_retain(device);
+    made->graph = weft_graph_retain(graph);
+    weft_status status = prepare(made, params, error);
+    if (status != WEFT_OK) {
+        weft_model_release(made);
+        return status;
+    }
+    *model = made;
+    return WEFT_OK;
+}
+
+weft_model *weft_model_retain(weft_model *model)
+{
+    wefti_refcount_retain(&model->owners);
+    return model;
+}
+
+void weft_model_release(weft_model *model)
+{
+    if (model == NULL || !wefti_refcount_release(&model->owners)) {
+        return;
+    }
+    wefti_plan_cache_fini(&model->plans);
+    wefti_weights_destroy(model->weights);
+    wefti_net_destroy(&model->net);
+    if (model->owns_cpu) {
+        wefti_backend_cpu.device.close(model->cpu);
+    }
+    weft_graph_release(model->graph);
+    weft_device_release(model->device);
+    wefti_free(model);
+}
+
+weft_device *weft_model_device(const weft_model *model)
+{
+    return model->device;
+}
+
+size_t weft_model_input_count(const weft_model *model)
+{
+    return model->net.input_count;
+}
+
+size_t weft_model_output_count(const weft_model *model)
+{
+    return model->net.output_count;
+}
+
+bool weft_model_get_input(const weft_model *model, size_t index, weft_value_info *info)
+{
+    if (index >= model->net.input_count) {
+        return false;
+    }
+    *info = model->inputs[index];
+    return true;
+}
+
+bool weft_model_get_output(const weft_model *model, size_t index, weft_value_info *info)
+{
+    if (index >= model->net.output_count) {
+        return false;
+    }
+    *info = model->outputs[index];
+    return true;
+}
+
+static int32_t find_info(const weft_value_info *infos, size_t count, const char *name)
+{
+    for (size_t i = 0; name != NULL && i < count; i++) {
+        if (strcmp(infos[i].name, name) == 0) {
+            return (int32_t)i;
+        }
+    }
+    return -1;
+}
+
+int32_t weft_model_find_input(const weft_model *model, const char *name)
+{
+    return find_info(model->inputs, model->net.input_count, name);
+}
+
+int32_t weft_model_find_output(const weft_model *model, const char *name)
+{
+    return find_info(model->outputs, model->net.output_count, name);
+}
+
+weft_status wefti_model_plan(weft_model *model, const weft_io *io,
+                             const wefti_plan **plan, weft_error *error)
+{
+    *plan = wefti_plan_cache_find(&model->plans, io->inputs, io->input_count);
+    if (WEFTI_LIKELY(*plan != NULL)) {
+        return WEFT_OK;
+    }
+    WEFTI_TRY(wefti_model_check_inputs(model, io, error));
+    wefti_known *known = wefti_calloc(io->input_count + 1, sizeof(*known));
+    if (known == NULL) {
+        return wefti_error_memory(error, "a plan");
+    }
+    for (size_t i = 0; i < io->input_count; i++) {
+        known[i].type = io->inputs[i].type;
+        known[i].rank = io->inputs[i].rank;
+        memcpy(known[i].dims, io->inputs[i].dims,
+               (size_t)known[i].rank * sizeof(known[i].dims[0]));
+    }
+    wefti_plan_source source = plan_source(model);
+    weft_status status =
+        wefti_plan_cache_get(&model->plans, &source, known, plan, error);
+    wefti_free(known);
+    return status;
+}

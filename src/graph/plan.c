@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "graph/plan.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "graph/passes.h"
+#include "graph/planner.h"
+
+static weft_status set_inputs(wefti_plan *plan, const wefti_known *inputs)
+{
+    for (size_t i = 0; i < plan->net.input_count; i++) {
+        wefti_known *known = &plan->net.values[plan->net.inputs[i]].known;
+        /* An initializer that is also an input keeps its value unless it is given. */
+        *known = inputs[i];
+        known->constant = NULL;
+    }
+    return WEFT_OK;
+}
+
+/* Copies the shapes of inputs or outputs into the plan. */
+static weft_status keep_shapes(wefti_plan *plan, const int32_t *values, size_t count,
+                               const wefti_known **kept, size_t **bytes,
+                               weft_error *error)
+{
+    wefti_known *known = wefti_arena_calloc(&plan->net.arena, count, sizeof(*known));
+    *bytes = wefti_arena_calloc(&plan->net.arena, count, sizeof(**bytes));
+    if (known == NULL || *bytes == NULL) {
+        return wefti_error_memory(error, "a plan");
+    }
+    for (size_t i = 0; i < count; i++) {
+        known[i] = plan->net.values[values[i]].known;
+        (*bytes)[i] = wefti_known_bytes(&known[i]);
+    }
+    *kept = known;
+    return WEFT_OK;
+}
+
+static weft_status specialize(wefti_plan *plan, const wefti_plan_source *source,
+                              weft_error *error)
+{
+    wefti_evaluator evaluator;
+    WEFTI_TRY(wefti_evaluator_init(&evaluator, source->cpu, error));
+    weft_status status = wefti_net_infer(&plan->net, &evaluator, error);
+    wefti_evaluator_fini(&evaluator);
+    if (status == WEFT_OK && !source->no_fusion) {
+        status = wefti_net_fuse(&plan->net, error);
+    }
+    return status;
+}
+
+static weft_status make_recipe(wefti_plan *plan, const wefti_plan_source *source,
+                               weft_error *error)
+{
+    WEFTI_TRY(wefti_plan_memory(&plan->program, &plan->planned_bytes, error));
+    wefti_step *steps = NULL;
+    WEFTI_TRY(
+        wefti_program_steps(&plan->program, plan->net.input_count, &steps, error));
+    weft_status status = plan->backend->recipe.create(
+        source->device->handle, steps, plan->program.step_count, plan->planned_bytes,
+        source->weights, &plan->recipe, error);
+    wefti_free(steps);
+    if (status == WEFT_OK) {
+        plan->workspace_bytes = plan->backend->recipe.workspace_bytes(plan->recipe);
+    }
+    return status;
+}
+
+static weft_status build(wefti_plan *plan, const wefti_plan_source *source,
+                         const wefti_known *inputs, weft_error *error)
+{
+    WEFTI_TRY(set_inputs(plan, inputs));
+    WEFTI_TRY(specialize(plan, source, error));
+    wefti_net *net = &plan->net;
+    plan->input_count = net->input_count;
+    plan->output_count = net->output_count;
+    WEFTI_TRY(keep_shapes(plan, net->inputs, net->input_count, &plan->inputs,
+                          &plan->input_bytes, error));
+    WEFTI_TRY(keep_shapes(plan, net->outputs, net->output_count, &plan->outputs,
+                          &plan->output_bytes, error));
+    WEFTI_TRY(wefti_net_lower(net, &plan->program, error));
+    return make_recipe(plan, source, error);
+}
+
+weft_status wefti_plan_build(const wefti_plan_source *source, const wefti_known *inputs,
+                             wefti_plan **plan, weft_error *error)
+{
+    *plan = NULL;
+    wefti_plan *made = wefti_calloc(1, sizeof(*made));
+    if (made == NULL) {
+        return wefti_error_memory(error, "a plan");
+    }
+    made->backend = source->device->backend;
+    wefti_program_init(&made->program);
+    weft_status status = wefti_net_clone(source->net, &made->net, error);
+    if (status == WEFT_OK) {
+        status = build(made, source, inputs, error);
+    }
+    if (status != WEFT_OK) {
+        wefti_plan_destroy(made);
+        return status;
+    }
+    wefti_atomic_u64_add_relaxed(&source->device->plan_count, 1);
+    *plan = made;
+    return WEFT_OK;
+}
+
+void wefti_plan_destroy(wefti_plan *plan)
+{
+    if (plan == NULL) {
+        return;
+    }
+    if (plan->recipe != NULL) {
+        plan->backend->recipe.destroy(plan->recipe);
+    }
+    wefti_program_fini(&plan->program);
+    wefti_net_destroy(&plan->net);
+    wefti_free(plan);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_GRAPH_PLAN_H
+#define WEFTI_GRAPH_PLAN_H
+
+#include "graph/net.h"
+#include "runtime/device.h"
+
+/* A model at one set of input shapes: kernels chosen, memory laid out, a recipe that a
+ * context can execute. Immutable once built. */
+typedef struct wefti_plan {
+    wefti_net net;         /* keeps labels and folded constants */
+    wefti_program program; /* for the dump */
+    wefti_recipe *recipe;
+    const wefti_backend *backend;
+    size_t workspace_bytes; /* the recipe's scratch included */
+    size_t planned_bytes;   /* without it */
+    /* Shapes, the key of the plan cache, and of the outputs. */
+    const wefti_known *inputs, *outputs;
+    size_t *input_bytes, *output_bytes;
+    size_t input_count, output_count;
+    struct wefti_plan *next; /* in its bucket; set before it is published */
+} wefti_plan;
+
+/* What a plan is built from. */
+typedef struct wefti_plan_source {
+    weft_device *device;
+    const wefti_net *net; /* constants folded */
+    wefti_weights *weights;
+    wefti_backend_device *cpu; /* folds constants */
+    bool no_fusion;
+} wefti_plan_source;
+
+/* Builds a plan for inputs of these types and shapes.
+ * Errors name the node. Threads: any. */
+weft_status wefti_plan_build(const wefti_plan_source *source, const wefti_known *inputs,
+                             wefti_plan **plan, weft_error *error);
+void wefti_plan_destroy(wefti_plan *plan);
+
+/* Writes the plan as a table; the text is the caller's (wefti_free). */
+weft_status wefti_plan_dump(const wefti_plan *plan, char **text, weft_error *error);
+
+/* Lowers a net whose shapes are all known. */
+weft_status wefti_net_lower(const wefti_net *net, wefti_program *program,
+                            weft_error *error);
+
+#endif

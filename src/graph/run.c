@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include <weft/request.h>
+
+#include "base/fork.h"
+#include "base/memory.h"
+#include "graph/check.h"
+#include "runtime/context.h"
+#include "runtime/request.h"
+#include "runtime/stream.h"
+
+/* Tensors of one call whose addresses fit on the stack; more are kept behind the
+ * workspace, which is there to be written. */
+enum { STACK_SLOTS = 64 };
+
+static void set_slots(void **slots, void *workspace, const weft_io *io)
+{
+    slots[0] = workspace;
+    for (size_t i = 0; i < io->input_count; i++) {
+        slots[1 + i] = io->inputs[i].data;
+    }
+    for (size_t i = 0; i < io->output_count; i++) {
+        slots[1 + io->input_count + i] = io->outputs[i].data;
+    }
+}
+
+static void zero_outputs(const wefti_plan *plan, const weft_io *io)
+{
+    for (size_t i = 0; i < io->output_count; i++) {
+        if (plan->output_bytes[i] > 0) {
+            memset(io->outputs[i].data, 0, plan->output_bytes[i]);
+        }
+    }
+}
+
+static void describe_output_tensors(const wefti_plan *plan, const weft_io *io)
+{
+    for (size_t i = 0; i < io->output_count; i++) {
+        weft_tensor *tensor = &io->outputs[i];
+        if (tensor->rank == -1) {
+            const wefti_known *known = &plan->outputs[i];
+            tensor->type = known->type;
+            tensor->rank = known->rank;
+            memcpy(tensor->dims, known->dims, sizeof(tensor->dims));
+            memset(tensor->strides, 0, sizeof(tensor->strides));
+            tensor->size_bytes = plan->output_bytes[i];
+        }
+    }
+}
+
+#if defined(WEFT_TESTING)
+/* What a mix-up of two requests would do: this call gets the answer of an earlier one
+ * with the same size, which gets ours next time. */
+static void swap_with_last_answer(const wefti_plan *plan, const weft_io *io)
+{
+    static wefti_atomic_ptr last; /* {size, data}; taken out while it is used */
+    size_t *mine = wefti_malloc(sizeof(size_t) + plan->output_bytes[0]);
+    if (mine == NULL) {
+        return;
+    }
+    mine[0] = plan->output_bytes[0];
+    memcpy(mine + 1, io->outputs[0].data, mine[0]);
+    size_t *theirs = wefti_atomic_ptr_exchange_acq_rel(&last, mine);
+    if (theirs != NULL && theirs[0] == mine[0]) {
+        memcpy(io->outputs[0].data, theirs + 1, theirs[0]);
+    }
+    wefti_free(theirs);
+    if (!wefti_sabotaged(WEFTI_SABOTAGE_SWAP_OUTPUTS)) {
+        wefti_free(wefti_atomic_ptr_exchange_acq_rel(&last, NULL));
+    }
+}
+#endif
+
+static weft_status execute(weft_context *context, const wefti_plan *plan,
+                           const weft_io *io, weft_error *error)
+{
+    size_t slot_count = 1 + io->input_count + io->output_count;
+    size_t slots_at = (plan->workspace_bytes + 63) & ~(size_t)63;
+    size_t needed = plan->workspace_bytes;
+    if (slot_count > STACK_SLOTS) {
+        needed = slots_at + slot_count * sizeof(void *);
+    }
+    WEFTI_TRY(wefti_context_reserve(context, needed, error));
+    void *on_stack[STACK_SLOTS];
+    void **slots = on_stack;
+    if (slot_count > STACK_SLOTS) {
+        slots = (void **)(void *)((char *)context->workspace + slots_at);
+    }
+    set_slots(slots, context->workspace, io);
+    const wefti_stream_table *stream = &plan->backend->stream;
+    wefti_backend_stream *handle = context->stream->handle;
+    weft_status status =
+        stream->execute(handle, plan->recipe, slots, slot_count, error);
+    /* Also after a failure: nothing of this call may still be on its way. */
+    weft_status ended =
+        stream->synchronize(handle, INT64_MAX, status == WEFT_OK ? error : NULL);
+    status = status == WEFT_OK ? ended : status;
+    if (status != WEFT_OK) {
+        zero_outputs(plan, io);
+    }
+#if defined(WEFT_TESTING)
+    if (wefti_sabotaged(WEFTI_SABOTAGE_SWAP_OUTPUTS)) {
+        swap_with_last_answer(plan, io);
+    }
+#endif
+    return status;
+}
+
+/* The whole of a run in a context that the caller has leased. */
+static weft_status run_in_context(weft_context *context, weft_model *model,
+                                  const weft_io *io, weft_error *error)
+{
+    const wefti_plan *plan;
+    WEFTI_TRY(wefti_model_plan(model, io, &plan, error));
+    WEFTI_TRY(wefti_check_tensors(model, plan, io, error));
+    WEFTI_TRY(wefti_context_enter(context, error));
+    weft_status status = execute(context, plan, io, error);
+    wefti_context_leave(context);
+    if (status == WEFT_OK) {
+        describe_output_tensors(plan, io);
+    }
+    return status;
+}
+
+static weft_status run_with_lease(weft_model *model, const weft_io *io,
+                                  const weft_lease_params *params, weft_error *error)
+{
+    weft_context *context;
+    WEFTI_TRY(wefti_context_acquire(model->device, params, &context, error));
+    weft_status status = run_in_context(context, model, io, error);
+    wefti_context_release(context);
+    return status;
+}
+
+static wefti_outcome outcome_of(weft_status status)
+{
+    return status == WEFT_OK        ? WEFTI_OUTCOME_DONE
+           : status == WEFT_TIMEOUT ? WEFTI_OUTCOME_TIMED_OUT
+                                    : WEFTI_OUTCOME_FAILED;
+}
+
+weft_status weft_run(weft_model *model, const weft_io *io,
+                     const weft_lease_params *params, weft_error *error)
+{
+    WEFTI_TRY(wefti_check_counts(model, io, error));
+    uint32_t shard;
+    WEFTI_TRY(wefti_device_begin(model->device, &shard, error));
+    weft_status status = run_with_lease(model, io, params, error);
+    wefti_device_end(model->device, shard, outcome_of(status));
+    return status;
+}
+
+weft_status weft_context_run(weft_context *context, weft_model *model,
+                             const weft_io *io, weft_error *error)
+{
+    WEFTI_TRY(wefti_check_counts(model, io, error));
+    if (context == NULL || context->device != model->device) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           context == NULL ? "context is NULL"
+                                           : "context and model are of two devices");
+    }
+    uint32_t shard;
+    WEFTI_TRY(wefti_device_begin(model->device, &shard, error));
+    weft_status status = run_in_context(context, model, io, error);
+    wefti_device_end(model->device, shard, outcome_of(status));
+    return status;
+}
+
+weft_status weft_model_infer_outputs(weft_model *model, const weft_io *io,
+                                     weft_error *error)
+{
+    WEFTI_TRY(wefti_fork_check(error));
+    WEFTI_TRY(wefti_check_counts(model, io, error));
+    const wefti_plan *plan;
+    WEFTI_TRY(wefti_model_plan(model, io, &plan, error));
+    for (size_t i = 0; i < io->output_count; i++) {
+        io->outputs[i].rank = -1;
+    }
+    describe_output_tensors(plan, io);
+    return WEFT_OK;
+}
+
+weft_status weft_model_dump_plan(weft_model *model, const weft_io *io, char **text,
+                                 weft_error *error)
+{
+    WEFTI_TRY(wefti_fork_check(error));
+    WEFTI_TRY(wefti_check_counts(model, io, error));
+    if (text == NULL) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "text is NULL");
+    }
+    const wefti_plan *plan;
+    WEFTI_TRY(wefti_model_plan(model, io, &plan, error));
+    return wefti_plan_dump(plan, text, error);
+}
+
+void weft_text_free(char *text)
+{
+    wefti_free(text);
+}
+
+/* What an asynchronous run keeps until it has ended; the tensors follow it. */
+typedef struct submitted_run {
+    weft_model *model; /* owned */
+    weft_io io;
+    weft_tensor tensors[];
+} submitted_run;
+
+static weft_status run_submitted(void *user, weft_error *error)
+{
+    submitted_run *run = user;
+    return run_with_lease(run->model, &run->io, NULL, error);
+}
+
+static void release_submitted(void *user)
+{
+    submitted_run *run = user;
+    weft_model_release(run->model);
+    wefti_free(run);
+}
+
+static weft_status copy_call(weft_model *model, const weft_io *io, submitted_run **copy,
+                             weft_error *error)
+{
+    size_t count = io->input_count + io->output_count;
+    submitted_run *run =
+        wefti_calloc(1, sizeof(*run) + count * sizeof(run->tensors[0]));
+    if (run == NULL) {
+        return wefti_error_memory(error, "a request");
+    }
+    run->io = (weft_io){
+        .inputs = run->tensors,
+        .input_count = io->input_count,
+        .outputs = run->tensors + io->input_count,
+        .output_count = io->output_count,
+    };
+    if (io->input_count > 0) {
+        memcpy(run->tensors, io->inputs, io->input_count * sizeof(*io->inputs));
+    }
+    if (io->output_count > 0) {
+        memcpy(run->io.outputs, io->outputs, io->output_count * sizeof(*io->outputs));
+    }
+    run->model = weft_model_retain(model);
+    *copy = run;
+    return WEFT_OK;
+}
+
+/* Refuses what can be refused without building a plan, which would block. */
+static weft_status check_submit(const weft_model *model, const weft_io *io,
+                                weft_error *error)
+{
+    WEFTI_TRY(wefti_check_counts(model, io, error));
+    WEFTI_TRY(wefti_model_check_inputs(model, io, error));
+    for (size_t i = 0; i < io->output_count; i++) {
+        if (io->outputs[i].rank < 0) {
+            return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                               "output '%s' has no shape; fill it in with "
+                               "weft_model_infer_outputs before submitting",
+                               model->outputs[i].name);
+        }
+    }
+    const wefti_plan *plan =
+        wefti_plan_cache_find(&model->plans, io->inputs, io->input_count);
+    return plan == NULL ? WEFT_OK : wefti_check_tensors(model, plan, io, error);
+}
+
+weft_status weft_submit(weft_model *model, const weft_io *io,
+                        const weft_submit_params *params, weft_request **request,
+                        weft_error *error)
+{
+    WEFTI_TRY(wefti_fork_check(error));
+    WEFTI_TRY(check_submit(model, io, error));
+    if (request == NULL) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "request is NULL");
+    }
+    *request = NULL;
+    submitted_run *run = NULL;
+    WEFTI_TRY(copy_call(model, io, &run, error));
+    wefti_request_work work = {
+        .body = run_submitted, .user = run, .release = release_submitted};
+    return wefti_request_submit(model->device, &work, params, request, error);
+}

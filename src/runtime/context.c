@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/context.h"
+
+#include <string.h>
+
+#include "base/fork.h"
+#include "base/memory.h"
+#include "runtime/lease.h"
+#include "runtime/memory_pool.h"
+
+/* Makes what the slot lacks; the caller has leased it. */
+static WEFTI_NOINLINE weft_status prepare(weft_device *device, int32_t slot,
+                                          weft_error *error)
+{
+    weft_context *context = device->context_table[slot];
+    if (!context) {
+        context = wefti_malloc_aligned(sizeof *context);
+        if (!context) {
+            return wefti_error_memory(error, "a context");
+        }
+        memset(context, 0, sizeof *context);
+        context->device = device;
+        context->slot = slot;
+        device->context_table[slot] = context;
+    }
+    if (!context->stream) {
+        return wefti_stream_take(device->streams, &context->stream, error);
+    }
+    return WEFT_OK;
+}
+
+static weft_status lease(weft_device *device, const weft_lease_params *params,
+                         bool accepted, weft_context **context, weft_error *error)
+{
+    int32_t slot;
+    bool shared;
+    *context = NULL;
+    WEFTI_TRY(
+        wefti_lease_acquire(device->contexts, params, accepted, &slot, &shared, error));
+    weft_context *found = device->context_table[slot];
+    if (WEFTI_UNLIKELY(!found || !found->stream)) {
+        weft_status status = prepare(device, slot, error);
+        if (status != WEFT_OK) {
+            wefti_lease_release(device->contexts, slot);
+            return status;
+        }
+        found = device->context_table[slot];
+    }
+    found->shared = shared;
+    *context = found;
+    return WEFT_OK;
+}
+
+weft_status wefti_context_acquire(weft_device *device, const weft_lease_params *params,
+                                  weft_context **context, weft_error *error)
+{
+    return lease(device, params, true, context, error);
+}
+
+/* The next user must not wait for work that this one left on the stream, nor see its
+ * errors: a busy stream goes to the pool and the slot gets another one. */
+static WEFTI_NOINLINE void take_stream_back(weft_context *context)
+{
+    weft_stream *stream = context->stream;
+    wefti_atomic_u32_store_relaxed(&context->stream_lent, 0); /* the lease orders it */
+    weft_status status =
+        context->device->backend->stream.synchronize(stream->handle, WEFTI_PAST, NULL);
+    if (status == WEFT_TIMEOUT) {
+        context->stream = NULL;
+        wefti_stream_give_back(stream);
+    }
+}
+
+void wefti_context_release(weft_context *context)
+{
+    if (WEFTI_UNLIKELY(wefti_atomic_u32_load_relaxed(&context->stream_lent))) {
+        take_stream_back(context);
+    }
+    wefti_lease_release(context->device->contexts, context->slot);
+}
+
+weft_status weft_context_acquire(weft_device *device, const weft_lease_params *params,
+                                 weft_context **context, weft_error *error)
+{
+    WEFTI_TRY(wefti_fork_check(error));
+    if (!device || !context) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "weft_context_acquire needs a %s; it is NULL",
+                           device ? "place for the context" : "device");
+    }
+    *context = NULL;
+    WEFTI_TRY(device->backend->device.health(device->handle, error));
+    return lease(device, params, false, context, error);
+}
+
+void weft_context_release(weft_context *context)
+{
+    if (context && !wefti_fork_happened()) {
+        wefti_context_release(context);
+    }
+}
+
+weft_status wefti_context_enter(weft_context *context, weft_error *error)
+{
+    uint32_t found = 0;
+    if (WEFTI_UNLIKELY(!wefti_atomic_u32_cas_acq_rel(&context->in_use, &found, 1))) {
+        return wefti_error(error, WEFT_BUSY,
+                           "another thread is using this context; lease one per "
+                           "thread, or run without one");
+    }
+    /* Relaxed: who lends the stream to another thread has ordered it by doing so. */
+    if (WEFTI_UNLIKELY(wefti_atomic_u32_load_relaxed(&context->stream_lent))) {
+        weft_status status = wefti_stream_enter(context->stream, error);
+        context->stream_entered = status == WEFT_OK;
+        if (status != WEFT_OK) {
+            wefti_atomic_u32_store_release(&context->in_use, 0);
+            return status;
+        }
+    }
+    return WEFT_OK;
+}
+
+void wefti_context_leave(weft_context *context)
+{
+    if (WEFTI_UNLIKELY(context->stream_entered)) {
+        context->stream_entered = false;
+        wefti_stream_leave(context->stream);
+    }
+    wefti_atomic_u32_store_release(&context->in_use, 0);
+}
+
+static void free_workspace(weft_context *context)
+{
+    if (context->workspace) {
+        wefti_memory_unreserve(context->device->memory, context->workspace,
+                               context->workspace_bytes);
+    }
+    context->workspace = NULL;
+    context->workspace_bytes = 0;
+}
+
+weft_status wefti_context_reserve(weft_context *context, size_t size_bytes,
+                                  weft_error *error)
+{
+    if (WEFTI_LIKELY(size_bytes <= context->workspace_bytes)) {
+        return WEFT_OK;
+    }
+    /* The old one goes first: at the cap there may be no room for both. */
+    free_workspace(context);
+    WEFTI_TRY(wefti_memory_reserve(context->device->memory, size_bytes,
+                                   &context->workspace, error));
+    context->workspace_bytes = size_bytes;
+    return WEFT_OK;
+}
+
+static void trim_slot(void *user, int32_t slot)
+{
+    weft_device *device = user;
+    weft_context *context = device->context_table[slot];
+    if (context && wefti_context_enter(context, NULL) == WEFT_OK) {
+        free_workspace(context);
+        wefti_context_leave(context);
+    }
+}
+
+void wefti_context_trim(weft_device *device)
+{
+    wefti_lease_visit_free(device->contexts, trim_slot, device);
+}
+
+void wefti_context_destroy(weft_context *context)
+{
+    if (!context) {
+        return;
+    }
+    free_workspace(context);
+    if (context->stream) {
+        wefti_stream_give_back(context->stream);
+    }
+    wefti_free(context);
+}
+
+weft_stream *weft_context_stream(weft_context *context)
+{
+    wefti_atomic_u32_store_relaxed(&context->stream_lent, 1); /* see enter */
+    return context->stream;
+}
+
+bool weft_context_was_shared(const weft_context *context)
+{
+    return context->shared;
+}

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/lease.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/memory.h"
+#include "base/thread.h"
+
+/* The protocol.
+ *
+ * A slot has one word: IN_USE, a count of HOLDERs, RETIRED. Whoever changes IN_USE from
+ * 0 to 1 by compare-and-swap has the slot alone; so no slot is leased twice, whatever
+ * the rest of this file does.
+ *
+ * The gate has one word too: CLOSED, ABORTED and the number of waiters.
+ *
+ *   acquire, free path:  A1 read gate; it is 0    A2 CAS a free slot
+ *   acquire, waiting:    W1 (locked) queue up and add 1 to the gate
+ *                        W2 (locked) give every free slot to the first in the queue
+ *                        W3 sleep until a slot is given
+ *   release:             R1 clear IN_USE          R2 read gate
+ *                        R3 if somebody waits: (locked) take the slot back by CAS and
+ *                           give it to the first in the queue
+ *
+ * No wake-up is lost. W1, W2's reads, R1 and R2 are sequentially consistent. If R2 does
+ * not see a waiter, then R2 comes before W1 and so R1 before W2's read of that slot:
+ * the waiter finds it free, or finds it taken by somebody whose own release is yet to
+ * come and will be seen. If R2 sees the waiter, R3 gives the slot on, unless somebody
+ * took it in between: then again that one's release is yet to come. So while somebody
+ * waits, each free slot has a release between R1 and R3 that will give it on, and it is
+ * enough that R3 looks at its own slot only.
+ *
+ * Nobody overtakes a waiter. All who come while the gate counts a waiter queue behind
+ * it. Who takes a slot by A2 has read the gate (A1) before any present waiter was
+ * counted, so it came first. A given slot never looks free: the giver takes it by CAS
+ * in the new owner's name. WEFT_LEASE_FAIL answers BUSY when somebody waits.
+ *
+ * Who wakes a waiter: the giver (W2 of another, R3), close, abort; it signals under the
+ * lock, because the waiter's condition lies on the waiter's stack.
+ *
+ * Retiring. A release still reads the gate after R1, when the slot may have another
+ * user and that one may be done too. So it counts as HOLDER of the slot until its very
+ * last access, the decrement. retire() marks every slot RETIRED, and each slot's last
+ * holder learns from its own decrement that it was the last. */
+enum {
+    SLOT_IN_USE = 1u,
+    SLOT_HOLDER = 2u,
+    SLOT_RETIRED = 1u << 30,
+    SLOT_HOLDERS = SLOT_RETIRED - SLOT_HOLDER,
+
+    GATE_CLOSED = 1u,
+    GATE_ABORTED = 2u,
+    GATE_WAITER = 4u,
+};
+
+typedef struct lease_slot {
+    /* atomic: who leases, releases -> the same */
+    WEFTI_CACHE_ALIGNED wefti_atomic_u32 word;
+    /* atomic: who leases -> statistics. One writer at a time, so no read-modify-write;
+     * relaxed: a count that orders nothing. */
+    wefti_atomic_u64 lease_count;
+} lease_slot;
+_Static_assert(sizeof(lease_slot) == WEFTI_CACHE_LINE, "slots must not share a line");
+
+/* On the stack of who waits. */
+typedef struct waiter {
+    wefti_condition woken;
+    bool accepted;
+
+    /* guarded by lock */
+    struct waiter *previous, *next;
+    bool queued;
+    bool slept;
+    int32_t slot; /* the slot given, -1: none */
+} waiter;
+
+struct wefti_lease_pool {
+    /* immutable after create */
+    int32_t slot_count;
+    uint32_t core_groups; /* neighbouring cores look in different regions first */
+    uint32_t group_stride;
+    void (*done)(void *user); /* set by retire, before it marks the slots */
+    void *done_user;
+
+    /* atomic: waiters, close -> who leases, releases; mostly read */
+    WEFTI_CACHE_ALIGNED wefti_atomic_u32 gate;
+    wefti_atomic_u32 unretired; /* slots with holders after retire, and retire itself */
+
+    /* guarded by lock */
+    WEFTI_CACHE_ALIGNED wefti_mutex lock; /* WEFTI_RANK_CONTEXTS */
+    waiter *first, *last;
+    uint64_t wait_count, wait_ns;
+
+    lease_slot slots[];
+};
+
+weft_status wefti_lease_pool_create(int32_t slot_count, wefti_lease_pool **pool,
+                                    weft_error *error)
+{
+    *pool = NULL;
+    size_t bytes = sizeof(wefti_lease_pool) + (size_t)slot_count * sizeof(lease_slot);
+    wefti_lease_pool *made = wefti_malloc_aligned(bytes);
+    if (!made) {
+        return wefti_error_memory(error, "the pool of contexts");
+    }
+    memset(made, 0, bytes);
+    weft_status status =
+        wefti_mutex_init(&made->lock, "contexts", WEFTI_RANK_CONTEXTS, error);
+    if (status != WEFT_OK) {
+        wefti_free(made);
+        return status;
+    }
+    int32_t cores = wefti_core_count();
+    made->slot_count = slot_count;
+    made->core_groups = (uint32_t)(cores < slot_count ? cores : slot_count);
+    made->group_stride = (uint32_t)slot_count / made->core_groups;
+    *pool = made;
+    return WEFT_OK;
+}
+
+void wefti_lease_pool_destroy(wefti_lease_pool *pool)
+{
+    if (!pool) {
+        return;
+    }
+    wefti_mutex_fini(&pool->lock);
+    wefti_free(pool);
+}
+
+static bool looks_free(uint32_t word)
+{
+    if (wefti_sabotaged(WEFTI_SABOTAGE_LEASE_TWICE)) {
+        return (word & SLOT_RETIRED) == 0;
+    }
+    return (word & (SLOT_IN_USE | SLOT_RETIRED)) == 0;
+}
+
+/* Counts a lease of the slot; only its owner may. */
+static void count_lease(lease_slot *slot, uint64_t change)
+{
+    uint64_t count = wefti_atomic_u64_load_relaxed(&slot->lease_count);
+    wefti_atomic_u64_store_relaxed(&slot->lease_count, count + change);
+}
+
+static bool claim(lease_slot *slot)
+{
+    uint32_t word = wefti_atomic_u32_load_seq_cst(&slot->word);
+    while (looks_free(word)) {
+        uint32_t taken = (word | SLOT_IN_USE) + SLOT_HOLDER;
+        if (wefti_atomic_u32_cas_seq_cst(&slot->word, &word, taken)) {
+            count_lease(slot, 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Begins at a slot that the present core is likely to have used last: its workspace is
+ * in this core's caches, and threads on other cores begin elsewhere. */
+static bool claim_any(wefti_lease_pool *pool, int32_t *slot)
+{
+    uint32_t start = wefti_current_core() % pool->core_groups * pool->group_stride;
+    int32_t at = (int32_t)start;
+    for (int32_t i = 0; i < pool->slot_count; i++) {
+        if (claim(&pool->slots[at])) {
+            *slot = at;
+            return true;
+        }
+        at = at + 1 == pool->slot_count ? 0 : at + 1;
+    }
+    return false;
+}
+
+static bool refuses(uint32_t gate, bool accepted)
+{
+    return (gate & (accepted ? GATE_ABORTED : GATE_CLOSED | GATE_ABORTED)) != 0;
+}
+
+static weft_status refuse(bool accepted, weft_error *error)
+{
+    if (accepted) {
+        return wefti_error(error, WEFT_CANCELLED,
+                           "the device was closed and drained before a context came "
+                           "free; the request did not start");
+    }
+    return wefti_error(error, WEFT_CLOSED,
+                       "the device is closed and leases no contexts; open another");
+}
+
+static weft_status none_free(const wefti_lease_pool *pool, weft_error *error)
+{
+    return wefti_error(error, WEFT_BUSY,
+                       "all %d contexts are leased; try again, wait "
+                       "(WEFT_LEASE_WAIT) or open the device with more max_contexts",
+                       (int)pool->slot_count);
+}
+
+static void enqueue_locked(wefti_lease_pool *pool, waiter *who)
+{
+    who->queued = true;
+    who->next = NULL;
+    who->previous = pool->last;
+    *(pool->last ? &pool->last->next : &pool->first) = who;
+    pool->last = who;
+    wefti_atomic_u32_add_seq_cst(&pool->gate, GATE_WAITER);
+}
+
+static void dequeue_locked(wefti_lease_pool *pool, waiter *who)
+{
+    *(who->previous ? &who->previous->next : &pool->first) = who->next;
+    *(who->next ? &who->next->previous : &pool->last) = who->previous;
+    who->queued = false;
+    wefti_atomic_u32_sub_seq_cst(&pool->gate, GATE_WAITER);
+}
+
+static void give_locked(wefti_lease_pool *pool, int32_t slot)
+{
+    waiter *who = pool->first;
+    dequeue_locked(pool, who);
+    who->slot = slot;
+    wefti_condition_wake_one(&who->woken);
+}
+
+static void give_all_free_locked(wefti_lease_pool *pool)
+{
+    for (int32_t i = 0; i < pool->slot_count && pool->first; i++) {
+        if (claim(&pool->slots[i])) {
+            give_locked(pool, i);
+        }
+    }
+}
+
+/* Returns once the waiter has a slot, was turned away, or its deadline has passed. */
+static weft_status wait_in_queue(wefti_lease_pool *pool, waiter *who,
+                                 int64_t deadline_ns)
+{
+    weft_status status = WEFT_OK;
+    wefti_mutex_lock(&pool->lock);
+    if (refuses(wefti_atomic_u32_load_seq_cst(&pool->gate), who->accepted)) {
+        status = WEFT_CLOSED;
+    } else {
+        enqueue_locked(pool, who);
+        give_all_free_locked(pool);
+    }
+    if (who->queued) {
+        int64_t begin_ns = wefti_clock_ns();
+        bool in_time = true;
+        who->slept = true;
+        while (who->queued && in_time) {
+            in_time = wefti_condition_wait(&who->woken, &pool->lock, deadline_ns);
+        }
+        pool->wait_count++;
+        pool->wait_ns += (uint64_t)(wefti_clock_ns() - begin_ns);
+        if (who->queued) {
+            dequeue_locked(pool, who);
+            status = WEFT_TIMEOUT;
+        } else if (who->slot < 0) {
+            status = WEFT_CLOSED;
+        }
+    }
+    wefti_mutex_unlock(&pool->lock);
+    return status;
+}
+
+static WEFTI_NOINLINE weft_status acquire_waiting(wefti_lease_pool *pool,
+                                                  const weft_lease_params *params,
+                                                  bool accepted, int32_t *slot,
+                                                  bool *shared, weft_error *error)
+{
+    bool timed = params && params->policy == WEFT_LEASE_WAIT_UNTIL;
+    int64_t deadline_ns = timed ? wefti_deadline(params->timeout_ns) : WEFTI_NEVER;
+    waiter self = {.accepted = accepted, .slot = -1};
+    WEFTI_TRY(wefti_condition_init(&self.woken, error));
+    weft_status status = wait_in_queue(pool, &self, deadline_ns);
+    wefti_condition_fini(&self.woken);
+    if (status == WEFT_CLOSED) {
+        return refuse(accepted, error);
+    }
+    if (status == WEFT_TIMEOUT) {
+        return wefti_error(error, WEFT_TIMEOUT,
+                           "all %d contexts stayed leased for the %lld ms given; wait "
+                           "longer or open the device with more max_contexts",
+                           (int)pool->slot_count,
+                           (long long)(params->timeout_ns / 1000000));
+    }
+    *slot = self.slot;
+    *shared = self.slept && params && params->policy == WEFT_LEASE_SHARE;
+    return WEFT_OK;
+}
+
+static weft_status check_params(const weft_lease_params *params, weft_error *error)
+{
+    if (params->struct_size < sizeof *params) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "weft_lease_params.struct_size is %zu; set the struct up "
+                           "with WEFT_LEASE_PARAMS_INIT",
+                           params->struct_size);
+    }
+    if ((unsigned)params->policy > WEFT_LEASE_SHARE) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "weft_lease_params.policy is %d; use a weft_lease_policy",
+                           (int)params->policy);
+    }
+    return WEFT_OK;
+}
+
+weft_status wefti_lease_acquire(wefti_lease_pool *pool, const weft_lease_params *params,
+                                bool accepted, int32_t *slot, bool *shared,
+                                weft_error *error)
+{
+    *shared = false;
+    if (params) {
+        WEFTI_TRY(check_params(params, error));
+    }
+    uint32_t gate = wefti_atomic_u32_load_seq_cst(&pool->gate);
+    if (refuses(gate, accepted)) {
+        return refuse(accepted, error);
+    }
+    if (WEFTI_LIKELY(gate < GATE_WAITER) && claim_any(pool, slot)) {
+        return WEFT_OK;
+    }
+    if (params && params->policy == WEFT_LEASE_FAIL) {
+        return none_free(pool, error);
+    }
+    return acquire_waiting(pool, params, accepted, slot, shared, error);
+}
+
+static void leave_retired(wefti_lease_pool *pool)
+{
+    if (wefti_atomic_u32_sub_acq_rel(&pool->unretired, 1) == 1) {
+        pool->done(pool->done_user);
+    }
+}
+
+static WEFTI_NOINLINE void give_on(wefti_lease_pool *pool, int32_t slot)
+{
+    if (wefti_sabotaged(WEFTI_SABOTAGE_WAKE_NEXT)) {
+        return;
+    }
+    wefti_mutex_lock(&pool->lock);
+    if (pool->first && claim(&pool->slots[slot])) {
+        give_locked(pool, slot);
+    }
+    wefti_mutex_unlock(&pool->lock);
+}
+
+void wefti_lease_release(wefti_lease_pool *pool, int32_t slot)
+{
+    wefti_atomic_u32 *word = &pool->slots[slot].word;
+    uint32_t before = wefti_atomic_u32_and_seq_cst(word, ~(uint32_t)SLOT_IN_USE);
+    if (WEFTI_UNLIKELY((before & SLOT_HOLDERS) == 0)) {
+        return; /* given back twice by the caller: harm nothing */
+    }
+    if (WEFTI_UNLIKELY(wefti_atomic_u32_load_seq_cst(&pool->gate) >= GATE_WAITER)) {
+        give_on(pool, slot);
+    }
+    before = wefti_atomic_u32_sub_seq_cst(word, SLOT_HOLDER);
+    if (WEFTI_UNLIKELY(before == (SLOT_RETIRED | SLOT_HOLDER))) {
+        leave_retired(pool);
+    }
+}
+
+static void turn_away(wefti_lease_pool *pool, uint32_t flag)
+{
+    wefti_mutex_lock(&pool->lock);
+    wefti_atomic_u32_or_seq_cst(&pool->gate, flag);
+    bool wake = !wefti_sabotaged(WEFTI_SABOTAGE_WAKE_ON_CLOSE);
+    for (waiter *who = pool->first, *next; who && wake; who = next) {
+        next = who->next;
+        if (refuses(flag, who->accepted)) {
+            dequeue_locked(pool, who);
+            wefti_condition_wake_one(&who->woken);
+        }
+    }
+    wefti_mutex_unlock(&pool->lock);
+}
+
+void wefti_lease_pool_close(wefti_lease_pool *pool)
+{
+    turn_away(pool, GATE_CLOSED);
+}
+
+void wefti_lease_pool_abort(wefti_lease_pool *pool)
+{
+    turn_away(pool, GATE_ABORTED);
+}
+
+void wefti_lease_pool_retire(wefti_lease_pool *pool, void (*done)(void *user),
+                             void *user)
+{
+    pool->done = done;
+    pool->done_user = user;
+    int32_t slot_count = pool->slot_count;
+    wefti_atomic_u32_store_seq_cst(&pool->unretired, (uint32_t)slot_count + 1);
+    for (int32_t i = 0; i < slot_count; i++) {
+        uint32_t before =
+            wefti_atomic_u32_or_seq_cst(&pool->slots[i].word, SLOT_RETIRED);
+        if ((before & SLOT_HOLDERS) == 0) {
+            leave_retired(pool);
+        }
+    }
+    leave_retired(pool);
+}
+
+void wefti_lease_visit_free(wefti_lease_pool *pool,
+                            void (*visit)(void *user, int32_t slot), void *user)
+{
+    for (int32_t i = 0; i < pool->slot_count; i++) {
+        if (wefti_lease_waiter_count(pool) != 0) {
+            return;
+        }
+        if (claim(&pool->slots[i])) {
+            count_lease(&pool->slots[i], (uint64_t)-1); /* a visit is none */
+            visit(user, i);
+            wefti_lease_release(pool, i);
+        }
+    }
+}
+
+void wefti_lease_get_statistics(wefti_lease_pool *pool,
+                                wefti_lease_statistics *statistics)
+{
+    uint64_t leases = 0;
+    for (int32_t i = 0; i < pool->slot_count; i++) {
+        leases += wefti_atomic_u64_load_relaxed(&pool->slots[i].lease_count);
+    }
+    wefti_mutex_lock(&pool->lock);
+    *statistics = (wefti_lease_statistics){.lease_count = leases,
+                                           .wait_count = pool->wait_count,
+                                           .wait_ns = pool->wait_ns};
+    wefti_mutex_unlock(&pool->lock);
+}
+
+uint32_t wefti_lease_waiter_count(const wefti_lease_pool *pool)
+{
+    return wefti_atomic_u32_load_seq_cst(&pool->gate) / GATE_WAITER;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/kernel_case.h"
+
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+
+uint64_t kernel_next(uint64_t *state)
+{
+    uint64_t x = *state += 0x9E3779B97F4A7C15u;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
+    return x ^ (x >> 31);
+}
+
+/* The block's size stands before it in a page of its own. */
+void *kernel_alloc(size_t size_bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t used = (size_bytes + page - 1) / page * page;
+    const size_t total = used + 2 * page;
+    char *base =
+        mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(base != MAP_FAILED);
+    assert_int_equal(mprotect(base + page + used, page, PROT_NONE), 0);
+    /* The end touches the forbidden page; floats stay aligned. */
+    char *block = base + page + used - (size_bytes + 3) / 4 * 4;
+    memcpy(base, &total, sizeof(total));
+    return block;
+}
+
+void kernel_free(void *block)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    if (block == NULL) {
+        return;
+    }
+    size_t total;
+    char *base = (char *)((uintptr_t)block / page * page) - page;
+    memcpy(&total, base, sizeof(total));
+    assert_int_equal(munmap(base, total), 0);
+}
+
+float *kernel_random(size_t count, uint64_t seed)
+{
+    float *values = kernel_alloc(count * sizeof(float));
+    uint64_t state = seed * 2654435761u + 12345;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t r = kernel_next(&state);
+        values[i] = (r & 127u) == 0 ? 0.0f : (float)((int64_t)r >> 39) * 0x1p-24f;
+    }
+    return values;
+}
+
+void kernel_case_init(kernel_case *c, wefti_kernel kernel, const void *params,
+                      size_t params_bytes)
+{
+    *c = (kernel_case){.output = -1};
+    c->step = (wefti_step){.kernel = kernel,
+                           .params = params,
+                           .params_bytes = params_bytes,
+                           .label = "test"};
+    for (int32_t i = 0; i < WEFTI_MAX_OPERANDS; i++) {
+        c->step.operands[i] = WEFTI_OPERAND_ABSENT;
+    }
+}
+
+void kernel_case_operand(kernel_case *c, int32_t index, const void *data, bool constant)
+{
+    c->data[index] = (void *)(uintptr_t)data;
+    c->step.operands[index].constant = constant ? data : NULL;
+    c->step.operands[index].slot = constant ? WEFTI_SLOT_ABSENT : index + 1;
+}
+
+void kernel_case_output(kernel_case *c, int32_t index, void *data, size_t count)
+{
+    kernel_case_operand(c, index, data, false);
+    c->output = index;
+    c->output_bytes = count * sizeof(float);
+}
+
+/* How the tiles are walked. */
+typedef enum walk {
+    WALK_WHOLE,
+    WALK_BACKWARDS,
+    WALK_CHUNKS,
+    WALK_COUNT,
+} walk;
+
+static void run_range(const wefti_cpu_prepared *p, const wefti_cpu_call *call,
+                      int64_t begin, int64_t end)
+{
+    /* What an earlier call left in the scratch must not matter. */
+    unsigned char *scratch = NULL;
+    if (p->scratch_bytes > 0) {
+        size_t bytes = (p->scratch_bytes + 63) / 64 * 64;
+        scratch = kernel_alloc(bytes);
+        memset(scratch, 0xFF, bytes);
+    }
+    assert_int_equal(p->function(call, scratch, begin, end, NULL), WEFT_OK);
+    kernel_free(scratch);
+}
+
+static void run_tiles(const wefti_cpu_prepared *p, const wefti_cpu_call *call, walk how)
+{
+    const int64_t count = p->tile_count;
+    uint64_t seed = (uint64_t)count;
+    if (how == WALK_WHOLE) {
+        run_range(p, call, 0, count);
+    } else if (how == WALK_BACKWARDS) {
+        for (int64_t i = count - 1; i >= 0; i--) {
+            run_range(p, call, i, i + 1);
+        }
+    } else {
+        for (int64_t i = 0; i < count;) {
+            int64_t next = i + 1 + (int64_t)(kernel_next(&seed) % 7u);
+            next = next > count ? count : next;
+            run_range(p, call, i, next);
+            i = next;
+        }
+    }
+}
+
+/* Returns false when the kernel does not support the step. */
+static bool run_case(const kernel_case *c, wefti_cpu_prepare prepare, bool may_pack,
+                     walk how, void *output)
+{
+    wefti_cpu_prepared p = {.packed_operand = -1};
+    weft_error error;
+    weft_status status = prepare(&c->step, may_pack, &p, &error);
+    if (status == WEFT_UNSUPPORTED) {
+        return false;
+    }
+    assert_int_equal(status, WEFT_OK);
+    assert_true(p.tile_count >= 0 && p.work_ns >= 0);
+    assert_true(strlen(p.description) < sizeof(p.description));
+    wefti_cpu_call call = {.params = c->step.params, .derived = p.derived};
+    memcpy(call.operands, c->data, sizeof(call.operands));
+    memcpy(output, c->data[c->output], c->output_bytes);
+    call.operands[c->output] = output;
+    void *packed = NULL;
+    if (p.packed_operand >= 0) {
+        assert_true(may_pack);
+        assert_non_null(c->step.operands[p.packed_operand].constant);
+        packed = kernel_alloc(p.packed_bytes);
+        p.pack(packed, c->data[p.packed_operand], c->step.params);
+        call.operands[p.packed_operand] = packed;
+    }
+    run_tiles(&p, &call, how);
+    kernel_free(packed);
+    wefti_free(p.derived);
+    return true;
+}
+
+static void compare(const kernel_case *c, const char *isa, bool may_pack, walk how,
+                    const void *expected, const void *got)
+{
+    if (memcmp(expected, got, c->output_bytes) == 0) {
+        return;
+    }
+    const float *e = expected, *g = got;
+    for (size_t i = 0; i < c->output_bytes / sizeof(float); i++) {
+        if (memcmp(&e[i], &g[i], sizeof(float)) != 0) {
+            fail_msg("%s%s, walk %d: element %zu of %zu is %a instead of %a", isa,
+                     may_pack ? " packed" : "", (int)how, i,
+                     c->output_bytes / sizeof(float), (double)g[i], (double)e[i]);
+        }
+    }
+    fail_msg("%s: outputs differ", isa);
+}
+
+static wefti_cpu_prepare reference_prepare(wefti_kernel kernel)
+{
+    const wefti_cpu_isa *const *isa = wefti_cpu_isas;
+    while (isa[1] != NULL) {
+        isa++;
+    }
+    assert_string_equal((*isa)->name, "reference");
+    return (*isa)->prepare[kernel];
+}
+
+void kernel_case_check(const kernel_case *c)
+{
+    void *expected = kernel_alloc(c->output_bytes);
+    void *got = kernel_alloc(c->output_bytes);
+    wefti_cpu_prepare reference = reference_prepare(c->step.kernel);
+    bool known = run_case(c, reference, false, WALK_WHOLE, expected);
+    for (const wefti_cpu_isa *const *isa = wefti_cpu_isas; *isa != NULL; isa++) {
+        for (uint32_t i = 0; i < 2u * WALK_COUNT; i++) {
+            const bool may_pack = i % 2 != 0;
+            const walk how = (walk)(i / 2);
+            wefti_cpu_prepare prepare = (*isa)->prepare[c->step.kernel];
+            if (!(*isa)->supported()) {
+                continue;
+            }
+            assert_true(run_case(c, prepare, may_pack, how, got) == known);
+            if (known) {
+                compare(c, (*isa)->name, may_pack, how, expected, got);
+            }
+        }
+    }
+    kernel_free(expected);
+    kernel_free(got);
+}

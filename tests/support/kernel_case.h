@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFT_TESTS_SUPPORT_KERNEL_CASE_H
+#define WEFT_TESTS_SUPPORT_KERNEL_CASE_H
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "backend/cpu/cpu_kernel.h"
+
+/* One CPU kernel call with its buffers, checked on every instruction set of this
+ * machine against plain C: same bits, whatever the split into tiles, with constants
+ * packed or not, and nothing read or written outside the buffers. */
+typedef struct kernel_case {
+    wefti_step step;
+    void *data[WEFTI_MAX_OPERANDS];
+    int32_t output;
+    size_t output_bytes;
+} kernel_case;
+
+void kernel_case_init(kernel_case *c, wefti_kernel kernel, const void *params,
+                      size_t params_bytes);
+void kernel_case_operand(kernel_case *c, int32_t index, const void *data,
+                         bool constant);
+/* Every byte of the buffer is compared, also what the kernel must leave alone. */
+void kernel_case_output(kernel_case *c, int32_t index, void *data, size_t count);
+void kernel_case_check(const kernel_case *c);
+
+/* Memory that ends where the next page may not be touched; freed by kernel_free. */
+void *kernel_alloc(size_t size_bytes);
+void kernel_free(void *block);
+/* Floats in [-1, 1), a few of them zero. */
+float *kernel_random(size_t count, uint64_t seed);
+uint64_t kernel_next(uint64_t *state);
+
+#endif
