@@ -36,12 +36,20 @@ const weft_attribute *wefti_attribute_find(const wefti_node_view *node,
                                            const char *name);
 int64_t wefti_attribute_int(const wefti_node_view *node, const char *name,
                             int64_t otherwise);
+const int64_t *wefti_attribute_ints(const wefti_node_view *node, const char *name,
+                                    size_t *count);
+/* NULL and a count of 0 when absent. */
+const float *wefti_attribute_floats(const wefti_node_view *node, const char *name,
+                                    size_t *count);
+const weft_tensor *wefti_attribute_tensor(const wefti_node_view *node,
+                                          const char *name);
 float wefti_attribute_float(const wefti_node_view *node, const char *name,
                             float otherwise);
 const char *wefti_attribute_string(const wefti_node_view *node, const char *name,
                                    const char *otherwise);
 
-/* Computes output types and shapes. Values that decide a shape (Reshape's second
+/* Computes output types and shapes; `constant` of an output is set where the data is
+ * part of the node (Constant), else NULL. Values that decide a shape (Reshape's second
  * input) must be constant by then, else WEFT_UNSUPPORTED says which one is not.
  * Errors start with the node's label. Checks everything that lowering relies on. */
 typedef weft_status (*wefti_infer)(const wefti_node_view *node,
@@ -73,6 +81,7 @@ typedef weft_status (*wefti_fold)(const wefti_node_view *node,
                                   void *const *output_data, weft_error *error);
 
 struct wefti_operator {
+    const char *domain; /* "" for ONNX's own, "com.microsoft", or "weft": internal */
     const char *name;
     int32_t since, until; /* opsets with this meaning, inclusive */
     int32_t min_inputs, max_inputs;
@@ -82,8 +91,15 @@ struct wefti_operator {
     wefti_fold fold;   /* NULL: folded by lowering it when all inputs are constant */
 };
 
+/* Runs the operator's infer and guards it: counts of inputs and outputs, and shapes
+ * whose size overflows. Callers use this, not `infer` itself. */
+weft_status wefti_operator_infer(const wefti_operator *op, const wefti_node_view *node,
+                                 const wefti_known *inputs, wefti_known *outputs,
+                                 weft_error *error);
+
 /* Finds the operator for an opset. On failure the message tells an unknown operator
- * from an opset that is not supported. Threads: any. */
+ * from an opset that is not supported. `domain` "weft" holds the fused operators that
+ * passes make; a graph from a caller or a file must not name it. Threads: any. */
 weft_status wefti_operator_find(const char *domain, const char *op_type, int32_t opset,
                                 const wefti_operator **found, weft_error *error);
 

@@ -20,6 +20,8 @@ typedef struct wefti_buffer {
     int32_t index;
     size_t size_bytes;
     const void *constant;
+    /* The program frees `constant`; such data is small and never packed. */
+    bool owned;
     /* Filled by the planner for workspace buffers: */
     int64_t offset_bytes;
     int32_t first_step, last_step; /* -1: never used */
@@ -62,6 +64,11 @@ weft_status wefti_program_add_buffer(wefti_program *program, const wefti_buffer 
 weft_status wefti_program_add_temporary(wefti_program *program, wefti_view *view,
                                         weft_error *error);
 
+/* Adds a constant buffer with a copy of `data`, owned by the program. */
+weft_status wefti_program_add_owned_constant(wefti_program *program, const void *data,
+                                             size_t size_bytes, int32_t *index,
+                                             weft_error *error);
+
 /* Adds a step; copies `params`. Operands not used have buffer -1
  * (wefti_view_absent). */
 weft_status wefti_program_add_step(wefti_program *program,
@@ -74,6 +81,12 @@ bool wefti_view_present(const wefti_view *view);
 void wefti_view_make_dense(wefti_view *view);
 bool wefti_view_is_dense(const wefti_view *view);
 int64_t wefti_view_element_count(const wefti_view *view);
+/* Makes the view repeat over larger dims that it broadcasts to: strides of 0. */
+void wefti_view_broadcast(wefti_view *view, int32_t rank, const int64_t *dims);
+/* Merges neighbouring dims that every one of `operand_count` sets of strides walks as
+ * one, and drops dims of 1. Works in place and returns the new rank, at least 1. */
+int32_t wefti_collapse_dims(int32_t rank, int64_t *dims, int64_t *const *strides,
+                            int32_t operand_count);
 /* The data of a view of a constant buffer, else NULL. */
 const void *wefti_view_constant(const wefti_program *program, const wefti_view *view);
 /* Reshapes without moving data; false when the strides do not allow it (the caller

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_OPS_FAMILIES_H
+#define WEFTI_OPS_FAMILIES_H
+
+#include "ops/operator.h"
+
+/* The functions behind the table of operators.c, one pair per family. */
+#define WEFTI_INFER(name)                                                              \
+    weft_status wefti_infer_##name(const wefti_node_view *node,                        \
+                                   const wefti_known *inputs, wefti_known *outputs,    \
+                                   weft_error *error)
+#define WEFTI_LOWER(name)                                                              \
+    weft_status wefti_lower_##name##_node(wefti_lowering *lowering)
+#define WEFTI_FOLD(name)                                                               \
+    weft_status wefti_fold_##name(                                                     \
+        const wefti_node_view *node, const wefti_known *inputs,                        \
+        const wefti_known *outputs, void *const *output_data, weft_error *error)
+#define WEFTI_FAMILY(name)                                                             \
+    WEFTI_INFER(name);                                                                 \
+    WEFTI_LOWER(name)
+
+/* elementwise.c */
+WEFTI_FAMILY(elementwise);
+/* activation.c */
+WEFTI_FAMILY(activation);
+WEFTI_FAMILY(clip);
+WEFTI_FAMILY(pow);
+WEFTI_FAMILY(variadic);
+WEFTI_FAMILY(bias_gelu);
+/* matmul.c, gemm.c */
+WEFTI_FAMILY(matmul);
+WEFTI_FAMILY(gemm);
+/* conv.c, pool.c */
+WEFTI_FAMILY(conv);
+WEFTI_FAMILY(pool);
+WEFTI_FAMILY(global_pool);
+/* softmax.c, norm.c, batch_norm.c */
+WEFTI_FAMILY(softmax);
+WEFTI_FAMILY(layer_norm);
+WEFTI_FAMILY(instance_norm);
+WEFTI_FAMILY(group_norm);
+WEFTI_FAMILY(batch_norm);
+/* reduce.c */
+WEFTI_FAMILY(reduce);
+WEFTI_FAMILY(arg_reduce);
+/* shape.c, slice.c, layout.c */
+WEFTI_FAMILY(reshape);
+WEFTI_FAMILY(flatten);
+WEFTI_FAMILY(squeeze);
+WEFTI_FAMILY(unsqueeze);
+WEFTI_FAMILY(identity);
+WEFTI_FAMILY(dropout);
+WEFTI_FAMILY(transpose);
+WEFTI_FAMILY(slice);
+WEFTI_FAMILY(split);
+WEFTI_FAMILY(concat);
+WEFTI_FAMILY(expand);
+WEFTI_FAMILY(tile);
+WEFTI_FAMILY(gather);
+WEFTI_FAMILY(pad);
+WEFTI_FAMILY(trilu);
+/* cast.c, constant.c */
+WEFTI_FAMILY(cast);
+WEFTI_FAMILY(cast_like);
+WEFTI_FAMILY(constant);
+WEFTI_FOLD(constant);
+WEFTI_FAMILY(constant_of_shape);
+WEFTI_INFER(shape);
+WEFTI_FOLD(shape);
+WEFTI_INFER(size);
+WEFTI_FOLD(size);
+WEFTI_INFER(range);
+WEFTI_FOLD(range);
+/* attention.c */
+WEFTI_FAMILY(attention);
+/* fused.c */
+WEFTI_FAMILY(fused_matmul);
+WEFTI_FAMILY(fused_conv);
+WEFTI_FAMILY(fused_layer_norm);
+WEFTI_FAMILY(fused_attention);
+WEFTI_FAMILY(fused_elementwise);
+
+#endif

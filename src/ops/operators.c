@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "ops/check.h"
+#include "ops/families.h"
+
+enum { FIRST_OPSET = 13, LAST_OPSET = 23, ANY = 1 << 20 };
+
+#define ROW(domain_name, op, first, in_min, in_max, out_min, out_max, family)          \
+    {                                                                                  \
+        .domain = (domain_name), .name = #op, .since = (first), .until = LAST_OPSET,   \
+        .min_inputs = (in_min), .max_inputs = (in_max), .min_outputs = (out_min),      \
+        .max_outputs = (out_max), .infer = wefti_infer_##family,                       \
+        .lower = wefti_lower_##family##_node                                           \
+    }
+/* An operator of ONNX with one output. */
+#define OP(op, first, in_min, in_max, family)                                          \
+    ROW("", op, first, in_min, in_max, 1, 1, family)
+/* One that is only ever folded. */
+#define FOLDED(op, first, in_min, in_max, family)                                      \
+    {                                                                                  \
+        .domain = "", .name = #op, .since = (first), .until = LAST_OPSET,              \
+        .min_inputs = (in_min), .max_inputs = (in_max), .min_outputs = 1,              \
+        .max_outputs = 1, .infer = wefti_infer_##family, .fold = wefti_fold_##family   \
+    }
+
+/* Sorted by domain and name. `since` is 13 where the meaning is older. */
+static const wefti_operator operators[] = {
+    OP(Abs, 13, 1, 1, elementwise),
+    OP(Add, 13, 2, 2, elementwise),
+    OP(And, 13, 2, 2, elementwise),
+    OP(ArgMax, 13, 1, 1, arg_reduce),
+    OP(ArgMin, 13, 1, 1, arg_reduce),
+    OP(Attention, 23, 3, 6, attention),
+    OP(AveragePool, 13, 1, 1, pool),
+    ROW("", BatchNormalization, 13, 5, 5, 1, 5, batch_norm),
+    OP(Cast, 13, 1, 1, cast),
+    OP(CastLike, 15, 2, 2, cast_like),
+    OP(Ceil, 13, 1, 1, elementwise),
+    OP(Clip, 13, 1, 3, clip),
+    OP(Concat, 13, 1, ANY, concat),
+    {.domain = "",
+     .name = "Constant",
+     .since = FIRST_OPSET,
+     .until = LAST_OPSET,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .infer = wefti_infer_constant,
+     .lower = wefti_lower_constant_node,
+     .fold = wefti_fold_constant},
+    OP(ConstantOfShape, 13, 1, 1, constant_of_shape),
+    OP(Conv, 13, 2, 3, conv),
+    OP(Cos, 13, 1, 1, elementwise),
+    OP(Div, 13, 2, 2, elementwise),
+    ROW("", Dropout, 13, 1, 3, 1, 2, dropout),
+    OP(Elu, 13, 1, 1, elementwise),
+    OP(Equal, 13, 2, 2, elementwise),
+    OP(Erf, 13, 1, 1, elementwise),
+    OP(Exp, 13, 1, 1, elementwise),
+    OP(Expand, 13, 2, 2, expand),
+    OP(Flatten, 13, 1, 1, flatten),
+    OP(Floor, 13, 1, 1, elementwise),
+    OP(Gather, 13, 2, 2, gather),
+    OP(Gelu, 20, 1, 1, elementwise),
+    OP(Gemm, 13, 2, 3, gemm),
+    OP(GlobalAveragePool, 13, 1, 1, global_pool),
+    OP(GlobalMaxPool, 13, 1, 1, global_pool),
+    OP(Greater, 13, 2, 2, elementwise),
+    OP(GreaterOrEqual, 13, 2, 2, elementwise),
+    OP(GroupNormalization, 18, 3, 3, group_norm),
+    OP(HardSigmoid, 13, 1, 1, activation),
+    OP(HardSwish, 14, 1, 1, activation),
+    OP(Identity, 13, 1, 1, identity),
+    OP(InstanceNormalization, 13, 3, 3, instance_norm),
+    OP(IsNaN, 13, 1, 1, elementwise),
+    ROW("", LayerNormalization, 17, 2, 3, 1, 3, layer_norm),
+    OP(LeakyRelu, 13, 1, 1, elementwise),
+    OP(Less, 13, 2, 2, elementwise),
+    OP(LessOrEqual, 13, 2, 2, elementwise),
+    OP(Log, 13, 1, 1, elementwise),
+    OP(LogSoftmax, 13, 1, 1, softmax),
+    OP(MatMul, 13, 2, 2, matmul),
+    OP(Max, 13, 1, ANY, variadic),
+    ROW("", MaxPool, 13, 1, 1, 1, 2, pool),
+    OP(Mean, 13, 1, ANY, variadic),
+    OP(Min, 13, 1, ANY, variadic),
+    OP(Mish, 18, 1, 1, activation),
+    OP(Mod, 13, 2, 2, elementwise),
+    OP(Mul, 13, 2, 2, elementwise),
+    OP(Neg, 13, 1, 1, elementwise),
+    OP(Not, 13, 1, 1, elementwise),
+    OP(Or, 13, 2, 2, elementwise),
+    OP(PRelu, 13, 2, 2, elementwise),
+    OP(Pad, 13, 2, 4, pad),
+    OP(Pow, 13, 2, 2, pow),
+    OP(RMSNormalization, 23, 2, 2, layer_norm),
+    FOLDED(Range, 13, 3, 3, range),
+    OP(Reciprocal, 13, 1, 1, elementwise),
+    OP(ReduceL1, 13, 1, 2, reduce),
+    OP(ReduceL2, 13, 1, 2, reduce),
+    OP(ReduceMax, 13, 1, 2, reduce),
+    OP(ReduceMean, 13, 1, 2, reduce),
+    OP(ReduceMin, 13, 1, 2, reduce),
+    OP(ReduceProd, 13, 1, 2, reduce),
+    OP(ReduceSum, 13, 1, 2, reduce),
+    OP(ReduceSumSquare, 13, 1, 2, reduce),
+    OP(Relu, 13, 1, 1, elementwise),
+    OP(Reshape, 13, 2, 2, reshape),
+    OP(Round, 13, 1, 1, elementwise),
+    OP(Selu, 13, 1, 1, activation),
+    FOLDED(Shape, 13, 1, 1, shape),
+    OP(Sigmoid, 13, 1, 1, elementwise),
+    OP(Sign, 13, 1, 1, elementwise),
+    OP(Sin, 13, 1, 1, elementwise),
+    FOLDED(Size, 13, 1, 1, size),
+    OP(Slice, 13, 3, 5, slice),
+    OP(Softmax, 13, 1, 1, softmax),
+    OP(Softplus, 13, 1, 1, elementwise),
+    OP(Softsign, 13, 1, 1, activation),
+    ROW("", Split, 13, 1, 2, 1, ANY, split),
+    OP(Sqrt, 13, 1, 1, elementwise),
+    OP(Squeeze, 13, 1, 2, squeeze),
+    OP(Sub, 13, 2, 2, elementwise),
+    OP(Sum, 13, 1, ANY, variadic),
+    OP(Tanh, 13, 1, 1, elementwise),
+    OP(Tile, 13, 2, 2, tile),
+    OP(Transpose, 13, 1, 1, transpose),
+    OP(Trilu, 14, 1, 2, trilu),
+    OP(Unsqueeze, 13, 2, 2, unsqueeze),
+    OP(Where, 13, 3, 3, elementwise),
+    OP(Xor, 13, 2, 2, elementwise),
+    ROW("com.microsoft", BiasGelu, 1, 2, 2, 1, 1, bias_gelu),
+    ROW("com.microsoft", FastGelu, 1, 1, 2, 1, 1, bias_gelu),
+    ROW("com.microsoft", Gelu, 1, 1, 1, 1, 1, bias_gelu),
+    ROW("weft", FusedAttention, 1, 3, 4, 1, 1, fused_attention),
+    ROW("weft", FusedConv, 1, 2, 4, 1, 1, fused_conv),
+    ROW("weft", FusedElementwise, 1, 1, WEFTI_ELEMENTWISE_MAX_INPUTS, 1, 1,
+        fused_elementwise),
+    ROW("weft", FusedLayerNorm, 1, 1, 4, 1, 2, fused_layer_norm),
+    ROW("weft", FusedMatMul, 1, 2, 4, 1, 1, fused_matmul),
+};
+
+const wefti_operator *wefti_operator_at(size_t index)
+{
+    return index < WEFTI_COUNT_OF(operators) ? &operators[index] : NULL;
+}
+
+/* Both spellings of ONNX's own domain. */
+static const char *plain_domain(const char *domain)
+{
+    return !domain || strcmp(domain, "ai.onnx") == 0 ? "" : domain;
+}
+
+weft_status wefti_operator_find(const char *domain, const char *op_type, int32_t opset,
+                                const wefti_operator **found, weft_error *error)
+{
+    domain = plain_domain(domain);
+    bool own = domain[0] == '\0';
+    if (own && (opset < FIRST_OPSET || opset > LAST_OPSET)) {
+        return wefti_error(error, WEFT_UNSUPPORTED,
+                           "opset %d is not supported; convert the model to an opset "
+                           "of %d to %d",
+                           (int)opset, FIRST_OPSET, LAST_OPSET);
+    }
+    const wefti_operator *other = NULL;
+    for (size_t i = 0; i < WEFTI_COUNT_OF(operators); i++) {
+        const wefti_operator *candidate = &operators[i];
+        if (strcmp(candidate->domain, domain) != 0 ||
+            strcmp(candidate->name, op_type) != 0) {
+            continue;
+        }
+        if (!own || (opset >= candidate->since && opset <= candidate->until)) {
+            *found = candidate;
+            return WEFT_OK;
+        }
+        other = candidate;
+    }
+    if (other) {
+        return wefti_error(error, WEFT_UNSUPPORTED,
+                           "operator %s is not part of opset %d; it is supported from "
+                           "opset %d to %d",
+                           op_type, (int)opset, (int)other->since, (int)other->until);
+    }
+    return wefti_error(error, WEFT_UNSUPPORTED,
+                       "operator %s%s%s is unknown to this version of weft", domain,
+                       own ? "" : "::", op_type);
+}
+
+static weft_status check_count(const wefti_node_view *node, const char *what,
+                               size_t count, int32_t least, int32_t most,
+                               weft_error *error)
+{
+    if (count >= (size_t)least && count <= (size_t)most) {
+        return WEFT_OK;
+    }
+    return wefti_error(error, WEFT_INVALID_MODEL, "%s: has %zu %s, expected %s%d%s",
+                       node->label, count, what,
+                       count < (size_t)least ? "at least " : "at most ",
+                       (int)(count < (size_t)least ? least : most),
+                       count < (size_t)least ? "" : " here");
+}
+
+/* Shapes that come from outside: lowering multiplies their dims freely. */
+static weft_status check_known(const wefti_node_view *node, const wefti_known *known,
+                               size_t index, weft_error *error)
+{
+    if (known->type == WEFT_TYPE_NONE) {
+        return WEFT_OK;
+    }
+    weft_tensor shape = {.type = known->type, .rank = known->rank};
+    memcpy(shape.dims, known->dims, sizeof(shape.dims));
+    weft_status status = weft_tensor_measure(&shape, NULL, NULL, error);
+    return status == WEFT_OK
+               ? WEFT_OK
+               : wefti_error_prefix(error, status, "%s: input %zu", node->label, index);
+}
+
+weft_status wefti_operator_infer(const wefti_operator *op, const wefti_node_view *node,
+                                 const wefti_known *inputs, wefti_known *outputs,
+                                 weft_error *error)
+{
+    WEFTI_TRY(check_count(node, "inputs", node->input_count, op->min_inputs,
+                          op->max_inputs, error));
+    WEFTI_TRY(check_count(node, "outputs", node->output_count, op->min_outputs,
+                          op->max_outputs, error));
+    for (size_t i = 0; i < node->input_count; i++) {
+        WEFTI_TRY(check_known(node, &inputs[i], i, error));
+    }
+    return op->infer(node, inputs, outputs, error);
+}
