@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fork.h"
+#include "base/memory.h"
+#include "formats/onnx/reader.h"
+#include "formats/onnx/wire.h"
+
+/* The version of ONNX's own operators that the model follows. */
+static weft_status find_opset(const Onnx__ModelProto *model, int32_t *opset,
+                              weft_error *error)
+{
+    const Onnx__OperatorSetIdProto *found = NULL;
+    for (size_t i = 0; i < model->n_opset_import; i++) {
+        const Onnx__OperatorSetIdProto *import = model->opset_import[i];
+        const char *domain = wefti_onnx_text(import->domain);
+        if (*domain && strcmp(domain, "ai.onnx") != 0) {
+            continue; /* matters only to nodes of that domain */
+        }
+        if (found && found->version != import->version) {
+            return wefti_error(error, WEFT_INVALID_MODEL,
+                               "the model names two opsets of ONNX, %lld and %lld",
+                               (long long)found->version, (long long)import->version);
+        }
+        found = import;
+    }
+    if (!found || found->version < 1 || found->version > INT32_MAX) {
+        return wefti_error(error, WEFT_INVALID_MODEL,
+                           "the model does not say which opset of ONNX it follows");
+    }
+    *opset = (int32_t)found->version;
+    return WEFT_OK;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The initializers' names in order, to find those that are also listed as inputs. */
+static weft_status sort_initializer_names(const Onnx__GraphProto *graph,
+                                          const char ***names, weft_error *error)
+{
+    *names = wefti_calloc(graph->n_initializer, sizeof **names);
+    if (!*names) {
+        return wefti_error_memory(error, "the table of initializers");
+    }
+    for (size_t i = 0; i < graph->n_initializer; i++) {
+        (*names)[i] = wefti_onnx_text(graph->initializer[i]->name);
+    }
+    qsort(*names, graph->n_initializer, sizeof **names, compare_names);
+    return WEFT_OK;
+}
+
+/* An input with an initializer of the same name has a default value: a constant to
+ * us (before IR version 4 all initializers were listed so). */
+static weft_status add_inputs(wefti_onnx_reader *reader, const Onnx__GraphProto *graph)
+{
+    const char **names = NULL;
+    WEFTI_TRY(sort_initializer_names(graph, &names, reader->error));
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < graph->n_input && status == WEFT_OK; i++) {
+        const char *name = wefti_onnx_text(graph->input[i]->name);
+        if (!bsearch(&name, names, graph->n_initializer, sizeof *names,
+                     compare_names)) {
+            status = wefti_onnx_add_input(reader, graph->input[i]);
+        }
+    }
+    wefti_free(names);
+    return status;
+}
+
+static weft_status add_initializers(wefti_onnx_reader *reader,
+                                    const Onnx__GraphProto *graph)
+{
+    if (graph->n_sparse_initializer > 0) {
+        const Onnx__TensorProto *values = graph->sparse_initializer[0]->values;
+        return wefti_error(reader->error, WEFT_UNSUPPORTED,
+                           "the initializer '" WEFTI_ONNX_NAME "' is a sparse tensor; "
+                           "only dense ones are supported",
+                           values ? wefti_onnx_text(values->name) : "");
+    }
+    for (size_t i = 0; i < graph->n_initializer; i++) {
+        wefti_onnx_tensor tensor;
+        WEFTI_TRY(wefti_onnx_read_tensor(reader, graph->initializer[i], &tensor));
+        weft_status status = weft_graph_add_initializer_borrowed(
+            reader->graph, wefti_onnx_text(graph->initializer[i]->name), &tensor.view,
+            tensor.release, tensor.user, reader->error);
+        WEFTI_TRY(wefti_onnx_blame_model(reader, status));
+    }
+    return WEFT_OK;
+}
+
+static int compare_functions(const void *a, const void *b)
+{
+    const Onnx__FunctionProto *f = *(const Onnx__FunctionProto *const *)a;
+    const Onnx__FunctionProto *g = *(const Onnx__FunctionProto *const *)b;
+    int order = strcmp(wefti_onnx_text(f->name), wefti_onnx_text(g->name));
+    return order ? order
+                 : strcmp(wefti_onnx_text(f->domain), wefti_onnx_text(g->domain));
+}
+
+/* Functions that no node calls do no harm. Sorts the model's list of them. */
+static weft_status check_functions(const Onnx__ModelProto *model, weft_error *error)
+{
+    if (model->n_functions == 0) {
+        return WEFT_OK;
+    }
+    qsort(model->functions, model->n_functions, sizeof *model->functions,
+          compare_functions);
+    for (size_t i = 0; i < model->graph->n_node; i++) {
+        const Onnx__NodeProto *node = model->graph->node[i];
+        Onnx__FunctionProto wanted = {.name = node->op_type, .domain = node->domain};
+        const Onnx__FunctionProto *key = &wanted;
+        if (bsearch(&key, model->functions, model->n_functions,
+                    sizeof *model->functions, compare_functions)) {
+            return wefti_error(
+                error, WEFT_UNSUPPORTED,
+                "node '" WEFTI_ONNX_NAME "' calls the function '" WEFTI_ONNX_NAME
+                "' of the model; functions are not supported, inline "
+                "them when exporting",
+                wefti_onnx_text(node->name), wefti_onnx_text(node->op_type));
+        }
+    }
+    return WEFT_OK;
+}
+
+static weft_status add_nodes(wefti_onnx_reader *reader, const Onnx__ModelProto *model)
+{
+    WEFTI_TRY(check_functions(model, reader->error));
+    for (size_t i = 0; i < model->graph->n_node; i++) {
+        WEFTI_TRY(wefti_onnx_add_node(reader, model->graph->node[i]));
+    }
+    return WEFT_OK;
+}
+
+static weft_status build(wefti_onnx_reader *reader, const Onnx__ModelProto *model)
+{
+    const Onnx__GraphProto *graph = model->graph;
+    if (!graph) {
+        return wefti_error(reader->error, WEFT_INVALID_MODEL,
+                           "this is not an ONNX model, or it is empty: it has no "
+                           "graph");
+    }
+    int32_t opset = 0;
+    WEFTI_TRY(find_opset(model, &opset, reader->error));
+    WEFTI_TRY(weft_graph_create(opset, &reader->graph, reader->error));
+    WEFTI_TRY(add_inputs(reader, graph));
+    WEFTI_TRY(add_initializers(reader, graph));
+    WEFTI_TRY(add_nodes(reader, model));
+    for (size_t i = 0; i < graph->n_output; i++) {
+        weft_status status = weft_graph_add_output(
+            reader->graph, wefti_onnx_text(graph->output[i]->name), reader->error);
+        WEFTI_TRY(wefti_onnx_blame_model(reader, status));
+    }
+    return WEFT_OK;
+}
+
+static weft_status parse(const uint8_t *bytes, size_t size, const char *directory,
+                         weft_graph **graph, weft_error *error)
+{
+    Onnx__ModelProto *model = NULL;
+    WEFTI_TRY(wefti_onnx_unpack(bytes, size, &model, error));
+    wefti_onnx_reader reader = {.files = {.directory = directory}, .error = error};
+    weft_status status = build(&reader, model);
+    wefti_onnx_files_fini(&reader.files);
+    wefti_onnx_free(model);
+    if (status != WEFT_OK) {
+        weft_graph_release(reader.graph);
+        return status;
+    }
+    *graph = reader.graph;
+    return WEFT_OK;
+}
+
+static weft_status check_params(const void *source, weft_graph **graph,
+                                const weft_graph_load_params *params, weft_error *error)
+{
+    if (!graph) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "graph is NULL");
+    }
+    *graph = NULL;
+    WEFTI_TRY(wefti_fork_check(error));
+    if (!source) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "the path or bytes are NULL");
+    }
+    if (params && params->struct_size < sizeof *params) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "params->struct_size is %zu; start from "
+                           "WEFT_GRAPH_LOAD_PARAMS_INIT",
+                           params->struct_size);
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_graph_parse_onnx(const void *bytes, size_t size,
+                                  const weft_graph_load_params *params,
+                                  weft_graph **graph, weft_error *error)
+{
+    WEFTI_TRY(check_params(bytes, graph, params, error));
+    return parse(bytes, size, params ? params->data_directory : NULL, graph, error);
+}
+
+static weft_status load(const char *path, const char *directory, weft_graph **graph,
+                        weft_error *error)
+{
+    wefti_mapping *mapping = NULL;
+    WEFTI_TRY(wefti_mapping_open(AT_FDCWD, path, 0, path, &mapping, error));
+    weft_status status = parse(mapping->bytes, mapping->size, directory, graph, error);
+    wefti_mapping_release(mapping);
+    return status == WEFT_OK ? WEFT_OK
+                             : wefti_error_prefix(error, status, "'%.200s'", path);
+}
+
+/* The folder of a file: all before the last slash. */
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash) {
+        return wefti_strdup(".");
+    }
+    return slash == path ? wefti_strdup("/")
+                         : wefti_strndup(path, (size_t)(slash - path));
+}
+
+weft_status weft_graph_load_onnx(const char *path, const weft_graph_load_params *params,
+                                 weft_graph **graph, weft_error *error)
+{
+    WEFTI_TRY(check_params(path, graph, params, error));
+    if (params && params->data_directory) {
+        return load(path, params->data_directory, graph, error);
+    }
+    char *folder = folder_of(path);
+    if (!folder) {
+        return wefti_error_memory(error, "a path");
+    }
+    weft_status status = load(path, folder, graph, error);
+    wefti_free(folder);
+    return status;
+}
