@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <argp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/commands.h"
+#include "cli/null_cost.h"
+#include "cli/suite.h"
+
+/* bench, check and report: the same suite with other defaults. */
+
+enum {
+    KEY_JSON = 256,
+    KEY_HTML,
+    KEY_SECONDS,
+    KEY_GOLDEN,
+    KEY_NO_GOLDEN,
+    KEY_NULL,
+    KEY_ISA,
+    KEY_ITERATIONS,
+    KEY_DISTINCT,
+};
+
+typedef struct arguments {
+    const char *command;
+    cli_suite_options suite;
+    bool null_cost;
+} arguments;
+
+#define ALL_TABLES ((1u << CLI_TABLE_COUNT) - 1)
+#define TABLE(name) (1u << CLI_TABLE_##name)
+
+static int32_t parse_count(const arguments *chosen, const char *option,
+                           const char *text)
+{
+    int64_t value = 0;
+    if (!cli_parse_number(text, 1, 1000000, &value)) {
+        cli_usage(chosen->command, "'%s %s' is not a whole number from 1 to 1000000",
+                  option, text);
+    }
+    return (int32_t)value;
+}
+
+static void parse_seconds(arguments *chosen, const char *text)
+{
+    char *end = NULL;
+    double seconds = strtod(text, &end);
+    if (end == text || *end != '\0' || !(seconds >= 0 && seconds <= 3600)) {
+        cli_usage(chosen->command, "'--seconds %s' is not a number from 0 to 3600",
+                  text);
+    }
+    chosen->suite.seconds = seconds;
+}
+
+static void parse_threads(arguments *chosen, const char *text)
+{
+    if (!cli_parse_counts(text, CLI_MAX_THREADS, &chosen->suite.threads)) {
+        cli_usage(chosen->command,
+                  "'--threads %s' is not a list of numbers from 1 to %d, such as "
+                  "1,2,4,8",
+                  text, CLI_MAX_THREADS);
+    }
+}
+
+static error_t parse_files(int key, char *value, cli_suite_options *suite)
+{
+    switch (key) {
+    case KEY_JSON:
+        suite->json = value;
+        return 0;
+    case KEY_HTML:
+        suite->html = value;
+        return 0;
+    case KEY_GOLDEN:
+        suite->golden = value;
+        return 0;
+    case KEY_NO_GOLDEN:
+        suite->no_golden = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse(int key, char *value, struct argp_state *state)
+{
+    arguments *chosen = state->input;
+    switch (key) {
+    case 't':
+        parse_threads(chosen, value);
+        return 0;
+    case 'r':
+        chosen->suite.rows = value;
+        return 0;
+    case 'd':
+        chosen->suite.device = value;
+        return 0;
+    case KEY_ISA:
+        chosen->suite.isa = value;
+        return 0;
+    case KEY_SECONDS:
+        parse_seconds(chosen, value);
+        return 0;
+    case KEY_ITERATIONS:
+        chosen->suite.iterations = parse_count(chosen, "--iterations", value);
+        return 0;
+    case KEY_DISTINCT:
+        chosen->suite.distinct = parse_count(chosen, "--distinct", value);
+        return 0;
+    case KEY_NULL:
+        chosen->null_cost = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        cli_usage(chosen->command, "'%s' is not an option; rows are chosen by --rows",
+                  value);
+    default:
+        return parse_files(key, value, &chosen->suite);
+    }
+}
+
+#define SHARED_OPTIONS                                                                  \
+    {"rows",                                                                            \
+     'r',                                                                               \
+     "LIST",                                                                            \
+     0,                                                                                 \
+     "Rows by name, or tables: table1 ... table5, race, one, files, all",               \
+     0},                                                                                \
+        {"threads", 't', "LIST", 0, "Numbers of threads, such as 1,2,4,8", 0},          \
+        {"device", 'd', "NAME", 0, "Device (default: cpu)", 0},                         \
+        {"isa", KEY_ISA, "NAME", 0, "CPU kernels: avx512, avx2, sse2, neon, reference", \
+         0},                                                                            \
+        {"iterations",                                                                  \
+         KEY_ITERATIONS,                                                                \
+         "N",                                                                           \
+         0,                                                                             \
+         "Calls of each thread whose answers are all compared",                         \
+         0},                                                                            \
+        {"distinct", KEY_DISTINCT, "N", 0, "Most different inputs of each thread", 0},  \
+        {"json", KEY_JSON, "FILE", 0, "Write the figures", 0},                          \
+        {"html", KEY_HTML, "FILE", 0, "Write a page with pictures", 0},                 \
+        {"golden", KEY_GOLDEN, "DIR", 0, "Folder of the recorded models", 0},           \
+    {                                                                                   \
+        "no-golden", KEY_NO_GOLDEN, NULL, 0, "Leave out the rows from files", 0         \
+    }
+
+static const struct argp_option bench_options[] = {
+    SHARED_OPTIONS,
+    {"seconds", KEY_SECONDS, "S", 0, "Length of each timed pass (default: 1)", 0},
+    {"null", KEY_NULL, NULL, 0,
+     "Only the fixed cost of a call, on the null backend, by number of threads", 0},
+    {0},
+};
+
+static const struct argp_option check_options[] = {SHARED_OPTIONS, {0}};
+
+static const struct argp_option report_options[] = {
+    SHARED_OPTIONS,
+    {"seconds", KEY_SECONDS, "S", 0, "Length of each timed pass (default: 0.25)", 0},
+    {0},
+};
+
+static int run_suite(const cli_suite_options *options)
+{
+    cli_suite suite;
+    bool passed = cli_suite_run(options, &suite) && cli_suite_passed(&suite);
+    cli_suite_fini(&suite);
+    return passed ? 0 : 1;
+}
+
+int cli_command_bench(int argument_count, char **argument_list)
+{
+    static const struct argp parser = {
+        bench_options,
+        parse,
+        NULL,
+        "Run tables 1 to 4 and one caller: every answer checked, then timed.",
+        NULL,
+        NULL,
+        NULL};
+    arguments chosen = {
+        .command = "bench",
+        .suite = {.device = "cpu",
+                  .tables = TABLE(OPERATIONS) | TABLE(MODULES) | TABLE(SCALING) |
+                            TABLE(MIXED) | TABLE(ONE_CALLER),
+                  .seconds = 1},
+    };
+    cli_parse(&parser, "bench", argument_count, argument_list, &chosen);
+    if (chosen.null_cost) {
+        return cli_null_cost(&chosen.suite);
+    }
+    return run_suite(&chosen.suite);
+}
+
+int cli_command_check(int argument_count, char **argument_list)
+{
+    static const struct argp parser = {
+        check_options,
+        parse,
+        NULL,
+        "Check the ten models, the race reproduction and the models from files: every "
+        "answer compared, nothing timed.",
+        NULL,
+        NULL,
+        NULL};
+    arguments chosen = {
+        .command = "check",
+        .suite = {.device = "cpu",
+                  .tables = TABLE(MODELS) | TABLE(RACE) | TABLE(FILES)},
+    };
+    cli_parse(&parser, "check", argument_count, argument_list, &chosen);
+    return run_suite(&chosen.suite);
+}
+
+int cli_command_report(int argument_count, char **argument_list)
+{
+    static const struct argp parser = {
+        report_options,
+        parse,
+        NULL,
+        "Run every table and write weft-report.json and weft-report.html. Exits 0 "
+        "only if every row passed.",
+        NULL,
+        NULL,
+        NULL};
+    arguments chosen = {
+        .command = "report",
+        .suite = {.device = "cpu",
+                  .tables = ALL_TABLES,
+                  .seconds = 0.25,
+                  .json = "weft-report.json",
+                  .html = "weft-report.html"},
+    };
+    cli_parse(&parser, "report", argument_count, argument_list, &chosen);
+    return run_suite(&chosen.suite);
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <jansson.h>
+
+#include "cli/suite.h"
+
+static const char *verdict_name(cli_verdict verdict)
+{
+    static const char *const names[] = {"passed", "failed", "not run"};
+    return names[verdict];
+}
+
+static void set_number(json_t *object, const char *key, double value)
+{
+    json_object_set_new(object, key, json_real(value));
+}
+
+static void set_count(json_t *object, const char *key, uint64_t value)
+{
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+static void set_text(json_t *object, const char *key, const char *value)
+{
+    json_object_set_new(object, key, json_string(value));
+}
+
+static json_t *pass_json(const cli_pass *pass)
+{
+    json_t *object = json_object();
+    set_count(object, "calls", pass->calls);
+    set_count(object, "compared", pass->compared);
+    set_count(object, "wrong", pass->wrong);
+    set_count(object, "failed", pass->failed);
+    set_number(object, "seconds", pass->seconds);
+    set_number(object, "cpu_seconds", pass->cpu_seconds);
+    set_number(object, "p50_ns", pass->p50_ns);
+    set_number(object, "p99_ns", pass->p99_ns);
+    set_number(object, "p999_ns", pass->p999_ns);
+    set_number(object, "max_ns", pass->max_ns);
+    set_count(object, "allocations",
+              pass->after.allocation_count - pass->before.allocation_count);
+    set_count(object, "lock_waits",
+              pass->after.lock_wait_count - pass->before.lock_wait_count);
+    set_count(object, "lock_wait_ns",
+              pass->after.lock_wait_ns - pass->before.lock_wait_ns);
+    set_count(object, "lease_waits",
+              pass->after.lease_wait_count - pass->before.lease_wait_count);
+    set_count(object, "lease_wait_ns",
+              pass->after.lease_wait_ns - pass->before.lease_wait_ns);
+    return object;
+}
+
+static void set_to_beat(json_t *object, const cli_result *result)
+{
+    double theirs = cli_row_theirs(result->row, result->threads);
+    double peer = cli_row_best_peer(result->row, result->threads);
+    if (theirs > 0) {
+        set_number(object, "theirs", theirs);
+    }
+    if (peer > 0) {
+        set_number(object, "recorded_peer", peer);
+    }
+}
+
+static json_t *result_json(const cli_result *result)
+{
+    json_t *object = json_object();
+    set_text(object, "table", cli_table_describe(result->row->table)->key);
+    set_text(object, "row", result->row->name);
+    set_text(object, "shapes", result->row->title);
+    set_count(object, "threads", (uint64_t)result->threads);
+    set_text(object, "verdict", verdict_name(result->verdict));
+    if (result->reason[0] != '\0') {
+        set_text(object, "reason", result->reason);
+    }
+    set_number(object, "largest_error", result->judgement.largest_error);
+    set_number(object, "largest_error_of_allowed", result->judgement.largest_fraction);
+    set_count(object, "values_judged", result->judgement.value_count);
+    set_number(object, "atol", result->row->atol);
+    set_number(object, "rtol", result->row->rtol);
+    json_object_set_new(object, "checked", pass_json(&result->checked));
+    if (result->rate > 0) {
+        json_object_set_new(object, "timed", pass_json(&result->timed));
+        set_number(object, "calls_per_second", result->rate);
+        set_number(object, "gflops", result->gflops);
+        set_number(object, "cores_at_work", result->overlap);
+    }
+    if (result->lone_rate > 0) {
+        set_number(object, "one_core_calls_per_second", result->lone_rate);
+        set_number(object, "helped_ratio", result->rate / result->lone_rate);
+    }
+    set_to_beat(object, result);
+    return object;
+}
+
+static json_t *statistics_json(const weft_device_statistics *s)
+{
+    json_t *object = json_object();
+    set_count(object, "accepted", s->accepted);
+    set_count(object, "done", s->done);
+    set_count(object, "failed", s->failed);
+    set_count(object, "cancelled", s->cancelled);
+    set_count(object, "timed_out", s->timed_out);
+    set_count(object, "leases", s->lease_count);
+    set_count(object, "lease_waits", s->lease_wait_count);
+    set_count(object, "lease_wait_ns", s->lease_wait_ns);
+    set_count(object, "lock_waits", s->lock_wait_count);
+    set_count(object, "lock_wait_ns", s->lock_wait_ns);
+    set_count(object, "allocations", s->allocation_count);
+    set_count(object, "plans", s->plan_count);
+    set_count(object, "memory_peak_bytes", s->memory_peak_bytes);
+    set_count(object, "helped_tiles", s->helped_tile_count);
+    return object;
+}
+
+bool cli_write_json(const cli_suite *suite, const char *path)
+{
+    json_t *root = json_object();
+    json_t *device = json_object();
+    json_t *results = json_array();
+    set_text(root, "weft", weft_build_id());
+    set_text(device, "name", suite->info.name);
+    set_text(device, "description", suite->info.description);
+    set_text(device, "isa", suite->info.isa);
+    set_count(device, "cores", (uint64_t)suite->info.core_count);
+    set_count(device, "workers", (uint64_t)suite->info.worker_count);
+    json_object_set_new(root, "device", device);
+    json_object_set_new(root, "passed", json_boolean(cli_suite_passed(suite)));
+    set_count(root, "rows", suite->row_count);
+    set_count(root, "failed_rows", suite->failed_row_count);
+    set_number(root, "seconds", suite->seconds);
+    for (size_t i = 0; i < suite->result_count; i++) {
+        json_array_append_new(results, result_json(&suite->results[i]));
+    }
+    json_object_set_new(root, "results", results);
+    json_object_set_new(root, "statistics", statistics_json(&suite->statistics));
+    bool written =
+        json_dump_file(root, path, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0;
+    json_decref(root);
+    if (!written) {
+        cli_complain("cannot write %s", path);
+    }
+    return written;
+}
