@@ -20,5 +20,6 @@ const wefti_cpu_isa wefti_cpu_isa_reference = {
             [WEFTI_KERNEL_MATMUL] = wefti_prepare_matmul_reference,
             [WEFTI_KERNEL_POOL] = wefti_prepare_pool_reference,
             [WEFTI_KERNEL_GATHER] = wefti_prepare_gather_reference,
+            [WEFTI_KERNEL_CONV] = wefti_prepare_conv_reference,
         },
 };

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_BACKEND_CPU_KERNELS_CONV_H
+#define WEFTI_BACKEND_CPU_KERNELS_CONV_H
+
+#include "backend/cpu/cpu_kernel.h"
+#include "backend/cpu/kernels/gemm.h"
+
+/* A convolution as a matrix product: rows are output channels, lanes lie along the
+ * outputs in space, k runs over (channel, kernel position). Weights are broadcast from
+ * where they are. The input is read through a table of offsets, one for each k, from
+ * a copy of the part a tile needs, in which padding is zeros and each stride's phase
+ * is a plane of its own, so that neighbours in the output are neighbours in memory:
+ *
+ *     copy[channel][kernel z][phase y][phase x][row][column]
+ *
+ * ROWS: vectors lie in one output row, the last of a row may be cut off; the results
+ * go straight to the output. FLAT: vectors run on through the ends of the copy's rows,
+ * where they compute what nobody wants; the results go to a small block from which
+ * the wanted ones are taken. It is better where rows are short. */
+typedef enum conv_mode {
+    CONV_ROWS,
+    CONV_FLAT,
+} conv_mode;
+
+typedef struct conv_plan {
+    conv_mode mode;
+    bool in_place; /* no copy: the input has no padding, strides or cut off vectors */
+    bool contiguous_rows; /* rows are whole vectors: a panel may hold several rows */
+    wefti_conv_params p;  /* with space folded into one row where possible */
+    int64_t taps, k;      /* of one channel; of all channels of a group */
+    int64_t group_channels, group_rows; /* input and output channels of a group */
+    int64_t out_plane;
+    /* A tile: these output rows of one plane (row_count is of the whole output, all
+     * planes) or these columns of one row, by these channels. */
+    int64_t rows_per_chunk, columns_per_chunk, channels_per_tile;
+    int64_t row_chunks, column_chunks, channel_tiles; /* row_chunks: of one plane */
+    /* The copy. */
+    int64_t phases_y, phases_x; /* how many */
+    int64_t copy_rows, copy_columns;
+    int64_t copy_floats;              /* with room behind for the last vector */
+    uint32_t flags;                   /* of gemm_block, but for GEMM_FINISH */
+    const int32_t *offsets;           /* [k] */
+    const int64_t *phase_y, *phase_x; /* the phases that occur */
+} conv_plan;
+
+/* Rows of the block of results in FLAT mode. */
+enum { CONV_FLAT_CHANNELS = 8 * GEMM_ROWS };
+
+/* One tile. */
+typedef struct conv_tile {
+    int64_t image, group;
+    int64_t plane, row, column; /* first output position */
+    int64_t rows, columns;
+    int64_t channel, channels; /* of the group */
+} conv_tile;
+
+/* Fills the copy for a tile. */
+void WEFTI_ISA_NAME(wefti_conv_copy)(const conv_plan *plan, const conv_tile *tile,
+                                     const float *input, float *copy);
+#define conv_copy WEFTI_ISA_NAME(wefti_conv_copy)
+
+/* Chooses modes, tiles and tables; one block of memory, freed by wefti_free. */
+weft_status WEFTI_ISA_NAME(wefti_conv_plan)(const wefti_step *step, conv_plan **plan,
+                                            weft_error *error);
+#define conv_plan_create WEFTI_ISA_NAME(wefti_conv_plan)
+
+#endif

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/cpu/kernels/activation.h"
+#include "backend/cpu/kernels/conv.h"
+#include "base/memory.h"
+
+enum {
+    CONV_TILE_MULTIPLY_ADDS = 2 * 1024 * 1024,
+    CONV_COPY_BYTES = 256 * 1024, /* what a tile's copy stays below if it can */
+};
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* A kernel of one point without strides and padding sees no dimensions. */
+static void fold_space(wefti_conv_params *p)
+{
+    for (int32_t d = 0; d < 3; d++) {
+        if (p->kernel_dims[d] != 1 || p->strides[d] != 1 || p->pads_begin[d] != 0 ||
+            p->in_dims[d] != p->out_dims[d]) {
+            return;
+        }
+    }
+    p->in_dims[2] = p->out_dims[2] = p->out_dims[0] * p->out_dims[1] * p->out_dims[2];
+    p->in_dims[0] = p->in_dims[1] = p->out_dims[0] = p->out_dims[1] = 1;
+}
+
+/* How far a window reaches, in output steps. */
+static int64_t reach(const wefti_conv_params *p, int32_t d)
+{
+    return (p->kernel_dims[d] - 1) * p->dilations[d] / p->strides[d];
+}
+
+/* The cost of computing nobody's results, against none. */
+static conv_mode choose_mode(const conv_plan *plan)
+{
+    const wefti_conv_params *p = &plan->p;
+    const double width = (double)p->out_dims[2];
+    const double cut = (double)(divide_up(p->out_dims[2], WEFTI_LANES) * WEFTI_LANES);
+    const double pitch = width + (double)reach(p, 2);
+    const bool one_row = p->out_dims[1] == 1;
+    /* Taking results out of the block costs about as much as 5 steps of k. */
+    const double flat = pitch / width * (1.0 + 5.0 / (double)plan->k);
+    return one_row || cut / width <= flat ? CONV_ROWS : CONV_FLAT;
+}
+
+static bool may_read_in_place(const conv_plan *plan)
+{
+    const wefti_conv_params *p = &plan->p;
+    for (int32_t d = 0; d < 3; d++) {
+        const int64_t last = (p->out_dims[d] - 1) * p->strides[d] +
+                             (p->kernel_dims[d] - 1) * p->dilations[d];
+        if (p->pads_begin[d] != 0 || last >= p->in_dims[d]) {
+            return false;
+        }
+    }
+    /* Channels a power of two apart would push each other out of the cache. */
+    const int64_t plane = p->in_dims[0] * p->in_dims[1] * p->in_dims[2];
+    return plan->mode == CONV_ROWS && p->strides[2] == 1 &&
+           p->out_dims[2] % WEFTI_LANES == 0 && plane % 1024 != 0 &&
+           plane * plan->group_channels <= INT32_MAX;
+}
+
+static void choose_chunks(conv_plan *plan)
+{
+    const wefti_conv_params *p = &plan->p;
+    const int64_t height = p->out_dims[1], width = p->out_dims[2];
+    const int64_t wanted =
+        CONV_TILE_MULTIPLY_ADDS / larger(1, plan->group_rows * plan->k);
+    const int64_t row_floats = plan->group_channels * p->kernel_dims[0] *
+                               (width + reach(p, 2)) *
+                               smaller(p->strides[2], p->kernel_dims[2]) *
+                               smaller(p->strides[1], p->kernel_dims[1]);
+    int64_t rows = smaller(wanted / width,
+                           CONV_COPY_BYTES / 4 / larger(1, row_floats) - reach(p, 1));
+    rows = larger(1, smaller(rows, height));
+    plan->rows_per_chunk = divide_up(height, divide_up(height, rows));
+    plan->row_chunks = divide_up(height, plan->rows_per_chunk);
+    plan->columns_per_chunk = width;
+    if (plan->mode == CONV_ROWS && plan->rows_per_chunk == 1) {
+        const int64_t panels = divide_up(larger(wanted, 1), GEMM_COLUMNS);
+        plan->columns_per_chunk = smaller(width, panels * GEMM_COLUMNS);
+    }
+    plan->column_chunks = divide_up(width, plan->columns_per_chunk);
+    const int64_t chunk = plan->rows_per_chunk * plan->columns_per_chunk * plan->k;
+    const int64_t channels =
+        divide_up(larger(CONV_TILE_MULTIPLY_ADDS / larger(1, chunk), 1), GEMM_ROWS) *
+        GEMM_ROWS;
+    plan->channels_per_tile = smaller(channels, plan->group_rows);
+    plan->channel_tiles = divide_up(plan->group_rows, plan->channels_per_tile);
+}
+
+/* Lists the phases that occur along d and returns how many; `index` says which of
+ * them kernel position i has. */
+static int64_t list_phases(const wefti_conv_params *p, int32_t d, int64_t *phases,
+                           int64_t *index)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < p->kernel_dims[d]; i++) {
+        const int64_t phase = i * p->dilations[d] % p->strides[d];
+        int64_t at = 0;
+        while (at < count && phases[at] != phase) {
+            at++;
+        }
+        phases[at] = phase;
+        count = larger(count, at + 1);
+        index[i] = at;
+    }
+    return count;
+}
+
+static bool size_copy(conv_plan *plan)
+{
+    const wefti_conv_params *p = &plan->p;
+    plan->copy_rows = plan->rows_per_chunk + reach(p, 1);
+    plan->copy_columns = plan->columns_per_chunk + reach(p, 2);
+    const double floats = (double)plan->group_channels * (double)p->kernel_dims[0] *
+                          (double)(plan->phases_y * plan->phases_x) *
+                          (double)plan->copy_rows * (double)plan->copy_columns;
+    if (floats > 1e9) {
+        return false;
+    }
+    plan->copy_floats = plan->group_channels * p->kernel_dims[0] * plan->phases_y *
+                            plan->phases_x * plan->copy_rows * plan->copy_columns +
+                        GEMM_COLUMNS;
+    return true;
+}
+
+static void fill_offsets(const conv_plan *plan, const int64_t *index_y,
+                         const int64_t *index_x, int32_t *offsets)
+{
+    const wefti_conv_params *p = &plan->p;
+    const int64_t *kernel = p->kernel_dims;
+    for (int64_t k = 0; k < plan->k; k++) {
+        const int64_t channel = k / plan->taps, tap = k % plan->taps;
+        const int64_t z = tap / kernel[2] / kernel[1];
+        const int64_t y = tap / kernel[2] % kernel[1], x = tap % kernel[2];
+        int64_t at;
+        if (plan->in_place) {
+            at = (channel * p->in_dims[0] + z * p->dilations[0]) * p->in_dims[1];
+            at = (at + y * p->dilations[1]) * p->in_dims[2] + x * p->dilations[2];
+        } else {
+            at = (channel * kernel[0] + z) * plan->phases_y + index_y[y];
+            at = at * plan->phases_x + index_x[x];
+            at = at * plan->copy_rows + y * p->dilations[1] / p->strides[1];
+            at = at * plan->copy_columns + x * p->dilations[2] / p->strides[2];
+        }
+        offsets[k] = (int32_t)at;
+    }
+}
+
+static uint32_t flags_of(const wefti_step *step)
+{
+    const wefti_conv_params *p = step->params;
+    const wefti_operand *bias = &step->operands[WEFTI_CONV_BIAS];
+    const wefti_operand *residual = &step->operands[WEFTI_CONV_RESIDUAL];
+    uint32_t flags = p->activation == WEFTI_ACTIVATION_RELU ? GEMM_RELU : 0;
+    if (bias->constant != NULL || bias->slot != WEFTI_SLOT_ABSENT) {
+        flags |= GEMM_BIAS_ROW;
+    }
+    if (residual->constant != NULL || residual->slot != WEFTI_SLOT_ABSENT) {
+        flags |= GEMM_RESIDUAL;
+    }
+    return flags;
+}
+
+static void describe(conv_plan *plan, const wefti_conv_params *p)
+{
+    plan->p = *p;
+    fold_space(&plan->p);
+    p = &plan->p;
+    plan->taps = p->kernel_dims[0] * p->kernel_dims[1] * p->kernel_dims[2];
+    plan->group_channels = p->in_channels / p->groups;
+    plan->group_rows = p->out_channels / p->groups;
+    plan->k = plan->group_channels * plan->taps;
+    plan->out_plane = p->out_dims[0] * p->out_dims[1] * p->out_dims[2];
+}
+
+weft_status conv_plan_create(const wefti_step *step, conv_plan **result,
+                             weft_error *error)
+{
+    const wefti_conv_params *p = step->params;
+    const int64_t k = p->in_channels / p->groups * p->kernel_dims[0] *
+                      p->kernel_dims[1] * p->kernel_dims[2];
+    const int64_t lists = 2 * (p->kernel_dims[1] + p->kernel_dims[2]);
+    if (k > INT32_MAX || lists > INT32_MAX) {
+        return wefti_error(error, WEFT_UNSUPPORTED, "conv: the kernel is too large");
+    }
+    const size_t bytes = sizeof(int64_t) * (size_t)lists + sizeof(int32_t) * (size_t)k;
+    conv_plan *plan = wefti_calloc(1, sizeof(*plan) + bytes);
+    if (plan == NULL) {
+        return wefti_error_memory(error, "a convolution's plan");
+    }
+    describe(plan, p);
+    int64_t *phase_y = (int64_t *)(plan + 1);
+    int64_t *phase_x = phase_y + p->kernel_dims[1];
+    int64_t *index_y = phase_x + p->kernel_dims[2];
+    int64_t *index_x = index_y + p->kernel_dims[1];
+    int32_t *offsets = (int32_t *)(index_x + p->kernel_dims[2]);
+    plan->offsets = offsets;
+    plan->phase_y = phase_y;
+    plan->phase_x = phase_x;
+    plan->flags = flags_of(step);
+    if (plan->out_plane > 0 && plan->group_rows > 0) {
+        plan->mode = choose_mode(plan);
+        plan->in_place = may_read_in_place(plan);
+        plan->contiguous_rows = plan->p.out_dims[2] % WEFTI_LANES == 0;
+        choose_chunks(plan);
+        plan->phases_y = list_phases(&plan->p, 1, phase_y, index_y);
+        plan->phases_x = list_phases(&plan->p, 2, phase_x, index_x);
+        if (!size_copy(plan)) {
+            wefti_free(plan);
+            return wefti_error(error, WEFT_UNSUPPORTED,
+                               "conv: the input of one output row is too large");
+        }
+        fill_offsets(plan, index_y, index_x, offsets);
+    }
+    *result = plan;
+    return WEFT_OK;
+}
