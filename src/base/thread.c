@@ -93,6 +93,12 @@ _Bool wefti_thread_is_current(const wefti_thread *thread)
     return pthread_equal(thread->handle, pthread_self()) != 0;
 }
 
+void wefti_thread_yield(void)
+{
+    WEFTI_SCHEDULE_POINT();
+    (void)sched_yield();
+}
+
 uint32_t wefti_current_core(void)
 {
     int core = sched_getcpu();

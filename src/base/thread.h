@@ -18,6 +18,9 @@ WEFT_MUST_USE weft_status wefti_thread_start(wefti_thread *thread, const char *n
                                              void *argument, weft_error *error);
 void wefti_thread_join(wefti_thread *thread);
 
+/* Lets another thread that is ready run on this core. */
+void wefti_thread_yield(void);
+
 /* Tells whether the calling thread is `thread`. */
 _Bool wefti_thread_is_current(const wefti_thread *thread);
 
