@@ -214,7 +214,8 @@ static weft_status check_output(const wefti_net_node *node, const wefti_known *k
 static weft_status infer_node(wefti_net *net, const wefti_net_node *node,
                               node_knowledge *know, weft_error *error)
 {
-    WEFTI_TRY(node->op->infer(&node->view, know->inputs, know->outputs, error));
+    WEFTI_TRY(wefti_operator_infer(node->op, &node->view, know->inputs, know->outputs,
+                                   error));
     for (size_t i = 0; i < node->view.output_count; i++) {
         WEFTI_TRY(check_output(node, &know->outputs[i], error));
         if (node->outputs[i] >= 0) {

@@ -129,30 +129,6 @@ static weft_status copy_values(const weft_graph *graph, wefti_net *net,
     return WEFT_OK;
 }
 
-static weft_status check_counts(const wefti_net_node *node, weft_error *error)
-{
-    const wefti_operator *op = node->op;
-    size_t inputs = node->view.input_count, outputs = node->view.output_count;
-    if (inputs < (size_t)op->min_inputs || inputs > (size_t)op->max_inputs) {
-        return wefti_error(error, WEFT_INVALID_MODEL,
-                           "%s has %zu inputs; %d to %d are allowed", node->view.label,
-                           inputs, (int)op->min_inputs, (int)op->max_inputs);
-    }
-    if (outputs < (size_t)op->min_outputs || outputs > (size_t)op->max_outputs) {
-        return wefti_error(error, WEFT_INVALID_MODEL,
-                           "%s has %zu outputs; %d to %d are allowed", node->view.label,
-                           outputs, (int)op->min_outputs, (int)op->max_outputs);
-    }
-    for (size_t i = 0; i < (size_t)op->min_inputs; i++) {
-        if (node->inputs[i] < 0) {
-            return wefti_error(error, WEFT_INVALID_MODEL,
-                               "%s lacks its input %zu, which is not optional",
-                               node->view.label, i);
-        }
-    }
-    return WEFT_OK;
-}
-
 static void append(wefti_net *net, wefti_net_node *before, wefti_net_node *node)
 {
     node->next = before;
@@ -205,7 +181,6 @@ static weft_status copy_node(const weft_graph *graph, const wefti_graph_node *so
     };
     WEFTI_TRY(wefti_operator_find(source->domain, source->op_type, graph->opset,
                                   &node.op, error));
-    WEFTI_TRY(check_counts(&node, error));
     return add_node(net, NULL, &node, error);
 }
 

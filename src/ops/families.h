@@ -79,5 +79,7 @@ WEFTI_FAMILY(fused_conv);
 WEFTI_FAMILY(fused_layer_norm);
 WEFTI_FAMILY(fused_attention);
 WEFTI_FAMILY(fused_elementwise);
+/* view_operator.c */
+WEFTI_FAMILY(view);
 
 #endif

@@ -138,6 +138,7 @@ static const wefti_operator operators[] = {
         fused_elementwise),
     ROW("weft", FusedLayerNorm, 1, 1, 4, 1, 2, fused_layer_norm),
     ROW("weft", FusedMatMul, 1, 2, 4, 1, 1, fused_matmul),
+    ROW("weft", View, 1, 1, 1, 1, 1, view),
 };
 
 const wefti_operator *wefti_operator_at(size_t index)
