@@ -82,9 +82,9 @@ clang:
 
 fuzz-build:
 	@tools/install-deps clang-14
-	@CC=clang-14 cmake -S . -B build-fuzz -DWEFT_FUZZ=ON $(CMAKE_FLAGS) \
-	  -DWEFT_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo >/dev/null
-	@cmake --build build-fuzz -j $(JOBS)
+	@CC=clang-14 cmake -S . -B build-fuzz -DWEFT_FUZZ=ON $(SANITIZER_FLAGS) \
+	  -DWEFT_SANITIZE=address,undefined >/dev/null
+	@cmake --build build-fuzz -j $(JOBS) --target fuzzers
 
 aarch64:
 	@JOBS=$(JOBS) tools/check-aarch64

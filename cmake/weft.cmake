@@ -25,6 +25,9 @@ function(weft_sanitizer_options target)
       -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
     target_link_options(${target} PUBLIC -fsanitize=${WEFT_SANITIZE})
   endif()
+  if(WEFT_FUZZ)
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
 endfunction()
 
 # The ONNX messages, generated from the schema that libonnx-dev installs.
