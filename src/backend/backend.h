@@ -33,7 +33,8 @@ typedef struct wefti_device_table {
                         const wefti_log *log, wefti_backend_device **device,
                         weft_error *error);
     /* Ends the workers. All streams, recipes and memory are gone by then. NULL is
-     * allowed. May block until tasks have run. */
+     * allowed. May block until tasks have run. May be called from a task: then that
+     * worker ends when the task returns. */
     void (*close)(wefti_backend_device *device);
     /* Fills description, isa, core_count, worker_count. */
     void (*get_info)(const wefti_backend_device *device, weft_device_info *info);

@@ -88,6 +88,18 @@ void wefti_thread_join(wefti_thread *thread)
     pthread_join(thread->handle, NULL);
 }
 
+void wefti_thread_detach(wefti_thread *thread)
+{
+    if (!wefti_scheduler_in_charge) { /* which joins its real threads itself */
+        pthread_detach(thread->handle);
+    }
+}
+
+wefti_thread wefti_thread_current(void)
+{
+    return (wefti_thread){.handle = pthread_self()};
+}
+
 _Bool wefti_thread_is_current(const wefti_thread *thread)
 {
     return pthread_equal(thread->handle, pthread_self()) != 0;

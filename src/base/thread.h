@@ -21,6 +21,13 @@ void wefti_thread_join(wefti_thread *thread);
 /* Lets another thread that is ready run on this core. */
 void wefti_thread_yield(void);
 
+/* Instead of joining, where a thread ends what would have joined it: it then frees
+ * itself. */
+void wefti_thread_detach(wefti_thread *thread);
+
+/* The calling thread, to be compared with; not to be joined. */
+wefti_thread wefti_thread_current(void);
+
 /* Tells whether the calling thread is `thread`. */
 _Bool wefti_thread_is_current(const wefti_thread *thread);
 

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/thread.h"
 #include "runtime/context.h"
+#include "runtime/executor.h"
 #include "runtime/lease.h"
 #include "runtime/memory_pool.h"
 #include "runtime/stream.h"
@@ -41,7 +42,8 @@ static void destroy(void *user)
     weft_device *device = user;
     wefti_backend_device *handle = device->handle;
     destroy_parts(device);
-    device->backend->device.close(handle);
+    device->backend->device.close(handle); /* joins the workers */
+    wefti_executor_destroy(device->requests);
     wefti_condition_fini(&device->idle);
     wefti_mutex_fini(&device->lock);
     wefti_free(device);
@@ -66,8 +68,9 @@ static weft_status make_parts(weft_device *device, weft_error *error)
         return wefti_error_memory(error, "the table of contexts");
     }
     WEFTI_TRY(wefti_stream_pool_create(device, &device->streams, error));
-    return wefti_memory_pool_create(device, device->info.memory_cap_bytes,
-                                    &device->memory, error);
+    WEFTI_TRY(wefti_memory_pool_create(device, device->info.memory_cap_bytes,
+                                       &device->memory, error));
+    return wefti_executor_create(device, &device->requests, error);
 }
 
 static weft_status make(const char *name, const weft_device_params *params,
@@ -171,8 +174,15 @@ weft_device *weft_device_retain(weft_device *device)
     return device;
 }
 
-static bool is_idle(const weft_device *device);
 static bool wait_idle(weft_device *device, int64_t deadline_ns);
+
+/* Nobody has begun or will begin work. Leases may still be out: the last one that is
+ * given back frees the device. */
+static void drain_and_destroy(weft_device *device)
+{
+    (void)wait_idle(device, WEFTI_NEVER);
+    wefti_lease_pool_retire(device->contexts, destroy, device);
+}
 
 void weft_device_release(weft_device *device)
 {
@@ -182,8 +192,15 @@ void weft_device_release(weft_device *device)
         return;
     }
     weft_device_close(device);
-    (void)wait_idle(device, WEFTI_NEVER);
-    wefti_lease_pool_retire(device->contexts, destroy, device);
+    if (!wefti_executor_adopt_teardown(device->requests)) {
+        drain_and_destroy(device);
+    }
+}
+
+void wefti_device_teardown(weft_device *device)
+{
+    wefti_executor_cancel_pending(device->requests);
+    drain_and_destroy(device);
 }
 
 void weft_device_close(weft_device *device)
@@ -273,7 +290,7 @@ static bool is_idle(const weft_device *device)
     return true;
 }
 
-static bool wait_idle(weft_device *device, int64_t deadline_ns)
+static bool wait_counts(weft_device *device, int64_t deadline_ns)
 {
     wefti_mutex_lock(&device->lock);
     wefti_atomic_u32_add_seq_cst(&device->drainers, 1);
@@ -288,10 +305,19 @@ static bool wait_idle(weft_device *device, int64_t deadline_ns)
     return idle;
 }
 
+/* The counts say that all work has ended; the executor, that callbacks have returned.
+ */
+static bool wait_idle(weft_device *device, int64_t deadline_ns)
+{
+    return wait_counts(device, deadline_ns) &&
+           wefti_executor_wait_idle(device->requests, deadline_ns);
+}
+
 /* What has not started is cancelled; of callers in weft_run, only if the device was
  * closed: they wait for a context in a call of their own. */
 static void cancel_waiting(weft_device *device)
 {
+    wefti_executor_cancel_pending(device->requests);
     if (wefti_atomic_u32_load_seq_cst(&device->closed)) {
         wefti_lease_pool_abort(device->contexts);
     }

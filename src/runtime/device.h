@@ -12,6 +12,7 @@
 typedef struct wefti_lease_pool wefti_lease_pool;
 typedef struct wefti_stream_pool wefti_stream_pool;
 typedef struct wefti_memory_pool wefti_memory_pool;
+typedef struct wefti_executor wefti_executor;
 
 /* How a piece of accepted work ended. */
 typedef enum wefti_outcome {
@@ -45,6 +46,7 @@ struct weft_device {
     struct weft_context **context_table; /* entry i belongs to who leases slot i */
     wefti_stream_pool *streams;
     wefti_memory_pool *memory;
+    wefti_executor *requests;
 
     /* atomic: close, drain -> who begins and ends work; mostly read */
     WEFTI_CACHE_ALIGNED wefti_atomic_u32 closed;
@@ -77,7 +79,12 @@ wefti_outcome wefti_outcome_of(weft_status status);
 /* WEFT_CLOSED with its words after weft_device_close, else WEFT_OK. */
 weft_status wefti_device_check_open(const weft_device *device, weft_error *error);
 
-/* A timeout as a deadline that a runtime call waits to. */
+/* Ends the device after its last owner went from inside a request's body or callback:
+ * called by the thread that was inside, once it has left. What has not started is
+ * cancelled. Threads: any, also a worker and the timer of the device. */
+void wefti_device_teardown(weft_device *device);
+
+/* A deadline that has passed: look, do not wait. */
 #define WEFTI_PAST ((int64_t)0)
 
 #endif

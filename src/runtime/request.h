@@ -4,11 +4,19 @@
 
 #include <weft/request.h>
 
+#include "base/thread.h"
 #include "runtime/device.h"
 
-/* The life of an asynchronous request, whatever it runs: pending -> running -> ended,
- * or pending -> ended (cancelled, timed out, device closed). Each change is one
- * compare-and-swap, so that exactly one thread ends it. */
+/* The life of an asynchronous request, whatever it runs:
+ *     pending -> running -> ended          a worker took it
+ *     pending -> ending -> ended           cancelled, timed out, device drained
+ * Whoever moves it out of `pending`, by one compare-and-swap, ends it, alone. */
+typedef enum wefti_request_state {
+    WEFTI_REQUEST_PENDING,
+    WEFTI_REQUEST_RUNNING,
+    WEFTI_REQUEST_ENDING,
+    WEFTI_REQUEST_ENDED, /* the status stands above the state's low byte */
+} wefti_request_state;
 
 /* What a request runs: called once on a worker, unless it ended before it started. */
 typedef weft_status (*wefti_request_body)(void *user, weft_error *error);
@@ -16,14 +24,56 @@ typedef weft_status (*wefti_request_body)(void *user, weft_error *error);
 typedef struct wefti_request_work {
     wefti_request_body body;
     void *user;
-    /* Called once when the request no longer needs `user`, however it ended. */
+    /* Called once when the request no longer needs `user`, however it ended, before
+     * the end can be seen: who has waited finds nothing left behind. */
     void (*release)(void *user);
 } wefti_request_work;
+
+struct weft_request {
+    /* immutable after submit */
+    weft_device *device; /* borrowed: it stays until the request has left its queue */
+    uint32_t shard;
+    int fd; /* -1: none */
+    weft_request_callback callback;
+    void *callback_user;
+    int64_t start_deadline_ns;
+
+    /* atomic: any thread -> any thread */
+    wefti_refcount owners;
+    wefti_atomic_u32 state;
+
+    /* one thread at a time: who moved it out of `pending`; then immutable */
+    wefti_request_work work;
+    weft_error error; /* of the body */
+
+    /* guarded by lock */
+    wefti_mutex lock;      /* WEFTI_RANK_REQUEST */
+    wefti_condition ended; /* woken by the end, for all who wait */
+
+    /* guarded by the executor's lock */
+    struct wefti_request_list *list; /* the one it is in */
+    struct weft_request *previous, *next;
+    bool timed;
+    struct weft_request *timed_previous, *timed_next;
+    wefti_thread runner;    /* the thread that runs or ends it */
+    bool tears_device_down; /* that thread dropped the device's last owner */
+};
 
 /* Accepts the work and posts it to the device's workers. On failure nothing was
  * accepted, and `release` has been called. */
 weft_status wefti_request_submit(weft_device *device, const wefti_request_work *work,
                                  const weft_submit_params *params,
                                  weft_request **request, weft_error *error);
+
+/* For the executor. Moves the request out of `pending`; false: another did. */
+bool wefti_request_claim(weft_request *request, wefti_request_state state);
+
+/* Runs a request that this thread has claimed and taken out of the queue to its end.
+ * True: this thread now has to call wefti_device_teardown. */
+bool wefti_request_run(weft_request *request);
+
+/* The same without running it: it ends with `status` and, if there are any, the words
+ * in request->error. */
+bool wefti_request_finish(weft_request *request, weft_status status);
 
 #endif

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/stream.h"
 
-#include <sched.h>
-
 #include "base/clock.h"
 #include "base/fork.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "runtime/event.h"
 
 /* Who may submit. `in_use` is claimed by the caller's submissions (ENTERED) and, from
@@ -179,7 +178,7 @@ weft_status wefti_stream_enter(weft_stream *stream, weft_error *error)
                                "stream per thread, or take turns");
         }
         if (spins % SPINS_BEFORE_YIELD == 0) {
-            sched_yield();
+            wefti_thread_yield();
         }
         wefti_pause();
     }

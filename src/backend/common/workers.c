@@ -16,6 +16,9 @@ struct wefti_workers {
     int32_t sleeping;
     bool stopping;
 
+    /* one thread at a time (the worker that destroys, when the others have ended) */
+    bool freed_by_worker;
+
     /* immutable after create */
     int32_t count; /* threads that were started */
     wefti_thread threads[];
@@ -41,11 +44,21 @@ static wefti_task *next_task(wefti_workers *workers)
     return task;
 }
 
+static void free_workers(wefti_workers *workers)
+{
+    wefti_condition_fini(&workers->work);
+    wefti_mutex_fini(&workers->lock);
+    wefti_free(workers);
+}
+
 static void worker_main(void *argument)
 {
     wefti_workers *workers = argument;
     for (wefti_task *task; (task = next_task(workers)) != NULL;) {
         task->run(task); /* the task may be gone now */
+    }
+    if (workers->freed_by_worker) {
+        free_workers(workers);
     }
 }
 
@@ -100,12 +113,22 @@ void wefti_workers_destroy(wefti_workers *workers)
     workers->stopping = true;
     wefti_condition_wake_all(&workers->work);
     wefti_mutex_unlock(&workers->lock);
+    wefti_thread *self = NULL;
     for (int32_t i = 0; i < workers->count; i++) {
-        wefti_thread_join(&workers->threads[i]);
+        if (wefti_thread_is_current(&workers->threads[i])) {
+            self = &workers->threads[i];
+        } else {
+            wefti_thread_join(&workers->threads[i]);
+        }
     }
-    wefti_condition_fini(&workers->work);
-    wefti_mutex_fini(&workers->lock);
-    wefti_free(workers);
+    if (self == NULL) {
+        free_workers(workers);
+        return;
+    }
+    /* A task of ours destroys us: a device's last owner went there. The others have
+     * ended, so this flag is the calling thread's own; it frees the rest as it ends. */
+    wefti_thread_detach(self);
+    workers->freed_by_worker = true;
 }
 
 weft_status wefti_workers_post(wefti_workers *workers, wefti_task *task,

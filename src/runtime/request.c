@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/request.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fork.h"
+#include "base/memory.h"
+#include "runtime/executor.h"
+
+enum { STATE_BITS = 8, STATE_MASK = (1 << STATE_BITS) - 1 };
+
+static weft_status check_params(const weft_submit_params *given,
+                                weft_submit_params *params, weft_error *error)
+{
+    *params = (weft_submit_params)WEFT_SUBMIT_PARAMS_INIT;
+    if (!given) {
+        return WEFT_OK;
+    }
+    if (given->struct_size < sizeof *given) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "weft_submit_params.struct_size is %zu; set the struct up "
+                           "with WEFT_SUBMIT_PARAMS_INIT",
+                           given->struct_size);
+    }
+    *params = *given;
+    return WEFT_OK;
+}
+
+static weft_status init_locks(weft_request *request, weft_error *error)
+{
+    WEFTI_TRY(wefti_mutex_init(&request->lock, "request", WEFTI_RANK_REQUEST, error));
+    weft_status status = wefti_condition_init(&request->ended, error);
+    if (status != WEFT_OK) {
+        wefti_mutex_fini(&request->lock);
+    }
+    return status;
+}
+
+static weft_status open_fd(int *fd, weft_error *error)
+{
+    bool fails = wefti_fault_here(WEFTI_FAULT_ALLOCATION);
+    *fd = fails ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (*fd < 0) {
+        return wefti_error(error, WEFT_OUT_OF_MEMORY,
+                           "the system gives no file descriptor for the request: %s; "
+                           "close some or raise the limit",
+                           strerror(fails ? EMFILE : errno));
+    }
+    return WEFT_OK;
+}
+
+static void destroy_request(weft_request *request)
+{
+    if (request->fd >= 0) {
+        close(request->fd);
+    }
+    wefti_condition_fini(&request->ended);
+    wefti_mutex_fini(&request->lock);
+    wefti_free(request);
+}
+
+static weft_status make_request(weft_device *device, const wefti_request_work *work,
+                                const weft_submit_params *given, weft_request **request,
+                                weft_error *error)
+{
+    weft_submit_params params;
+    WEFTI_TRY(check_params(given, &params, error));
+    weft_request *made = wefti_calloc(1, sizeof *made);
+    if (!made) {
+        return wefti_error_memory(error, "a request");
+    }
+    weft_status status = init_locks(made, error);
+    if (status != WEFT_OK) {
+        wefti_free(made);
+        return status;
+    }
+    wefti_refcount_init(&made->owners);
+    made->device = device;
+    made->work = *work;
+    made->callback = params.callback;
+    made->callback_user = params.user;
+    made->start_deadline_ns =
+        params.timeout_ns > 0 ? wefti_deadline(params.timeout_ns) : WEFTI_NEVER;
+    made->fd = -1;
+    if (params.with_fd) {
+        status = open_fd(&made->fd, error);
+        if (status != WEFT_OK) {
+            destroy_request(made);
+            return status;
+        }
+    }
+    *request = made;
+    return WEFT_OK;
+}
+
+/* The request is counted and queued; from then on it may end at any moment, so the
+ * caller's pointer is set before. */
+static weft_status accept_request(weft_device *device, weft_request *made,
+                                  weft_request **request, weft_error *error)
+{
+    WEFTI_TRY(wefti_device_begin(device, &made->shard, error));
+    uint32_t shard = made->shard;
+    weft_request_retain(made); /* the executor's */
+    *request = made;
+    weft_status status = wefti_executor_submit(device->requests, made, error);
+    if (status != WEFT_OK) {
+        *request = NULL;
+        wefti_device_unbegin(device, shard);
+        weft_request_release(made);
+    }
+    return status;
+}
+
+weft_status wefti_request_submit(weft_device *device, const wefti_request_work *work,
+                                 const weft_submit_params *params,
+                                 weft_request **request, weft_error *error)
+{
+    weft_request *made = NULL;
+    weft_status status = WEFT_OK;
+    *request = NULL;
+    if (device->info.worker_count == 0) {
+        status = wefti_error(error, WEFT_UNAVAILABLE,
+                             "%s was opened without workers, which run asynchronous "
+                             "requests; open it with a worker_count above 0",
+                             device->name);
+    }
+    if (status == WEFT_OK) {
+        status = make_request(device, work, params, &made, error);
+    }
+    if (status == WEFT_OK) {
+        status = accept_request(device, made, request, error);
+        if (status != WEFT_OK) {
+            weft_request_release(made);
+        }
+    }
+    if (status != WEFT_OK) {
+        work->release(work->user);
+    }
+    return status;
+}
+
+weft_request *weft_request_retain(weft_request *request)
+{
+    wefti_refcount_retain(&request->owners);
+    return request;
+}
+
+void weft_request_release(weft_request *request)
+{
+    if (request && !wefti_fork_happened() && wefti_refcount_release(&request->owners)) {
+        destroy_request(request);
+    }
+}
+
+bool wefti_request_claim(weft_request *request, wefti_request_state state)
+{
+    uint32_t found = WEFTI_REQUEST_PENDING;
+    return wefti_atomic_u32_cas_acq_rel(&request->state, &found, state);
+}
+
+/* Makes the end visible and tells everybody, in this order: counts, those who wait or
+ * test, the file descriptor, the callback. */
+static void announce(weft_request *request, weft_status status)
+{
+    wefti_device_end(request->device, request->shard, wefti_outcome_of(status));
+    wefti_mutex_lock(&request->lock);
+    wefti_atomic_u32_store_release(&request->state, WEFTI_REQUEST_ENDED |
+                                                        (uint32_t)status << STATE_BITS);
+    wefti_condition_wake_all(&request->ended);
+    wefti_mutex_unlock(&request->lock);
+    if (request->fd >= 0) {
+        uint64_t one = 1; /* cannot fail: the counter is far from full */
+        ssize_t wrote = write(request->fd, &one, sizeof one);
+        (void)wrote;
+    }
+    if (request->callback) {
+        request->callback(request->callback_user, request, status);
+    }
+}
+
+bool wefti_request_finish(weft_request *request, weft_status status)
+{
+    wefti_executor *executor = request->device->requests;
+    request->work.release(request->work.user);
+    announce(request, status);
+    return wefti_executor_leave(executor, request);
+}
+
+bool wefti_request_run(weft_request *request)
+{
+    /* A worker may come before the timer does. */
+    if (request->start_deadline_ns != WEFTI_NEVER &&
+        request->start_deadline_ns <= wefti_clock_ns()) {
+        return wefti_request_finish(request, WEFT_TIMEOUT);
+    }
+    weft_status status = request->work.body(request->work.user, &request->error);
+    return wefti_request_finish(request, status);
+}
+
+bool weft_request_cancel(weft_request *request)
+{
+    if (!request || wefti_fork_happened()) {
+        return false;
+    }
+    weft_device *device = request->device;
+    if (!wefti_request_claim(request, WEFTI_REQUEST_ENDING)) {
+        uint32_t state = wefti_atomic_u32_load_acquire(&request->state);
+        if (wefti_sabotaged(WEFTI_SABOTAGE_EXACTLY_ONCE) &&
+            state == WEFTI_REQUEST_RUNNING) {
+            announce(request, WEFT_CANCELLED);
+            return true;
+        }
+        return false;
+    }
+    wefti_executor_take_out(device->requests, request);
+    if (wefti_request_finish(request, WEFT_CANCELLED)) {
+        wefti_device_teardown(device);
+    }
+    return true;
+}
+
+bool weft_request_test(const weft_request *request, weft_status *status)
+{
+    uint32_t state = wefti_atomic_u32_load_acquire(&request->state);
+    bool ended = (state & STATE_MASK) == WEFTI_REQUEST_ENDED;
+    if (ended && status) {
+        *status = (weft_status)(state >> STATE_BITS);
+    }
+    return ended;
+}
+
+int weft_request_fd(const weft_request *request)
+{
+    return request->fd;
+}
+
+static weft_status pass_on_error(const weft_request *request, weft_status status,
+                                 weft_error *error)
+{
+    if (status == WEFT_OK) {
+        return WEFT_OK;
+    }
+    if (request->error.message[0]) {
+        return wefti_error(error, status, "%s", request->error.message);
+    }
+    if (status == WEFT_CANCELLED) {
+        return wefti_error(error, status, "the request was cancelled before it began");
+    }
+    if (status == WEFT_TIMEOUT) {
+        return wefti_error(error, status,
+                           "the request did not begin within its time; allow more, or "
+                           "submit less at once");
+    }
+    return wefti_error(error, status, "the request ended with %s",
+                       weft_status_name(status));
+}
+
+weft_status weft_request_wait(weft_request *request, int64_t timeout_ns,
+                              weft_error *error)
+{
+    WEFTI_TRY(wefti_fork_check(error));
+    if (!request) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "the request is NULL");
+    }
+    weft_status status;
+    if (!weft_request_test(request, &status)) {
+        int64_t deadline_ns = wefti_deadline(timeout_ns);
+        bool in_time = true;
+        wefti_mutex_lock(&request->lock);
+        while (!weft_request_test(request, &status) && in_time) {
+            in_time =
+                wefti_condition_wait(&request->ended, &request->lock, deadline_ns);
+        }
+        wefti_mutex_unlock(&request->lock);
+    }
+    if (!weft_request_test(request, &status)) {
+        return wefti_error(error, WEFT_TIMEOUT,
+                           "the request has not ended within %lld ms; wait longer or "
+                           "cancel it",
+                           (long long)(timeout_ns / 1000000));
+    }
+    return pass_on_error(request, status, error);
+}
