@@ -75,7 +75,7 @@ WEFT_API WEFT_MUST_USE weft_status weft_model_infer_outputs(weft_model *model,
                                                             weft_error *error);
 
 /* Writes the plan for these input shapes as a readable table: steps, kernels, shapes,
- * workspace offsets, what was fused. Data is not read.
+ * workspace offsets, what was fused. Data is not read, outputs are not looked at.
  * Threads: any. Owns: the caller frees *text with weft_text_free. */
 WEFT_API WEFT_MUST_USE weft_status weft_model_dump_plan(weft_model *model,
                                                         const weft_io *io, char **text,

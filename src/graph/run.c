@@ -185,12 +185,15 @@ weft_status weft_model_dump_plan(weft_model *model, const weft_io *io, char **te
                                  weft_error *error)
 {
     WEFTI_TRY(wefti_fork_check(error));
-    WEFTI_TRY(wefti_check_counts(model, io, error));
-    if (text == NULL) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT, "text is NULL");
+    if (io == NULL || text == NULL) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "io or text is NULL");
     }
+    weft_io inputs_only = *io;
+    inputs_only.output_count = model == NULL ? 0 : model->net.output_count;
+    inputs_only.outputs = inputs_only.output_count > 0 ? &(weft_tensor){0} : NULL;
+    WEFTI_TRY(wefti_check_counts(model, &inputs_only, error));
     const wefti_plan *plan;
-    WEFTI_TRY(wefti_model_plan(model, io, &plan, error));
+    WEFTI_TRY(wefti_model_plan(model, &inputs_only, &plan, error));
     return wefti_plan_dump(plan, text, error);
 }
 
