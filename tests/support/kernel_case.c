@@ -204,3 +204,12 @@ void kernel_case_check(const kernel_case *c)
     kernel_free(expected);
     kernel_free(got);
 }
+
+void kernel_case_run_best(const kernel_case *c, void *output)
+{
+    const wefti_cpu_isa *const *isa = wefti_cpu_isas;
+    while (!(*isa)->supported()) {
+        isa++;
+    }
+    assert_true(run_case(c, (*isa)->prepare[c->step.kernel], true, WALK_WHOLE, output));
+}

@@ -30,6 +30,8 @@ void kernel_case_operand(kernel_case *c, int32_t index, const void *data,
 /* Every byte of the buffer is compared, also what the kernel must leave alone. */
 void kernel_case_output(kernel_case *c, int32_t index, void *data, size_t count);
 void kernel_case_check(const kernel_case *c);
+/* Runs on the best instruction set into a buffer as large as the output. */
+void kernel_case_run_best(const kernel_case *c, void *output);
 
 /* Memory that ends where the next page may not be touched; freed by kernel_free. */
 void *kernel_alloc(size_t size_bytes);

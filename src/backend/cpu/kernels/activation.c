@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backend/cpu/kernels/activation.h"
 
-bool activation_known(wefti_activation activation)
-{
-    return activation == WEFTI_ACTIVATION_NONE || activation == WEFTI_ACTIVATION_RELU ||
-           activation == WEFTI_ACTIVATION_LEAKY_RELU;
-}
+#include "backend/cpu/kernels/math.h"
 
 WEFTI_INLINE vf activate(wefti_activation activation, vf x, vf alpha)
 {
     switch (activation) {
+    case WEFTI_ACTIVATION_GELU:
+        return vf_gelu(x);
+    case WEFTI_ACTIVATION_GELU_TANH:
+        return vf_gelu_tanh(x);
+    case WEFTI_ACTIVATION_TANH:
+        return vf_tanh(x);
+    case WEFTI_ACTIVATION_SIGMOID:
+        return vf_sigmoid(x);
     case WEFTI_ACTIVATION_LEAKY_RELU:
         return vf_select(vf_lt(x, vf_zero()), vf_mul(alpha, x), x);
     default:
@@ -38,6 +42,18 @@ WEFTI_INLINE void apply(const wefti_activation activation, float alpha,
 void activation_apply(wefti_activation activation, float alpha, activation_tile tile)
 {
     switch (activation) {
+    case WEFTI_ACTIVATION_GELU:
+        apply(WEFTI_ACTIVATION_GELU, alpha, tile);
+        break;
+    case WEFTI_ACTIVATION_GELU_TANH:
+        apply(WEFTI_ACTIVATION_GELU_TANH, alpha, tile);
+        break;
+    case WEFTI_ACTIVATION_TANH:
+        apply(WEFTI_ACTIVATION_TANH, alpha, tile);
+        break;
+    case WEFTI_ACTIVATION_SIGMOID:
+        apply(WEFTI_ACTIVATION_SIGMOID, alpha, tile);
+        break;
     case WEFTI_ACTIVATION_LEAKY_RELU:
         apply(WEFTI_ACTIVATION_LEAKY_RELU, alpha, tile);
         break;

@@ -14,9 +14,6 @@ typedef struct activation_tile {
     int32_t columns;
 } activation_tile;
 
-bool WEFTI_ISA_NAME(wefti_activation_known)(wefti_activation activation);
-#define activation_known WEFTI_ISA_NAME(wefti_activation_known)
-
 void WEFTI_ISA_NAME(wefti_activation_apply)(wefti_activation activation, float alpha,
                                             activation_tile tile);
 #define activation_apply WEFTI_ISA_NAME(wefti_activation_apply)

@@ -231,11 +231,6 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_conv)(const wefti_step *step, bool may_
 {
     (void)may_pack;
     const wefti_conv_params *p = step->params;
-    if (!activation_known(p->activation)) {
-        return wefti_error(error, WEFT_UNSUPPORTED,
-                           "conv: activation %d is not known to this kernel",
-                           (int)p->activation);
-    }
     conv_plan *plan;
     WEFTI_TRY(conv_plan_create(step, &plan, error));
     prepared->derived = plan;

@@ -67,6 +67,13 @@ WEFTI_INLINE int32_t gemm_padded(int32_t columns)
     return (columns + WEFTI_LANES - 1) / WEFTI_LANES * WEFTI_LANES;
 }
 
+/* The width of all panels of `columns` columns: all whole but the last, padded one. */
+WEFTI_INLINE int64_t gemm_panels_padded(int64_t columns)
+{
+    return columns / GEMM_COLUMNS * GEMM_COLUMNS +
+           gemm_padded((int32_t)(columns % GEMM_COLUMNS));
+}
+
 /* Where B is read from to be packed: B[k][j] = b[k * row + j * column]. */
 typedef struct gemm_source {
     const float *b;

@@ -21,5 +21,6 @@ const wefti_cpu_isa WEFTI_ISA_NAME(wefti_cpu_isa) = {
             [WEFTI_KERNEL_POOL] = wefti_prepare_pool_reference,
             [WEFTI_KERNEL_GATHER] = wefti_prepare_gather_reference,
             [WEFTI_KERNEL_CONV] = WEFTI_ISA_NAME(wefti_prepare_conv),
+            [WEFTI_KERNEL_ATTENTION] = WEFTI_ISA_NAME(wefti_prepare_attention),
         },
 };

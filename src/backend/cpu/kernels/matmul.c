@@ -253,11 +253,6 @@ static void pack_constant(void *packed, const void *constant, const void *params
     }
 }
 
-static int64_t padded_columns(int64_t n)
-{
-    return n / GEMM_COLUMNS * GEMM_COLUMNS + gemm_padded((int32_t)(n % GEMM_COLUMNS));
-}
-
 static bool one_b_for_all(const wefti_matmul_params *p)
 {
     for (int32_t d = 0; d < p->batch_rank; d++) {
@@ -319,7 +314,7 @@ static void choose_source(const wefti_step *step, bool may_pack, matmul_plan *pl
         plan->source = MATMUL_PACKED;
         prepared->packed_operand = WEFTI_MATMUL_B;
         prepared->packed_bytes =
-            sizeof(float) * (size_t)p->k * (size_t)padded_columns(p->n);
+            sizeof(float) * (size_t)p->k * (size_t)gemm_panels_padded(p->n);
         prepared->pack = pack_constant;
         const uint64_t layout[6] = {WEFTI_KERNEL_MATMUL,
                                     GEMM_COLUMNS,
@@ -341,11 +336,6 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_matmul)(const wefti_step *step, bool ma
 {
     static const char *const names[] = {"packed", "in place", "packed here"};
     const wefti_matmul_params *p = step->params;
-    if (!activation_known(p->activation)) {
-        return wefti_error(error, WEFT_UNSUPPORTED,
-                           "matmul: activation %d is not known to this kernel",
-                           (int)p->activation);
-    }
     matmul_plan *plan = wefti_calloc(1, sizeof(*plan));
     if (plan == NULL) {
         return wefti_error_memory(error, "a matrix product's plan");
@@ -361,7 +351,7 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_matmul)(const wefti_step *step, bool ma
         floats = (plan->k_block + plan->rows_per_tile) * GEMM_COLUMNS;
     }
     prepared->scratch_bytes = sizeof(float) * (size_t)floats;
-    const double columns = (double)padded_columns(p->n) * (double)batch_count(p);
+    const double columns = (double)gemm_panels_padded(p->n) * (double)batch_count(p);
     const double loads = columns * (double)p->k / 5.0;
     const double multiply_adds = columns * (double)p->k * (double)p->m;
     prepared->work_ns = gemm_work_ns(loads > multiply_adds ? loads : multiply_adds);

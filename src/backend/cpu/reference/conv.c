@@ -77,12 +77,8 @@ weft_status wefti_prepare_conv_reference(const wefti_step *step, bool may_pack,
                                          weft_error *error)
 {
     (void)may_pack;
+    (void)error;
     const wefti_conv_params *p = step->params;
-    if (!finish_known(p->activation)) {
-        return wefti_error(error, WEFT_UNSUPPORTED,
-                           "conv: activation %d is not known to this kernel",
-                           (int)p->activation);
-    }
     prepared->function = conv_planes;
     prepared->tile_count = p->batch * p->out_channels;
     prepared->work_ns =

@@ -21,5 +21,6 @@ const wefti_cpu_isa wefti_cpu_isa_reference = {
             [WEFTI_KERNEL_POOL] = wefti_prepare_pool_reference,
             [WEFTI_KERNEL_GATHER] = wefti_prepare_gather_reference,
             [WEFTI_KERNEL_CONV] = wefti_prepare_conv_reference,
+            [WEFTI_KERNEL_ATTENTION] = wefti_prepare_attention_reference,
         },
 };

@@ -66,12 +66,8 @@ weft_status wefti_prepare_matmul_reference(const wefti_step *step, bool may_pack
                                            weft_error *error)
 {
     (void)may_pack;
+    (void)error;
     const wefti_matmul_params *p = step->params;
-    if (!finish_known(p->activation)) {
-        return wefti_error(error, WEFT_UNSUPPORTED,
-                           "matmul: activation %d is not known to this kernel",
-                           (int)p->activation);
-    }
     int64_t batch = 1;
     for (int32_t d = 0; d < p->batch_rank; d++) {
         batch *= p->batch_dims[d];
