@@ -72,7 +72,8 @@ const cli_table_info *cli_table_describe(cli_table table);
  * must not run at the same time as another. */
 const cli_row *cli_rows(size_t *count);
 
-/* Tells whether a row is meant by one word of --rows: its name, its table, "all". */
+/* Tells whether a row is meant by one word of --rows: "relu", "table1",
+ * "table2/LayerNorm" or "all". */
 bool cli_row_matches(const cli_row *row, const char *word, size_t length);
 
 /* The rows of each source file, in which 0 stands for the usual number; cli_rows

@@ -101,15 +101,21 @@ const cli_row *cli_rows(size_t *count)
     return all;
 }
 
+static bool is_word(const char *name, const char *word, size_t length)
+{
+    return strlen(name) == length && strncasecmp(name, word, length) == 0;
+}
+
 bool cli_row_matches(const cli_row *row, const char *word, size_t length)
 {
-    const char *names[] = {row->name, tables[row->table].key, "all"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strlen(names[i]) == length && strncasecmp(names[i], word, length) == 0) {
-            return true;
-        }
+    const char *table = tables[row->table].key;
+    size_t table_length = strlen(table);
+    if (length > table_length && word[table_length] == '/' &&
+        strncasecmp(table, word, table_length) == 0) {
+        return is_word(row->name, word + table_length + 1, length - table_length - 1);
     }
-    return false;
+    return is_word(row->name, word, length) || is_word(table, word, length) ||
+           is_word("all", word, length);
 }
 
 uint64_t cli_row_lane_bytes(const cli_row *row)

@@ -4,7 +4,7 @@
 /* The race reproduction: 30 iterations, another input each time. */
 static const cli_row rows[] = {
     {
-        .name = "race, as written",
+        .name = "race as written",
         .title = "linear, unflatten, transpose, contiguous, split, attention",
         .layers = {{.kind = CLI_LAYER_RACE, .in = 256, .heads = 4}},
         .inputs = {CLI_SHAPE3(4, 128, 256)},
@@ -15,7 +15,7 @@ static const cli_row rows[] = {
         .stream = 601,
     },
     {
-        .name = "race, fused",
+        .name = "race fused",
         .title = "the same chain with every fusion",
         .layers = {{.kind = CLI_LAYER_RACE, .in = 256, .heads = 4}},
         .inputs = {CLI_SHAPE3(4, 128, 256)},

@@ -178,7 +178,12 @@ static bool dump_plan(weft_model *model, const cli_case *request)
 {
     weft_error error = {0};
     char *text = NULL;
-    weft_io io = {.inputs = request->inputs, .input_count = request->input_count};
+    weft_tensor outputs[CLI_MAX_IO] = {0};
+    weft_io io = {request->inputs, request->input_count, outputs,
+                  weft_model_output_count(model)};
+    for (size_t i = 0; i < CLI_MAX_IO; i++) {
+        outputs[i].rank = -1;
+    }
     if (weft_model_dump_plan(model, &io, &text, &error) != WEFT_OK) {
         cli_complain_error("plan", &error);
         return false;

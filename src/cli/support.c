@@ -55,9 +55,11 @@ int cli_complain(const char *format, ...)
 
 int cli_complain_error(const char *what, const weft_error *error)
 {
-    return cli_complain("%s: %s", what,
-                        error->message[0] != '\0' ? error->message
-                                                  : weft_status_advice(error->status));
+    const char *message =
+        error->message[0] != '\0' ? error->message : weft_status_advice(error->status);
+    /* Most messages name the file or device themselves. */
+    return strstr(message, what) != NULL ? cli_complain("%s", message)
+                                         : cli_complain("%s: %s", what, message);
 }
 
 int64_t cli_now_ns(void)

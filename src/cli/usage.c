@@ -8,14 +8,18 @@
 #include "cli/commands.h"
 #include "cli/support.h"
 
+/* While argp parses, stderr is a capture; complaints of our own go past it. */
+static FILE *terminal;
+
 void cli_usage(const char *command, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fputs("weft: ", stderr);
-    vfprintf(stderr, format, arguments);
+    FILE *stream = terminal != NULL ? terminal : stderr;
+    fputs("weft: ", stream);
+    vfprintf(stream, format, arguments);
     va_end(arguments);
-    fprintf(stderr, "; see: weft %s --help\n", command);
+    fprintf(stream, "; see: weft %s --help\n", command);
     exit(CLI_EXIT_USAGE);
 }
 
@@ -52,14 +56,15 @@ void cli_parse(const struct argp *parser, const char *command, int argument_coun
     char *name = cli_format("weft %s", command);
     help_if_asked(parser, name, argument_count, arguments);
     arguments[0] = name;
-    FILE *saved = stderr;
+    terminal = stderr;
     FILE *capture = open_memstream(&buffer, &size);
     if (capture != NULL) {
         stderr = capture;
     }
     int problem = argp_parse(parser, argument_count, arguments,
                              ARGP_NO_EXIT | ARGP_NO_HELP, NULL, input);
-    stderr = saved;
+    stderr = terminal;
+    terminal = NULL;
     char *complaint = capture == NULL ? NULL : take_complaint(capture, &buffer);
     if (problem != 0) {
         cli_usage(command, "%s",
