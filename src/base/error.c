@@ -2,6 +2,7 @@
 #include "base/error.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,37 @@ static void mark_cut(char *text, int length)
     }
 }
 
+/* The length of the UTF-8 sequence at `text`, or 0 when it is not one. */
+static int sequence_length(const unsigned char *text)
+{
+    int length = text[0] < 0x80                      ? 1
+                 : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
+                 : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
+                 : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
+                                                     : 0;
+    for (int i = 1; i < length; i++) {
+        if ((text[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    return length;
+}
+
+/* Names come from files: nothing in them may move a terminal's cursor or break the
+ * encoding of a log. */
+static void make_printable(char *text)
+{
+    for (unsigned char *at = (unsigned char *)text; *at;) {
+        int length = sequence_length(at);
+        bool control = at[0] < 0x20 || at[0] == 0x7f || (at[0] == 0xc2 && at[1] < 0xa0);
+        if (length == 0 || control) {
+            *at = '?';
+            length = 1;
+        }
+        at += length;
+    }
+}
+
 /* Goes through a local buffer: the arguments may point into the error itself. */
 static void set_message(weft_error *error, const char *format, va_list arguments)
 {
@@ -24,6 +56,7 @@ static void set_message(weft_error *error, const char *format, va_list arguments
         text[0] = 0;
     }
     mark_cut(text, length);
+    make_printable(text);
     memcpy(error->message, text, strlen(text) + 1);
 }
 
@@ -62,6 +95,7 @@ weft_status wefti_error_prefix(weft_error *error, weft_status status,
         int rest = snprintf(error->message + used, (size_t)(MESSAGE_BYTES - used),
                             ": %s", old);
         mark_cut(error->message, used + rest);
+        make_printable(error->message);
         error->status = status;
     }
     return status;

@@ -7,7 +7,8 @@
 #include "base/compiler.h"
 
 /* Writes words into the caller's error (which may be NULL) and returns `status`.
- * Write as: what happened, to which tensor, operator or file; what to do. */
+ * Write as: what happened, to which tensor, operator or file; what to do. Bytes that
+ * are not printable UTF-8 become '?'. */
 weft_status wefti_error(weft_error *error, weft_status status, const char *format, ...)
     WEFTI_PRINTF(3, 4);
 

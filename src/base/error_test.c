@@ -119,6 +119,21 @@ static void every_status_has_name_and_advice(void **state)
     assert_non_null(weft_status_advice((weft_status)-1));
 }
 
+static void replaces_what_cannot_be_printed(void **state)
+{
+    (void)state;
+    weft_error error = {0};
+    (void)wefti_error(&error, WEFT_INVALID_MODEL, "%s", "a\033[2J\nb\x7f\x80\xc3!");
+    assert_string_equal(error.message, "a?[2J?b?"
+                                       "?"
+                                       "?!");
+    (void)wefti_error(&error, WEFT_INVALID_MODEL, "%s",
+                      "\xc3\xa4 \xe2\x82\xac \xc2\x9b");
+    assert_string_equal(error.message, "\xc3\xa4 \xe2\x82\xac ??");
+    (void)wefti_error_prefix(&error, WEFT_INVALID_MODEL, "%s", "\x01");
+    assert_memory_equal(error.message, "?: \xc3\xa4", 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -126,6 +141,7 @@ int main(void)
         cmocka_unit_test(takes_no_error),
         cmocka_unit_test(names_what_memory_was_for),
         cmocka_unit_test(prefix_keeps_the_old_words),
+        cmocka_unit_test(replaces_what_cannot_be_printed),
         cmocka_unit_test(arguments_may_be_the_error_itself),
         cmocka_unit_test(long_words_are_cut_with_dots),
         cmocka_unit_test(try_returns_at_the_first_failure),

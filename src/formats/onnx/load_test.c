@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <weft/graph.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/testing.h"
+#include "graph/graph.h"
+#include "support/onnx_check.h"
+
+static void reads_a_small_model(void **state)
+{
+    (void)state;
+    onnx_builder builder;
+    onnx_builder_make_small(&builder);
+    weft_graph *graph = onnx_check_reads(&builder);
+    onnx_builder_fini(&builder);
+    assert_int_equal(graph->opset, 17);
+    assert_int_equal(graph->input_count, 1);
+    const weft_value_info *x = &graph->inputs[0].info;
+    assert_string_equal(x->name, "x");
+    assert_int_equal(x->type, WEFT_TYPE_F32);
+    assert_int_equal(x->rank, 2);
+    assert_int_equal(x->dims[0], WEFT_DIM_DYNAMIC);
+    assert_string_equal(x->dim_names[0], "n");
+    assert_int_equal(x->dims[1], 2);
+    assert_null(x->dim_names[1]);
+    assert_int_equal(graph->node_count, 3);
+    assert_string_equal(graph->nodes[1].op_type, "Gemm");
+    assert_int_equal(graph->nodes[1].input_count, 3);
+    assert_int_equal(graph->initializer_count, 1);
+    assert_int_equal(graph->output_count, 1);
+    assert_int_equal(graph->outputs[0], wefti_graph_find_value(graph, "y"));
+    weft_graph_release(graph);
+}
+
+static const weft_attribute *attribute(const weft_graph *graph, size_t index)
+{
+    return &graph->nodes[0].attributes[index];
+}
+
+static void reads_every_kind_of_attribute(void **state)
+{
+    (void)state;
+    onnx_builder builder;
+    onnx_builder_init(&builder, 17);
+    Onnx__NodeProto *node = onnx_builder_node(&builder, "Any", "a", "x", "y");
+    static const char *const names[] = {"f", "i", "s", "t", "fs", "is"};
+    static const int kinds[] = {1, 2, 3, 4, 6, 7};
+    Onnx__AttributeProto *made[6];
+    float floats[2] = {1, -2};
+    int64_t ints[2] = {INT64_MIN, INT64_MAX};
+    for (int i = 0; i < 6; i++) {
+        made[i] = onnx_builder_attribute(&builder, node, names[i],
+                                         (Onnx__AttributeProto__AttributeType)kinds[i]);
+    }
+    made[0]->has_f = 1;
+    made[0]->f = 0.25f;
+    made[1]->has_i = 1;
+    made[1]->i = -7;
+    made[2]->has_s = 1;
+    made[2]->s =
+        (ProtobufCBinaryData){4, (uint8_t *)onnx_builder_text(&builder, "tanh")};
+    made[3]->t = onnx_builder_tensor(&builder, "", WEFT_TYPE_I64, 0, NULL);
+    onnx_builder_raw(&builder, made[3]->t, &ints[1], 8);
+    made[4]->floats = floats;
+    made[4]->n_floats = 2;
+    made[5]->ints = ints;
+    made[5]->n_ints = 2;
+    weft_graph *graph = onnx_check_reads(&builder);
+    onnx_builder_fini(&builder);
+    assert_true(attribute(graph, 0)->f == 0.25f);
+    assert_int_equal(attribute(graph, 1)->i, -7);
+    assert_string_equal(attribute(graph, 2)->s, "tanh");
+    assert_int_equal(attribute(graph, 3)->tensor->type, WEFT_TYPE_I64);
+    assert_memory_equal(attribute(graph, 3)->tensor->data, &ints[1], 8);
+    assert_memory_equal(attribute(graph, 4)->floats, floats, sizeof floats);
+    assert_memory_equal(attribute(graph, 5)->ints, ints, sizeof ints);
+    assert_int_equal(attribute(graph, 5)->count, 2);
+    weft_graph_release(graph);
+}
+
+static void refuses_attributes_without_a_meaning(void **state)
+{
+    (void)state;
+    static const struct {
+        int kind;
+        weft_status status;
+        const char *words;
+    } cases[] = {{5, WEFT_UNSUPPORTED, "holds a graph"},
+                 {10, WEFT_UNSUPPORTED, "holds a graph"},
+                 {11, WEFT_UNSUPPORTED, "sparse"},
+                 {13, WEFT_UNSUPPORTED, "holds a type"},
+                 {8, WEFT_UNSUPPORTED, "list of texts"},
+                 {9, WEFT_UNSUPPORTED, "list of tensors"},
+                 {0, WEFT_INVALID_MODEL, "unknown kind 0"},
+                 {99, WEFT_INVALID_MODEL, "unknown kind 99"},
+                 {4, WEFT_INVALID_MODEL, "no tensor"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        onnx_builder builder;
+        onnx_builder_init(&builder, 17);
+        Onnx__NodeProto *node = onnx_builder_node(&builder, "If", "branch", "x", "y");
+        onnx_builder_attribute(&builder, node, "then",
+                               (Onnx__AttributeProto__AttributeType)cases[i].kind);
+        onnx_check_refused(&builder, cases[i].status, "node If 'branch'");
+        onnx_builder_init(&builder, 17);
+        node = onnx_builder_node(&builder, "If", "", "x", "y");
+        onnx_builder_attribute(&builder, node, "then",
+                               (Onnx__AttributeProto__AttributeType)cases[i].kind);
+        onnx_check_refused(&builder, cases[i].status, cases[i].words);
+    }
+}
+
+static void refuses_wrong_attribute_names(void **state)
+{
+    (void)state;
+    onnx_builder builder;
+    onnx_builder_init(&builder, 17);
+    Onnx__NodeProto *node = onnx_builder_node(&builder, "Relu", "r", "x", "y");
+    Onnx__AttributeProto *bad = onnx_builder_attribute(
+        &builder, node, "", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT);
+    onnx_check_refused(&builder, WEFT_INVALID_MODEL, "no name");
+    onnx_builder_init(&builder, 17);
+    node = onnx_builder_node(&builder, "Relu", "r", "x", "y");
+    bad = onnx_builder_attribute(&builder, node, "alpha",
+                                 ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT);
+    bad->ref_attr_name = onnx_builder_text(&builder, "beta");
+    onnx_check_refused(&builder, WEFT_INVALID_MODEL, "function's attribute");
+    onnx_builder_init(&builder, 17);
+    node = onnx_builder_node(&builder, "Relu", "r", "x", "y");
+    bad = onnx_builder_attribute(&builder, node, "mode",
+                                 ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING);
+    bad->has_s = 1;
+    bad->s = (ProtobufCBinaryData){3, (uint8_t *)onnx_builder_alloc(&builder, 3)};
+    onnx_check_refused(&builder, WEFT_INVALID_MODEL, "zero byte");
+    onnx_builder_init(&builder, 17);
+    onnx_builder_node(&builder, "", "r", "x", "y");
+    onnx_check_refused(&builder, WEFT_INVALID_MODEL, "no operator");
+}
+
+static void checks_the_opset(void **state)
+{
+    (void)state;
+    onnx_builder builder;
+    onnx_builder_init(&builder, 12);
+    onnx_check_refused(&builder, WEFT_UNSUPPORTED, "12");
+    onnx_builder_init(&builder, 24);
+    onnx_check_refused(&builder, WEFT_UNSUPPORTED, "24");
+    onnx_builder_init(&builder, -1);
+    onnx_check_refused(&builder, WEFT_INVALID_MODEL, "which opset");
+    onnx_builder_init(&builder, (int64_t)1 << 40);
+    onnx_check_refused(&builder, WEFT_INVALID_MODEL, "which opset");
+    onnx_builder_init(&builder, 0);
+    onnx_builder_opset(&builder, "com.example", 1);
+    onnx_check_refused(&builder, WEFT_INVALID_MODEL, "which opset");
+    onnx_builder_init(&builder, 17);
+    onnx_builder_opset(&builder, "ai.onnx", 18);
+    onnx_check_refused(&builder, WEFT_INVALID_MODEL, "two opsets");
+    for (int64_t opset = 13; opset <= 23; opset++) {
+        onnx_builder_init(&builder, 0);
+        onnx_builder_opset(&builder, "ai.onnx", opset);
+        onnx_builder_opset(&builder, "com.example", 99);
+        onnx_builder_opset(&builder, "", opset);
+        weft_graph *graph = onnx_check_reads(&builder);
+        assert_int_equal(graph->opset, opset);
+        weft_graph_release(graph);
+        onnx_builder_fini(&builder);
+    }
+}
+
+static void takes_inputs_with_initializers_as_constants(void **state)
+{
+    (void)state;
+    onnx_builder builder;
+    onnx_builder_make_small(&builder);
+    onnx_builder_input(&builder, "w", WEFT_TYPE_F32, 2, (int64_t[]){2, 3});
+    weft_graph *graph = onnx_check_reads(&builder);
+    assert_int_equal(graph->input_count, 1);
+    assert_int_equal(graph->initializer_count, 1);
+    weft_graph_release(graph);
+    onnx_builder_fini(&builder);
+}
+
+static void reads_shapes_that_may_vary(void **state)
+{
+    (void)state;
+    onnx_builder builder;
+    onnx_builder_init(&builder, 17);
+    Onnx__ValueInfoProto *a =
+        onnx_builder_input(&builder, "a", WEFT_TYPE_I64, 3, (int64_t[]){1, 1, 1});
+    Onnx__ValueInfoProto *b =
+        onnx_builder_input(&builder, "b", WEFT_TYPE_BOOL, 0, NULL);
+    Onnx__TensorShapeProto__Dimension **dims = a->type->tensor_type->shape->dim;
+    dims[0]->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE__NOT_SET;
+    dims[1]->dim_value = -1;
+    dims[2]->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
+    dims[2]->dim_param = onnx_builder_text(&builder, "");
+    b->type->tensor_type->shape = NULL;
+    weft_graph *graph = onnx_check_reads(&builder);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(graph->inputs[0].info.dims[i], WEFT_DIM_DYNAMIC);
+        assert_null(graph->inputs[0].info.dim_names[i]);
+    }
+    assert_int_equal(graph->inputs[1].info.rank, -1);
+    assert_int_equal(graph->inputs[1].info.type, WEFT_TYPE_BOOL);
+    weft_graph_release(graph);
+    dims[1]->dim_value = -2;
+    onnx_check_refused(&builder, WEFT_INVALID_MODEL, "input 'a'");
+}
+
+static void refuses_inputs_that_are_no_tensors(void **state)
+{
+    (void)state;
+    static const struct {
+        int kind;
+        weft_status status;
+        const char *words;
+    } cases[] = {
+        {ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE, WEFT_UNSUPPORTED, "a sequence"},
+        {ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE, WEFT_UNSUPPORTED, "optional"},
+        {ONNX__TYPE_PROTO__VALUE_SPARSE_TENSOR_TYPE, WEFT_UNSUPPORTED, "sparse"},
+        {ONNX__TYPE_PROTO__VALUE_MAP_TYPE, WEFT_UNSUPPORTED, "a map"},
+        {ONNX__TYPE_PROTO__VALUE__NOT_SET, WEFT_INVALID_MODEL, "no type"}};
+    Onnx__TypeProto__Sequence sequence = ONNX__TYPE_PROTO__SEQUENCE__INIT;
+    Onnx__TypeProto__Optional optional = ONNX__TYPE_PROTO__OPTIONAL__INIT;
+    Onnx__TypeProto__SparseTensor sparse = ONNX__TYPE_PROTO__SPARSE_TENSOR__INIT;
+    Onnx__TypeProto__Map map = ONNX__TYPE_PROTO__MAP__INIT;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        onnx_builder builder;
+        onnx_builder_init(&builder, 17);
+        Onnx__TypeProto *type =
+            onnx_builder_input(&builder, "list", WEFT_TYPE_F32, 0, NULL)->type;
+        type->value_case = (Onnx__TypeProto__ValueCase)cases[i].kind;
+        switch (cases[i].kind) {
+        case ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE:
+            type->sequence_type = &sequence;
+            break;
+        case ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE:
+            type->optional_type = &optional;
+            break;
+        case ONNX__TYPE_PROTO__VALUE_SPARSE_TENSOR_TYPE:
+            type->sparse_tensor_type = &sparse;
+            break;
+        default:
+            type->map_type = &map;
+        }
+        onnx_check_refused(&builder, cases[i].status, cases[i].words);
+    }
+    onnx_builder builder;
+    onnx_builder_init(&builder, 17);
+    onnx_builder_input(&builder, "text", 8, 0, NULL);
+    onnx_check_refused(&builder, WEFT_UNSUPPORTED, "input 'text': its type string");
+    onnx_builder_init(&builder, 17);
+    onnx_builder_input(&builder, "many", 1, 9, (int64_t[9]){0});
+    onnx_check_refused(&builder, WEFT_UNSUPPORTED, "input 'many': it has 9");
+}
+
+static void refuses_names_taken_twice(void **state)
+{
+    (void)state;
+    onnx_builder builder;
+    float one = 1;
+    onnx_builder_init(&builder, 17);
+    onnx_builder_input(&builder, "x", WEFT_TYPE_F32, 0, NULL);
+    onnx_builder_input(&builder, "x", WEFT_TYPE_F32, 0, NULL);
+    onnx_check_refused(&builder, WEFT_INVALID_MODEL, "'x'");
+    for (int i = 0; i < 3; i++) {
+        onnx_builder_init(&builder, 17);
+        Onnx__TensorProto *w =
+            onnx_builder_tensor(&builder, i ? "w" : "", WEFT_TYPE_F32, 0, NULL);
+        onnx_builder_raw(&builder, w, &one, sizeof one);
+        onnx_builder_initializer(&builder, w);
+        if (i == 1) {
+            onnx_builder_initializer(&builder, w);
+        }
+        if (i == 2) {
+            onnx_builder_node(&builder, "Relu", "r", "x", "w");
+        }
+        onnx_check_refused(&builder, WEFT_INVALID_MODEL, i ? "'w'" : "name");
+    }
+    onnx_builder_init(&builder, 17);
+    onnx_builder_node(&builder, "Split", "s", "x", "a,b,a");
+    onnx_check_refused(&builder, WEFT_INVALID_MODEL, "'a'");
+    onnx_builder_init(&builder, 17);
+    onnx_builder_input(&builder, "a\033[2J", WEFT_TYPE_F32, 0, NULL);
+    onnx_builder_input(&builder, "a\033[2J", WEFT_TYPE_F32, 0, NULL);
+    onnx_check_refused(&builder, WEFT_INVALID_MODEL, "'a?[2J'");
+}
+
+static void refuses_functions_only_when_called(void **state)
+{
+    (void)state;
+    Onnx__FunctionProto first = ONNX__FUNCTION_PROTO__INIT, second = first;
+    Onnx__FunctionProto *functions[] = {&first, &second};
+    for (int called = 0; called < 2; called++) {
+        onnx_builder builder;
+        onnx_builder_make_small(&builder);
+        first.name = onnx_builder_text(&builder, "Zeta");
+        second.name = onnx_builder_text(&builder, "Alpha");
+        first.domain = second.domain = onnx_builder_text(&builder, "my");
+        builder.model->functions = functions;
+        builder.model->n_functions = 2;
+        Onnx__NodeProto *node = onnx_builder_node(&builder, "Zeta", "caller", "y", "z");
+        node->domain = onnx_builder_text(&builder, called ? "my" : "other");
+        if (called) {
+            onnx_check_refused(&builder, WEFT_UNSUPPORTED, "node 'caller'");
+        } else {
+            weft_graph_release(onnx_check_reads(&builder));
+            onnx_builder_fini(&builder);
+        }
+    }
+}
+
+static void refuses_sparse_initializers(void **state)
+{
+    (void)state;
+    onnx_builder builder;
+    Onnx__SparseTensorProto sparse = ONNX__SPARSE_TENSOR_PROTO__INIT;
+    Onnx__SparseTensorProto *list[] = {&sparse};
+    onnx_builder_init(&builder, 17);
+    sparse.values = onnx_builder_tensor(&builder, "thin", WEFT_TYPE_F32, 0, NULL);
+    builder.graph->sparse_initializer = list;
+    builder.graph->n_sparse_initializer = 1;
+    onnx_check_refused(&builder, WEFT_UNSUPPORTED, "'thin'");
+}
+
+static void refuses_files_that_are_no_models(void **state)
+{
+    (void)state;
+    weft_graph *graph = NULL;
+    weft_error error;
+    static const char text[] = "PK\3\4 this is a zip, is it not?";
+    assert_int_equal(
+        onnx_check_bytes((const uint8_t *)text, sizeof text, &graph, &error),
+        WEFT_INVALID_MODEL);
+    assert_int_equal(onnx_check_bytes(NULL, 0, &graph, &error), WEFT_INVALID_MODEL);
+    assert_non_null(strstr(error.message, "no graph"));
+    assert_int_equal(weft_graph_parse_onnx(NULL, 0, NULL, &graph, &error),
+                     WEFT_INVALID_ARGUMENT);
+    assert_int_equal(weft_graph_parse_onnx("", 0, NULL, NULL, &error),
+                     WEFT_INVALID_ARGUMENT);
+    weft_graph_load_params params = {0};
+    assert_int_equal(weft_graph_parse_onnx("", 0, &params, &graph, &error),
+                     WEFT_INVALID_ARGUMENT);
+    assert_int_equal(weft_graph_load_onnx("/nowhere.onnx", NULL, &graph, &error),
+                     WEFT_NOT_FOUND);
+    assert_non_null(strstr(error.message, "/nowhere.onnx"));
+    assert_int_equal(weft_graph_load_onnx("/tmp", NULL, &graph, &error), WEFT_IO_ERROR);
+}
+
+/* A cut or spoilt model is read or refused with words, and nothing is left over (the
+ * address sanitizer looks). */
+static void read_spoilt(const uint8_t *bytes, size_t size)
+{
+    weft_graph *graph = NULL;
+    weft_error error = {0};
+    weft_status status = onnx_check_bytes(bytes, size, &graph, &error);
+    if (status == WEFT_OK) {
+        weft_graph_release(graph);
+        return;
+    }
+    assert_null(graph);
+    assert_int_equal(error.status, status);
+    assert_true(strlen(error.message) > 10);
+    assert_true(status == WEFT_INVALID_MODEL || status == WEFT_UNSUPPORTED ||
+                status == WEFT_INVALID_ARGUMENT);
+}
+
+static void survives_every_truncation(void **state)
+{
+    (void)state;
+    onnx_builder builder;
+    onnx_builder_make_small(&builder);
+    size_t size = 0;
+    const uint8_t *bytes = onnx_builder_pack(&builder, &size);
+    for (size_t cut = 0; cut < size; cut++) {
+        read_spoilt(bytes, cut);
+    }
+    onnx_builder_fini(&builder);
+}
+
+static void survives_every_flipped_bit_and_many_together(void **state)
+{
+    (void)state;
+    onnx_builder builder;
+    onnx_builder_make_small(&builder);
+    size_t size = 0;
+    uint8_t *bytes = onnx_builder_pack(&builder, &size);
+    uint8_t *copy = onnx_builder_alloc(&builder, size);
+    for (size_t bit = 0; bit < 8 * size; bit++) {
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        read_spoilt(bytes, size);
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    uint64_t random = 42;
+    for (int round = 0; round < 20000; round++) {
+        memcpy(copy, bytes, size);
+        for (int flip = 0; flip < 2 + round % 7; flip++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            copy[(random >> 33) % size] = (uint8_t)(random >> 25);
+        }
+        read_spoilt(copy, size);
+    }
+    onnx_builder_fini(&builder);
+}
+
+static void survives_every_failed_allocation(void **state)
+{
+    (void)state;
+    onnx_builder builder;
+    onnx_builder_make_small(&builder);
+    size_t size = 0;
+    const uint8_t *bytes = onnx_builder_pack(&builder, &size);
+    weft_status status = WEFT_OUT_OF_MEMORY;
+    uint64_t n = 0;
+    while (status != WEFT_OK) {
+        weft_graph *graph = NULL;
+        weft_error error = {0};
+        assert_true(++n < 10000);
+        wefti_fault_arm(n, 1u << WEFTI_FAULT_ALLOCATION);
+        status = weft_graph_parse_onnx(bytes, size, NULL, &graph, &error);
+        wefti_fault_arm(0, 0);
+        if (status != WEFT_OK) {
+            assert_int_equal(status, WEFT_OUT_OF_MEMORY);
+            assert_int_equal(error.status, WEFT_OUT_OF_MEMORY);
+        }
+        weft_graph_release(graph);
+    }
+    assert_true(n > 50);
+    onnx_builder_fini(&builder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_a_small_model),
+        cmocka_unit_test(reads_every_kind_of_attribute),
+        cmocka_unit_test(refuses_attributes_without_a_meaning),
+        cmocka_unit_test(refuses_wrong_attribute_names),
+        cmocka_unit_test(checks_the_opset),
+        cmocka_unit_test(takes_inputs_with_initializers_as_constants),
+        cmocka_unit_test(reads_shapes_that_may_vary),
+        cmocka_unit_test(refuses_inputs_that_are_no_tensors),
+        cmocka_unit_test(refuses_names_taken_twice),
+        cmocka_unit_test(refuses_functions_only_when_called),
+        cmocka_unit_test(refuses_sparse_initializers),
+        cmocka_unit_test(refuses_files_that_are_no_models),
+        cmocka_unit_test(survives_every_truncation),
+        cmocka_unit_test(survives_every_flipped_bit_and_many_together),
+        cmocka_unit_test(survives_every_failed_allocation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
