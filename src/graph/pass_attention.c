@@ -145,7 +145,7 @@ static bool match_operator(const wefti_net *net, const wefti_net_node *node,
         .output = node->outputs[0],
         .label = view->label,
     };
-    if (wefti_attribute_find(view, "softcap") != NULL ||
+    if (wefti_attribute_float(view, "softcap", 0) != 0 ||
         (found->mask >= 0 && net->values[found->mask].known.rank > 4) ||
         (found->mask >= 0 && found->causal) || !shapes_fit(net, found)) {
         return false;
