@@ -123,9 +123,12 @@ weft_status wefti_lower_fused_conv_node(wefti_lowering *lowering)
     wefti_conv_request request = {.residual = wefti_lower_input(lowering, 3)};
     WEFTI_TRY(read_activation(lowering->node, &request.activation,
                               &request.activation_alpha, lowering->error));
+    wefti_view output = wefti_lower_output(lowering, 0);
+    if (!wefti_view_present(&output)) {
+        return WEFT_OK;
+    }
     if (wefti_view_present(&request.residual)) {
-        const wefti_known *known = &lowering->known_outputs[0];
-        wefti_view_broadcast(&request.residual, known->rank, known->dims);
+        wefti_view_broadcast(&request.residual, output.rank, output.dims);
     }
     return wefti_lower_conv(lowering, &request);
 }

@@ -115,9 +115,12 @@ weft_status wefti_infer_expand(const wefti_node_view *node, const wefti_known *i
 
 weft_status wefti_lower_expand_node(wefti_lowering *lowering)
 {
-    const wefti_known *known = &lowering->known_outputs[0];
+    wefti_view output = wefti_lower_output(lowering, 0);
+    if (!wefti_view_present(&output)) {
+        return WEFT_OK;
+    }
     wefti_view view = lowering->inputs[0];
-    wefti_view_broadcast(&view, known->rank, known->dims);
+    wefti_view_broadcast(&view, output.rank, output.dims);
     return wefti_lower_alias(lowering, 0, &view);
 }
 

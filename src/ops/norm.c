@@ -138,8 +138,8 @@ static weft_status need_output(wefti_lowering *lowering, wefti_view *output)
     if (wefti_view_present(output)) {
         return WEFT_OK;
     }
-    const wefti_known *known = &lowering->known_outputs[0];
-    return wefti_lower_temporary(lowering, known->type, known->rank, known->dims,
+    const wefti_view *input = &lowering->inputs[0];
+    return wefti_lower_temporary(lowering, input->type, input->rank, input->dims,
                                  output);
 }
 
