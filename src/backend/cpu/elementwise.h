@@ -13,15 +13,14 @@ typedef struct elementwise_args {
     void *output;
     int64_t output_row_bytes;
     int64_t rows, columns;
+    uint32_t scalars; /* bit k: operand k is scalar; at least one is not */
     float alpha, beta;
 } elementwise_args;
 
 typedef void (*elementwise_function)(const elementwise_args *args);
 
-/* The functions for everything but f32, the same code for every instruction set. Bit k
- * of `scalars` says that operand k is scalar; at least one is not. NULL when there is
- * no such operation. Threads: any. */
-elementwise_function wefti_elementwise_typed(wefti_operation operation, weft_type type,
-                                             uint32_t scalars);
+/* The function for everything but f32 arithmetic, the same code for every instruction
+ * set; NULL when there is no such operation. Threads: any. */
+elementwise_function wefti_elementwise_typed(wefti_operation operation, weft_type type);
 
 #endif

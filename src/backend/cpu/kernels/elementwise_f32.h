@@ -5,8 +5,9 @@
 #include "backend/cpu/elementwise.h"
 #include "backend/cpu/kernels/simd.h"
 
-/* As wefti_elementwise_typed, for f32 and this instruction set: arithmetic gives f32
- * with the one NaN, comparisons give bool. COPY and WHERE keep the bits of a NaN. */
+/* The function for f32 with these operands scalar; NULL when there is no such
+ * operation. Arithmetic gives f32 with the one NaN, comparisons give bool. COPY and
+ * WHERE keep the bits of a NaN. */
 elementwise_function WEFTI_ISA_NAME(wefti_elementwise_f32)(wefti_operation operation,
                                                            uint32_t scalars);
 

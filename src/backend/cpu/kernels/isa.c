@@ -13,7 +13,7 @@ const wefti_cpu_isa WEFTI_ISA_NAME(wefti_cpu_isa) = {
         {
             [WEFTI_KERNEL_COPY] = wefti_prepare_copy_reference,
             [WEFTI_KERNEL_FILL] = wefti_prepare_fill_reference,
-            [WEFTI_KERNEL_ELEMENTWISE] = wefti_prepare_elementwise_reference,
+            [WEFTI_KERNEL_ELEMENTWISE] = WEFTI_ISA_NAME(wefti_prepare_elementwise),
             [WEFTI_KERNEL_REDUCE] = wefti_prepare_reduce_reference,
             [WEFTI_KERNEL_SOFTMAX] = wefti_prepare_softmax_reference,
             [WEFTI_KERNEL_LAYER_NORM] = wefti_prepare_layer_norm_reference,

@@ -93,6 +93,12 @@ static float binary(const wefti_instruction *i, float a, float b)
     }
 }
 
+/* Arithmetic makes the one NaN; COPY and WHERE keep the bits of theirs. */
+static value number_value(float number)
+{
+    return (value){ref_canonical(number), false};
+}
+
 static value apply(const wefti_instruction *i, const value *registers)
 {
     value a = registers[i->a], b = registers[i->b], c = registers[i->c];
@@ -122,22 +128,14 @@ static value apply(const wefti_instruction *i, const value *registers)
     case WEFTI_OP_WHERE:
         return a.flag ? b : c;
     case WEFTI_OP_FMA:
-        return (value){fmaf(a.number, b.number, c.number), false};
+        return number_value(fmaf(a.number, b.number, c.number));
     default:
         break;
     }
     if (wefti_operation_arity(i->operation) == 1) {
-        return (value){unary(i, a.number), false};
+        return number_value(unary(i, a.number));
     }
-    return (value){binary(i, a.number, b.number), false};
-}
-
-/* COPY and WHERE alone keep the bits of a NaN. */
-static bool keeps_nan(const wefti_elementwise_params *p)
-{
-    wefti_operation operation = p->instructions[0].operation;
-    return p->instruction_count == 1 &&
-           (operation == WEFTI_OP_COPY || operation == WEFTI_OP_WHERE);
+    return number_value(binary(i, a.number, b.number));
 }
 
 static void element_f32(const wefti_elementwise_params *p, const void *const *inputs,
@@ -158,8 +156,7 @@ static void element_f32(const wefti_elementwise_params *p, const void *const *in
     if (p->output_type == WEFT_TYPE_BOOL) {
         ((uint8_t *)output)[index] = result.flag;
     } else {
-        ((float *)output)[index] =
-            keeps_nan(p) ? result.number : ref_canonical(result.number);
+        ((float *)output)[index] = result.number;
     }
 }
 
