@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the seeds of the fuzz targets: tests/corpus/onnx and tests/corpus/npy.
+
+Small models that between them hold every part of the format, right and wrong. Needs
+the packages of export_models.py (onnx, numpy).
+"""
+
+import pathlib
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "corpus"
+
+
+def model(nodes, inputs, outputs, initializers=(), opset=17, **more):
+    graph = helper.make_graph(nodes, "g", inputs, outputs, list(initializers))
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], **more)
+    made.ir_version = 8
+    return made
+
+
+def value(name, shape=(2, 3), kind=TensorProto.FLOAT):
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def typed():
+    """One initializer of each type, in the fields of typed data."""
+    kinds = [TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64, TensorProto.INT32,
+             TensorProto.INT8, TensorProto.UINT8, TensorProto.BOOL, TensorProto.FLOAT16,
+             TensorProto.BFLOAT16]
+    tensors = [helper.make_tensor(f"t{k}", k, [2], [0, 1]) for k in kinds]
+    nodes = [helper.make_node("Cast", [t.name], [f"c{t.name}"], to=TensorProto.FLOAT)
+             for t in tensors]
+    nodes.append(helper.make_node("Sum", [n.output[0] for n in nodes], ["y"]))
+    return model(nodes, [], [value("y", [2])], tensors)
+
+
+def raw():
+    weights = numpy_helper.from_array(np.eye(3, dtype=np.float32), "w")
+    bias = numpy_helper.from_array(np.arange(3, dtype=np.float32), "b")
+    nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["h"], alpha=1.0, transB=1),
+             helper.make_node("Relu", ["h"], ["y"])]
+    return model(nodes, [value("x", ["n", 3])], [value("y", ["n", 3])], [weights, bias])
+
+
+def external():
+    made = raw()
+    for tensor in made.graph.initializer:
+        onnx.external_data_helper.set_external_data(tensor, "w.bin", 0, 36)
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+    return made
+
+
+def attributes():
+    tensor = numpy_helper.from_array(np.arange(6, dtype=np.int64).reshape(2, 3))
+    nodes = [helper.make_node("Constant", [], ["a"], value=tensor),
+             helper.make_node("Constant", [], ["b"], value_ints=[1, -1]),
+             helper.make_node("Constant", [], ["c"], value_floats=[1.0, 2.0]),
+             helper.make_node("Constant", [], ["d"], value_float=0.5),
+             helper.make_node("Reshape", ["x", "b"], ["r"], allowzero=0),
+             helper.make_node("Gelu", ["r"], ["g"], approximate="tanh"),
+             helper.make_node("Transpose", ["g"], ["y"], perm=[1, 0]),
+             helper.make_node("Split", ["y"], ["p", "", "q"], axis=0)]
+    return model(nodes, [value("x")], [value("y", None)], opset=20)
+
+
+def control():
+    branch = helper.make_graph([helper.make_node("Identity", ["x"], ["z"])], "b", [],
+                               [value("z")])
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
+    return model([node], [value("x"), value("c", [], TensorProto.BOOL)], [value("y")])
+
+
+def functions():
+    body = [helper.make_node("Relu", ["a"], ["b"])]
+    function = helper.make_function("my", "F", ["a"], ["b"], body,
+                                    [helper.make_opsetid("", 17)])
+    return model([helper.make_node("F", ["x"], ["y"], domain="my")], [value("x")],
+                 [value("y")], functions=[function])
+
+
+def kinds():
+    sequence = helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, [2])
+    made = model([helper.make_node("SequenceLength", ["s"], ["y"])], [sequence],
+                 [value("y", [], TensorProto.INT64)])
+    dense = numpy_helper.from_array(np.ones(2, np.float32), "sp")
+    where = numpy_helper.from_array(np.arange(2, dtype=np.int64), "i")
+    made.graph.sparse_initializer.append(helper.make_sparse_tensor(dense, where, [4]))
+    return made
+
+
+def attention():
+    """The operators of a block, with what folds and what does not."""
+    nodes = [helper.make_node("Shape", ["x"], ["s"], start=0, end=1),
+             helper.make_node("Concat", ["s", "k"], ["t"], axis=0),
+             helper.make_node("MatMul", ["x", "w"], ["m"]),
+             helper.make_node("Reshape", ["m", "t"], ["r"]),
+             helper.make_node("Softmax", ["r"], ["p"], axis=-1),
+             helper.make_node("LayerNormalization", ["p", "g", "g"], ["y"], axis=-1)]
+    tensors = [numpy_helper.from_array(np.array([3, 4], np.int64), "k"),
+               numpy_helper.from_array(np.ones((2, 4), np.float32), "w"),
+               numpy_helper.from_array(np.ones(4, np.float32), "g")]
+    return model(nodes, [value("x", ["n", 3, 2])], [value("y", None)], tensors)
+
+
+def convolution():
+    nodes = [helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1], group=2),
+             helper.make_node("MaxPool", ["c"], ["y"], kernel_shape=[2, 2],
+                              strides=[2, 2], auto_pad="SAME_UPPER")]
+    weights = numpy_helper.from_array(np.ones((4, 1, 3, 3), np.float32), "w")
+    return model(nodes, [value("x", ["n", 2, 6, 5])], [value("y", None)], [weights])
+
+
+def main():
+    makers = [typed, raw, external, attributes, control, functions, kinds, attention,
+              convolution]
+    (ROOT / "onnx").mkdir(parents=True, exist_ok=True)
+    (ROOT / "npy").mkdir(parents=True, exist_ok=True)
+    for maker in makers:
+        (ROOT / "onnx" / f"{maker.__name__}.onnx").write_bytes(maker().SerializeToString())
+    arrays = {"vector": np.arange(3, dtype=np.float32), "scalar": np.array(7),
+              "bools": np.array([[True, False]]), "empty": np.zeros((2, 0, 3), np.int8),
+              "columns": np.asfortranarray(np.ones((2, 3), np.float64)),
+              "complex": np.ones(2, np.complex64), "big": np.ones(2, ">f4"),
+              "halves": np.ones((1, 2, 1, 2), np.float16),
+              "records": np.zeros(2, [("a", "<f4")])}
+    for name, array in arrays.items():
+        np.save(ROOT / "npy" / f"{name}.npy", array)
+
+
+if __name__ == "__main__":
+    main()
