@@ -20,42 +20,61 @@ static void fail(cli_result *result, const char *reason)
     }
 }
 
-/* Takes every context that the threads may lease at once through each kind of model,
- * so that what follows allocates nothing. */
-static void warm(const cli_trial *trial, int32_t threads, cli_result *result)
+enum { MOST_CONTEXTS = 1024 };
+
+/* Every context of a device, each run through every kind of model of a trial. */
+typedef struct warming {
+    const cli_trial *trial;
+    weft_context *contexts[MOST_CONTEXTS];
+    int32_t kind_count;
+} warming;
+
+static void warm_context(void *user, int32_t index)
 {
-    weft_context *contexts[CLI_MAX_THREADS] = {NULL};
-    weft_lease_params lease = WEFT_LEASE_PARAMS_INIT;
-    weft_error error = {0};
-    lease.policy = WEFT_LEASE_FAIL;
-    int32_t leased = 0;
-    while (leased < threads &&
-           weft_context_acquire(trial->device, &lease, &contexts[leased], NULL) ==
-               WEFT_OK) {
-        leased++;
-    }
-    int32_t kinds = trial->row->part_count > 1 ? trial->row->part_count : 1;
-    kinds = kinds < trial->lane_count ? kinds : trial->lane_count;
-    for (int32_t i = 0; i < leased * kinds; i++) {
-        const cli_case *request = &trial->lanes[i % kinds].cases[0];
+    const warming *w = user;
+    for (int32_t kind = 0; kind < w->kind_count; kind++) {
+        const cli_case *request = &w->trial->lanes[kind].cases[0];
         weft_tensor outputs[CLI_MAX_IO];
+        weft_io io = {request->inputs, request->input_count, outputs,
+                      request->output_count};
         for (size_t k = 0; k < request->output_count; k++) {
             outputs[k] = request->expected[k];
             outputs[k].data = cli_allocate(1, outputs[k].size_bytes);
         }
-        weft_io io = {request->inputs, request->input_count, outputs,
-                      request->output_count};
-        if (weft_context_run(contexts[i / kinds], request->model, &io, &error) !=
+        weft_error error;
+        if (weft_context_run(w->contexts[index], request->model, &io, &error) !=
             WEFT_OK) {
-            fail(result, error.message);
+            cli_complain("%s", error.message); /* the pass fails on it too */
         }
         for (size_t k = 0; k < request->output_count; k++) {
             free(outputs[k].data);
         }
     }
-    for (int32_t i = 0; i < leased; i++) {
-        weft_context_release(contexts[i]);
+}
+
+/* Takes every context that the threads may lease through each kind of model, so that
+ * its workspace has its size and what follows allocates nothing. */
+static void warm(cli_trial *trial)
+{
+    warming *w = cli_allocate(1, sizeof(*w));
+    weft_lease_params lease = WEFT_LEASE_PARAMS_INIT;
+    int32_t leased = 0;
+    w->trial = trial;
+    w->kind_count = trial->row->part_count > 1 ? trial->row->part_count : 1;
+    w->kind_count =
+        w->kind_count < trial->lane_count ? w->kind_count : trial->lane_count;
+    lease.policy = WEFT_LEASE_FAIL;
+    while (leased < MOST_CONTEXTS &&
+           weft_context_acquire(trial->device, &lease, &w->contexts[leased], NULL) ==
+               WEFT_OK) {
+        leased++;
     }
+    cli_parallel(leased, warm_context, w);
+    for (int32_t i = 0; i < leased; i++) {
+        weft_context_release(w->contexts[i]);
+    }
+    free(w);
+    trial->is_warm = true;
 }
 
 static void judge_pass(const cli_pass *pass, cli_result *result)
@@ -69,7 +88,7 @@ static void judge_pass(const cli_pass *pass, cli_result *result)
     }
 }
 
-void cli_measure(const cli_trial *trial, int32_t threads, const cli_effort *effort,
+void cli_measure(cli_trial *trial, int32_t threads, const cli_effort *effort,
                  cli_result *result)
 {
     cli_pass_params params = {
@@ -89,7 +108,9 @@ void cli_measure(const cli_trial *trial, int32_t threads, const cli_effort *effo
     if (effort->seconds <= 0) {
         return;
     }
-    warm(trial, threads, result);
+    if (!trial->is_warm) {
+        warm(trial);
+    }
     params = (cli_pass_params){
         .threads = threads, .iterations = 2, .seconds = effort->seconds};
     cli_pass_run(trial, &params, &result->timed);

@@ -57,7 +57,7 @@ typedef struct cli_effort {
 } cli_effort;
 
 /* Runs a made-ready row from a number of threads: every answer compared, then timed. */
-void cli_measure(const cli_trial *trial, int32_t threads, const cli_effort *effort,
+void cli_measure(cli_trial *trial, int32_t threads, const cli_effort *effort,
                  cli_result *result);
 
 /* Runs a row from one thread on a device with helpers and on one without. */

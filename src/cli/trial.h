@@ -41,6 +41,7 @@ typedef struct cli_trial {
     cli_lane *lanes;
     int32_t lane_count; /* fewer than threads only where memory is short */
     cli_judgement judgement;
+    bool is_warm;                  /* every context's workspace has its size */
     char failure[CLI_REASON_SIZE]; /* empty: ready and right */
 } cli_trial;
 

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A checker that cannot fail proves nothing: each known-bad switch must turn rows of
+ * the tables red, and without it the same rows must be green. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/testing.h"
+#include "cli/measure.h"
+
+enum { THREADS = 8, ITERATIONS = 20 };
+
+/* Rows that hold every part: products, norms, softmax, a workspace with reuse. */
+static const char *const row_names[] = {"TransformerEncoderLayer", "MLP (3 layers)",
+                                        "softmax", "layernorm"};
+enum { ROW_COUNT = sizeof(row_names) / sizeof(row_names[0]) };
+
+static const cli_row *find_row(const char *name)
+{
+    size_t count = 0;
+    const cli_row *rows = cli_rows(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(rows[i].name, name) == 0) {
+            return &rows[i];
+        }
+    }
+    return NULL;
+}
+
+/* Runs a row with a guard off: from the start, or only while threads run together. */
+static cli_verdict run_row(const char *name, wefti_sabotage what, bool from_the_start)
+{
+    weft_device *device = NULL;
+    cli_result result;
+    cli_effort effort = {.iterations = ITERATIONS};
+    cli_row row = *find_row(name);
+    row.distinct = 2;
+    assert_int_equal(weft_device_open("cpu", NULL, &device, NULL), WEFT_OK);
+    wefti_sabotage_set(from_the_start ? what : WEFTI_SABOTAGE_NONE);
+    cli_trial *trial = cli_trial_create(device, &row, THREADS);
+    wefti_sabotage_set(what);
+    cli_measure(trial, THREADS, &effort, &result);
+    wefti_sabotage_set(WEFTI_SABOTAGE_NONE);
+    if (result.verdict == CLI_FAILED) {
+        assert_true(strlen(result.reason) > 10);
+        print_message("%s: %s\n", name, result.reason);
+    }
+    cli_trial_destroy(trial);
+    weft_device_release(device);
+    return result.verdict;
+}
+
+static int count_red(wefti_sabotage what, bool from_the_start)
+{
+    int red = 0;
+    for (int i = 0; i < ROW_COUNT; i++) {
+        red += run_row(row_names[i], what, from_the_start) == CLI_FAILED ? 1 : 0;
+    }
+    return red;
+}
+
+static void test_all_green_without(void **state)
+{
+    (void)state;
+    assert_int_equal(count_red(WEFTI_SABOTAGE_NONE, true), 0);
+}
+
+static void test_context_leased_twice(void **state)
+{
+    (void)state;
+    assert_true(count_red(WEFTI_SABOTAGE_LEASE_TWICE, false) > 0);
+}
+
+static void test_buffer_reused_early(void **state)
+{
+    (void)state;
+    assert_true(count_red(WEFTI_SABOTAGE_REUSE_EARLY, true) > 0);
+}
+
+static void test_outputs_swapped(void **state)
+{
+    (void)state;
+    assert_int_equal(count_red(WEFTI_SABOTAGE_SWAP_OUTPUTS, false), ROW_COUNT);
+}
+
+static void test_sum_in_another_order(void **state)
+{
+    (void)state;
+    assert_true(count_red(WEFTI_SABOTAGE_SUM_ORDER, false) > 0);
+}
+
+static void test_green_again(void **state)
+{
+    (void)state;
+    assert_int_equal(count_red(WEFTI_SABOTAGE_NONE, false), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_green_without),
+        cmocka_unit_test(test_context_leased_twice),
+        cmocka_unit_test(test_buffer_reused_early),
+        cmocka_unit_test(test_outputs_swapped),
+        cmocka_unit_test(test_sum_in_another_order),
+        cmocka_unit_test(test_green_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
