@@ -145,8 +145,8 @@ static weft_status prepare_step(wefti_recipe *recipe, const wefti_cpu_isa *isa,
     if ((uint32_t)step->kernel >= WEFTI_KERNEL_COUNT ||
         isa->prepare[step->kernel] == NULL) {
         return wefti_error(error, WEFT_UNSUPPORTED,
-                           "%s: the cpu's %s kernels cannot do this (kernel %d)",
-                           step->label, isa->name, (int)step->kernel);
+                           "%s: the cpu's %s kernels have no %s", step->label,
+                           isa->name, wefti_kernel_name(step->kernel));
     }
     weft_status status =
         isa->prepare[step->kernel](step, weights != NULL, &prepared, error);

@@ -48,6 +48,7 @@ struct wefti_team_run {
     WEFTI_CACHE_ALIGNED wefti_atomic_u32 tile_count;
     wefti_atomic_u32 min_chunk, max_chunk;
     wefti_atomic_u32 member_limit;
+    wefti_atomic_u32 caller_core;
     /* atomic: callers; 1 while one has the run */
     wefti_atomic_u32 taken;
     /* atomic: helpers that are with this run or on their way */
@@ -119,6 +120,12 @@ WEFTI_INLINE bool is_over_full(const wefti_team *team)
            team->core_count;
 }
 
+/* True when the system put a helper on its caller's core. */
+static bool is_on_callers_core(const wefti_team_run *run)
+{
+    return wefti_atomic_u32_load_relaxed(&run->caller_core) == wefti_current_core();
+}
+
 /* Keeps helpers away for a while. */
 static void rest(wefti_team *team, int64_t now, int64_t rest_ns)
 {
@@ -187,7 +194,14 @@ static void do_tiles(wefti_team_run *run, int32_t member, uint32_t begin, uint32
     }
 }
 
-/* Does tiles of the open step while there are any; false when it did none. */
+/* True when a step is open with tiles that nobody has taken. */
+WEFTI_INLINE bool has_work(const wefti_team_run *run)
+{
+    uint32_t next = (uint32_t)wefti_atomic_u64_load_acquire(&run->ticket);
+    return next != CLOSED && next < wefti_atomic_u32_load_acquire(&run->tile_count);
+}
+
+/* Does some tiles of the open step; false when there are none. */
 static bool help(helper *h, wefti_team_run *run)
 {
     uint32_t begin, end;
@@ -204,27 +218,34 @@ static bool help(helper *h, wefti_team_run *run)
     return true;
 }
 
-/* Stays with a run until it has had no work for a while or is in the way. */
+/* Stays with a run until it has had no work for a while or is in the way. On its
+ * caller's core it does not wait for work: others keep all cores busy then, and it
+ * would only take the caller's time. */
 static void serve(helper *h, wefti_team_run *run)
 {
     wefti_team *team = h->team;
     int64_t idle_since = 0;
-    for (uint32_t spins = 0; wefti_atomic_u32_load_acquire(&team->stopping) == 0;) {
-        if (spins % SPINS_PER_LOOK == 0) {
-            int64_t now = wefti_clock_ns();
-            idle_since = idle_since == 0 ? now : idle_since;
-            if (is_over_full(team) || now - idle_since > SPIN_NS) {
-                return;
-            }
-        }
+    uint32_t spins = 0;
+    while (!is_over_full(team)) {
         if (help(h, run)) {
             idle_since = 0;
             spins = 0;
-        } else {
+            continue;
+        }
+        int64_t now = wefti_clock_ns();
+        idle_since = idle_since == 0 ? now : idle_since;
+        if (is_on_callers_core(run)) {
+            break;
+        }
+        if (now - idle_since > SPIN_NS ||
+            wefti_atomic_u32_load_acquire(&team->stopping) != 0) {
+            return;
+        }
+        while (++spins % SPINS_PER_LOOK != 0 && !has_work(run)) {
             wefti_pause();
-            spins++;
         }
     }
+    rest(team, wefti_clock_ns(), CROWD_NS);
 }
 
 /* Sleeps until a run is offered; NULL when the team ends. */
@@ -252,9 +273,6 @@ static void helper_main(void *argument)
     helper *h = argument;
     for (wefti_team_run *run; (run = await_offer(h)) != NULL;) {
         serve(h, run);
-        if (is_over_full(h->team)) {
-            rest(h->team, wefti_clock_ns(), CROWD_NS);
-        }
         (void)wefti_atomic_u32_sub_acq_rel(&run->members, 1);
         (void)wefti_atomic_u32_sub_acq_rel(&h->team->engaged, 1);
         wefti_atomic_ptr_store_release(&h->run, NULL);
@@ -339,6 +357,7 @@ wefti_team_run *wefti_team_begin(wefti_team *team, wefti_team_work work,
     run->job = job;
     run->shared_ns = 0;
     wefti_atomic_u64_store_relaxed(&run->helped_ns, 0);
+    wefti_atomic_u32_store_relaxed(&run->caller_core, wefti_current_core());
     wefti_atomic_u32_store_release(&run->member_limit, (uint32_t)member_limit);
     engage(run);
     if (wefti_atomic_u32_load_acquire(&run->members) == 0) {

@@ -16,7 +16,7 @@ typedef struct wefti_team wefti_team;
 enum { WEFTI_TEAM_MAX_HELPERS = 63 };
 
 /* Work of one step, below these not worth sharing; of a whole run likewise. */
-enum { WEFTI_TEAM_MIN_STEP_NS = 4000, WEFTI_TEAM_MIN_RUN_NS = 30000 };
+enum { WEFTI_TEAM_MIN_STEP_NS = 2000, WEFTI_TEAM_MIN_RUN_NS = 10000 };
 
 /* Does the tiles [begin, end) of a step. `member` is 0 for the caller and 1 to
  * helper_count for the helpers: the number of the scratch to use. */

