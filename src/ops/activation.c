@@ -65,8 +65,9 @@ weft_status wefti_infer_activation(const wefti_node_view *node,
                                    weft_error *error)
 {
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_F32, error));
-    return wefti_set_output(node, outputs, 0, WEFT_TYPE_F32, inputs[0].rank,
-                            inputs[0].dims, error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){WEFT_TYPE_F32, inputs[0].rank, inputs[0].dims},
+        error);
 }
 
 weft_status wefti_lower_activation_node(wefti_lowering *lowering)
@@ -92,8 +93,9 @@ weft_status wefti_infer_bias_gelu(const wefti_node_view *node,
         WEFTI_TRY(wefti_check_shape(node, "the bias", &inputs[1], 1,
                                     &inputs[0].dims[inputs[0].rank - 1], error));
     }
-    return wefti_set_output(node, outputs, 0, WEFT_TYPE_F32, inputs[0].rank,
-                            inputs[0].dims, error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){WEFT_TYPE_F32, inputs[0].rank, inputs[0].dims},
+        error);
 }
 
 weft_status wefti_lower_bias_gelu_node(wefti_lowering *lowering)

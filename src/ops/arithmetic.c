@@ -37,8 +37,9 @@ weft_status wefti_infer_clip(const wefti_node_view *node, const wefti_known *inp
                                i == 1 ? "min" : "max", i);
         }
     }
-    return wefti_set_output(node, outputs, 0, inputs[0].type, inputs[0].rank,
-                            inputs[0].dims, error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){inputs[0].type, inputs[0].rank, inputs[0].dims},
+        error);
 }
 
 /* A limit has one element; seen as a scalar it broadcasts to any rank. */
@@ -108,8 +109,8 @@ weft_status wefti_infer_pow(const wefti_node_view *node, const wefti_known *inpu
     WEFTI_TRY(wefti_check_type(node, inputs, 1, WEFTI_TYPES_NUMBER, error));
     wefti_known shape = {0};
     WEFTI_TRY(wefti_broadcast_shapes(node, inputs, 2, &shape, error));
-    return wefti_set_output(node, outputs, 0, inputs[0].type, shape.rank, shape.dims,
-                            error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){inputs[0].type, shape.rank, shape.dims}, error);
 }
 
 /* Powers by a constant that need no pow: the results are those of the operation they
@@ -168,8 +169,8 @@ weft_status wefti_infer_variadic(const wefti_node_view *node, const wefti_known 
     WEFTI_TRY(wefti_check_types(node, inputs, 0, types, error));
     wefti_known shape = {0};
     WEFTI_TRY(wefti_broadcast_shapes(node, inputs, node->input_count, &shape, error));
-    return wefti_set_output(node, outputs, 0, inputs[0].type, shape.rank, shape.dims,
-                            error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){inputs[0].type, shape.rank, shape.dims}, error);
 }
 
 static wefti_operation variadic_operation(const wefti_node_view *node)

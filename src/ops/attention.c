@@ -90,8 +90,8 @@ weft_status wefti_infer_attention(const wefti_node_view *node,
         WEFTI_TRY(wefti_check_product(node, heads[0].dims[HEADS], heads[2].dims[SIZE],
                                       &shape.dims[2], error));
     }
-    return wefti_set_output(node, outputs, 0, WEFT_TYPE_F32, shape.rank, shape.dims,
-                            error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){WEFT_TYPE_F32, shape.rank, shape.dims}, error);
 }
 
 /* The view of an operand by heads. Splitting the last dim needs no copy. */

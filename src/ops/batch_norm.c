@@ -28,8 +28,9 @@ weft_status wefti_infer_batch_norm(const wefti_node_view *node,
         WEFTI_TRY(wefti_check_type(node, inputs, i, WEFTI_TYPES_F32, error));
         WEFTI_TRY(wefti_check_shape(node, names[i], &inputs[i], 1, &channels, error));
     }
-    return wefti_set_output(node, outputs, 0, WEFT_TYPE_F32, inputs[X].rank,
-                            inputs[X].dims, error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){WEFT_TYPE_F32, inputs[X].rank, inputs[X].dims},
+        error);
 }
 
 /* A vector of channels as a view that repeats over [batch, channels, rest...]. */

@@ -13,8 +13,9 @@ weft_status wefti_infer_cast(const wefti_node_view *node, const wefti_known *inp
                            "%s: casting to ONNX type %lld is not supported",
                            node->label, (long long)to);
     }
-    return wefti_set_output(node, outputs, 0, (weft_type)to, inputs[0].rank,
-                            inputs[0].dims, error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){(weft_type)to, inputs[0].rank, inputs[0].dims},
+        error);
 }
 
 weft_status wefti_lower_cast_node(wefti_lowering *lowering)
@@ -28,8 +29,9 @@ weft_status wefti_infer_cast_like(const wefti_node_view *node,
 {
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_ANY, error));
     WEFTI_TRY(wefti_check_type(node, inputs, 1, WEFTI_TYPES_ANY, error));
-    return wefti_set_output(node, outputs, 0, inputs[1].type, inputs[0].rank,
-                            inputs[0].dims, error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){inputs[1].type, inputs[0].rank, inputs[0].dims},
+        error);
 }
 
 weft_status wefti_lower_cast_like_node(wefti_lowering *lowering)

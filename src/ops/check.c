@@ -177,17 +177,17 @@ int64_t wefti_known_integer(const wefti_known *known, int64_t index)
 }
 
 weft_status wefti_check_integers(const wefti_node_view *node, const wefti_known *inputs,
-                                 size_t index, int64_t *values, size_t capacity,
-                                 size_t *count, weft_error *error)
+                                 size_t index, wefti_integer_room room, size_t *count,
+                                 weft_error *error)
 {
     WEFTI_TRY(wefti_check_type(node, inputs, index, WEFTI_TYPES_INDEX, error));
     WEFTI_TRY(wefti_check_rank(node, inputs, index, 0, 1, error));
     const wefti_known *known = &inputs[index];
     int64_t found = wefti_known_element_count(known);
-    if (found > (int64_t)capacity) {
+    if (found > (int64_t)room.capacity) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "%s: input %zu has %lld elements, expected at most %zu",
-                           node->label, index, (long long)found, capacity);
+                           node->label, index, (long long)found, room.capacity);
     }
     *count = (size_t)found;
     if (found > 0 && !known->constant) {
@@ -197,32 +197,32 @@ weft_status wefti_check_integers(const wefti_node_view *node, const wefti_known 
                            node->label, index);
     }
     for (int64_t i = 0; i < found; i++) {
-        values[i] = wefti_known_integer(known, i);
+        room.values[i] = wefti_known_integer(known, i);
     }
     return WEFT_OK;
 }
 
 weft_status wefti_set_output(const wefti_node_view *node, wefti_known *outputs,
-                             size_t index, weft_type type, int32_t rank,
-                             const int64_t *dims, weft_error *error)
+                             size_t index, wefti_shape shape, weft_error *error)
 {
     if (index >= node->output_count) {
         return WEFT_OK;
     }
-    if (rank < 0 || rank > WEFT_MAX_RANK) {
+    if (shape.rank < 0 || shape.rank > WEFT_MAX_RANK) {
         return wefti_error(error, WEFT_UNSUPPORTED,
                            "%s: output %zu would have %d dimensions; at most %d are "
                            "supported",
-                           node->label, index, (int)rank, (int)WEFT_MAX_RANK);
+                           node->label, index, (int)shape.rank, (int)WEFT_MAX_RANK);
     }
-    weft_tensor shape = {.type = type, .rank = rank};
-    memcpy(shape.dims, dims, (size_t)rank * sizeof(*dims));
-    weft_status status = weft_tensor_measure(&shape, NULL, NULL, error);
+    weft_tensor made = {.type = shape.type, .rank = shape.rank};
+    size_t dims_bytes = (size_t)shape.rank * sizeof(*shape.dims);
+    memcpy(made.dims, shape.dims, dims_bytes);
+    weft_status status = weft_tensor_measure(&made, NULL, NULL, error);
     if (status != WEFT_OK) {
         return wefti_error_prefix(error, status, "%s: output %zu", node->label, index);
     }
-    outputs[index] = (wefti_known){.type = type, .rank = rank};
-    memcpy(outputs[index].dims, dims, (size_t)rank * sizeof(*dims));
+    outputs[index] = (wefti_known){.type = shape.type, .rank = shape.rank};
+    memcpy(outputs[index].dims, shape.dims, dims_bytes);
     return WEFT_OK;
 }
 

@@ -50,18 +50,30 @@ weft_status wefti_check_shape(const wefti_node_view *node, const char *what,
                               const wefti_known *known, int32_t rank,
                               const int64_t *dims, weft_error *error);
 
-/* Reads the constant i64 or i32 vector of input `index`, of at most `capacity`
- * elements. WEFT_UNSUPPORTED names the input when it is not constant. */
+/* Where integers are read to. */
+typedef struct wefti_integer_room {
+    int64_t *values;
+    size_t capacity;
+} wefti_integer_room;
+
+/* Reads the constant i64 or i32 vector of input `index`, of no more elements than
+ * there is room for. WEFT_UNSUPPORTED names the input when it is not constant. */
 weft_status wefti_check_integers(const wefti_node_view *node, const wefti_known *inputs,
-                                 size_t index, int64_t *values, size_t capacity,
-                                 size_t *count, weft_error *error);
+                                 size_t index, wefti_integer_room room, size_t *count,
+                                 weft_error *error);
 /* The constant integer i of a dense i64 or i32 tensor. */
 int64_t wefti_known_integer(const wefti_known *known, int64_t index);
 
+/* What an output shall be; `dims` are copied. */
+typedef struct wefti_shape {
+    weft_type type;
+    int32_t rank;
+    const int64_t *dims;
+} wefti_shape;
+
 /* Sets output `index`, if the node has it, and checks that its size fits. */
 weft_status wefti_set_output(const wefti_node_view *node, wefti_known *outputs,
-                             size_t index, weft_type type, int32_t rank,
-                             const int64_t *dims, weft_error *error);
+                             size_t index, wefti_shape shape, weft_error *error);
 /* A size times another, or the error that it overflows. */
 weft_status wefti_check_product(const wefti_node_view *node, int64_t a, int64_t b,
                                 int64_t *product, weft_error *error);

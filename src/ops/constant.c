@@ -66,8 +66,8 @@ weft_status wefti_infer_constant(const wefti_node_view *node, const wefti_known 
     (void)inputs;
     wefti_known value;
     WEFTI_TRY(read_constant(node, &value, error));
-    WEFTI_TRY(
-        wefti_set_output(node, outputs, 0, value.type, value.rank, value.dims, error));
+    WEFTI_TRY(wefti_set_output(
+        node, outputs, 0, (wefti_shape){value.type, value.rank, value.dims}, error));
     if (node->output_count > 0) {
         outputs[0].constant = value.constant;
     }
@@ -115,15 +115,17 @@ weft_status wefti_infer_constant_of_shape(const wefti_node_view *node,
 {
     int64_t dims[WEFT_MAX_RANK];
     size_t rank = 0;
-    WEFTI_TRY(wefti_check_integers(node, inputs, 0, dims, WEFT_MAX_RANK, &rank, error));
+    WEFTI_TRY(wefti_check_integers(
+        node, inputs, 0, (wefti_integer_room){dims, WEFT_MAX_RANK}, &rank, error));
     const weft_tensor *value = wefti_attribute_tensor(node, "value");
     if (value && (value->rank > 1 || (value->rank == 1 && value->dims[0] != 1))) {
         return wefti_error(error, WEFT_INVALID_MODEL,
                            "%s: the attribute value must hold one element",
                            node->label);
     }
-    return wefti_set_output(node, outputs, 0, value ? value->type : WEFT_TYPE_F32,
-                            (int32_t)rank, dims, error);
+    return wefti_set_output(
+        node, outputs, 0,
+        (wefti_shape){value ? value->type : WEFT_TYPE_F32, (int32_t)rank, dims}, error);
 }
 
 weft_status wefti_lower_constant_of_shape_node(wefti_lowering *lowering)
@@ -163,7 +165,8 @@ weft_status wefti_infer_shape(const wefti_node_view *node, const wefti_known *in
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_ANY, error));
     shape_range(node, inputs[0].rank, &start, &end);
     int64_t length = end - start;
-    return wefti_set_output(node, outputs, 0, WEFT_TYPE_I64, 1, &length, error);
+    return wefti_set_output(node, outputs, 0, (wefti_shape){WEFT_TYPE_I64, 1, &length},
+                            error);
 }
 
 weft_status wefti_fold_shape(const wefti_node_view *node, const wefti_known *inputs,
@@ -186,7 +189,8 @@ weft_status wefti_infer_size(const wefti_node_view *node, const wefti_known *inp
 {
     int64_t none = 0;
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_ANY, error));
-    return wefti_set_output(node, outputs, 0, WEFT_TYPE_I64, 0, &none, error);
+    return wefti_set_output(node, outputs, 0, (wefti_shape){WEFT_TYPE_I64, 0, &none},
+                            error);
 }
 
 weft_status wefti_fold_size(const wefti_node_view *node, const wefti_known *inputs,

@@ -51,7 +51,8 @@ weft_status wefti_infer_conv_node(const wefti_node_view *node,
     int64_t dims[5] = {inputs[0].dims[0], inputs[1].dims[0]};
     memcpy(&dims[2], &window.out[3 - window.rank],
            (size_t)window.rank * sizeof(int64_t));
-    return wefti_set_output(node, outputs, 0, WEFT_TYPE_F32, rank, dims, error);
+    return wefti_set_output(node, outputs, 0, (wefti_shape){WEFT_TYPE_F32, rank, dims},
+                            error);
 }
 
 weft_status wefti_infer_conv(const wefti_node_view *node, const wefti_known *inputs,

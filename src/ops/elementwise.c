@@ -147,7 +147,8 @@ weft_status wefti_infer_elementwise(const wefti_node_view *node,
                                     inputs[0].rank, inputs[0].dims, error));
     }
     weft_type type = kind->to_bool ? WEFT_TYPE_BOOL : inputs[selects ? 1 : 0].type;
-    return wefti_set_output(node, outputs, 0, type, shape.rank, shape.dims, error);
+    return wefti_set_output(node, outputs, 0,
+                            (wefti_shape){type, shape.rank, shape.dims}, error);
 }
 
 weft_status wefti_lower_elementwise_node(wefti_lowering *lowering)

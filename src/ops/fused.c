@@ -65,8 +65,8 @@ weft_status wefti_infer_fused_matmul(const wefti_node_view *node,
     WEFTI_TRY(wefti_matmul_shape(node, &a, &b, &shape, error));
     WEFTI_TRY(check_addend(node, inputs, 2, &shape, error));
     WEFTI_TRY(check_addend(node, inputs, 3, &shape, error));
-    return wefti_set_output(node, outputs, 0, WEFT_TYPE_F32, shape.rank, shape.dims,
-                            error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){WEFT_TYPE_F32, shape.rank, shape.dims}, error);
 }
 
 weft_status wefti_lower_fused_matmul_node(wefti_lowering *lowering)
@@ -146,8 +146,9 @@ weft_status wefti_infer_fused_layer_norm(const wefti_node_view *node,
     WEFTI_TRY(wefti_check_norm_vector(node, inputs, 2, axis, error));
     WEFTI_TRY(wefti_check_norm_vector(node, inputs, 3, axis, error));
     for (size_t i = 0; i < 2; i++) {
-        WEFTI_TRY(wefti_set_output(node, outputs, i, WEFT_TYPE_F32, inputs[0].rank,
-                                   inputs[0].dims, error));
+        WEFTI_TRY(wefti_set_output(
+            node, outputs, i,
+            (wefti_shape){WEFT_TYPE_F32, inputs[0].rank, inputs[0].dims}, error));
     }
     return WEFT_OK;
 }
@@ -193,7 +194,8 @@ weft_status wefti_infer_fused_attention(const wefti_node_view *node,
     const int64_t *q = inputs[0].dims;
     bool swapped = rows_first(node);
     int64_t dims[4] = {q[0], q[swapped ? 2 : 1], q[swapped ? 1 : 2], inputs[2].dims[3]};
-    return wefti_set_output(node, outputs, 0, WEFT_TYPE_F32, 4, dims, error);
+    return wefti_set_output(node, outputs, 0, (wefti_shape){WEFT_TYPE_F32, 4, dims},
+                            error);
 }
 
 weft_status wefti_lower_fused_attention_node(wefti_lowering *lowering)

@@ -86,8 +86,10 @@ weft_status wefti_infer_fused_elementwise(const wefti_node_view *node,
     wefti_known shape = {0};
     WEFTI_TRY(wefti_broadcast_shapes(node, inputs, node->input_count, &shape, error));
     bool to_bool = gives_bool(instructions[count - 1].operation);
-    return wefti_set_output(node, outputs, 0, to_bool ? WEFT_TYPE_BOOL : WEFT_TYPE_F32,
-                            shape.rank, shape.dims, error);
+    return wefti_set_output(
+        node, outputs, 0,
+        (wefti_shape){to_bool ? WEFT_TYPE_BOOL : WEFT_TYPE_F32, shape.rank, shape.dims},
+        error);
 }
 
 weft_status wefti_lower_fused_elementwise_node(wefti_lowering *lowering)

@@ -46,7 +46,8 @@ weft_status wefti_infer_gather(const wefti_node_view *node, const wefti_known *i
     for (int32_t i = axis + 1; i < data->rank; i++) {
         dims[rank++] = data->dims[i];
     }
-    return wefti_set_output(node, outputs, 0, data->type, rank, dims, error);
+    return wefti_set_output(node, outputs, 0, (wefti_shape){data->type, rank, dims},
+                            error);
 }
 
 /* One constant index selects a slice: a view, nothing is copied. */

@@ -28,8 +28,8 @@ weft_status wefti_infer_gemm(const wefti_node_view *node, const wefti_known *inp
         WEFTI_TRY(wefti_check_shape(node, "the product broadcast with C", &joined,
                                     shape.rank, shape.dims, error));
     }
-    return wefti_set_output(node, outputs, 0, WEFT_TYPE_F32, shape.rank, shape.dims,
-                            error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){WEFT_TYPE_F32, shape.rank, shape.dims}, error);
 }
 
 /* beta * C in C's own shape. */

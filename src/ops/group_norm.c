@@ -16,8 +16,9 @@ static weft_status infer(const wefti_node_view *node, const wefti_known *inputs,
         WEFTI_TRY(
             wefti_check_shape(node, names[i], &inputs[i], 1, &vector_length, error));
     }
-    return wefti_set_output(node, outputs, 0, WEFT_TYPE_F32, inputs[0].rank,
-                            inputs[0].dims, error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){WEFT_TYPE_F32, inputs[0].rank, inputs[0].dims},
+        error);
 }
 
 weft_status wefti_infer_instance_norm(const wefti_node_view *node,

@@ -37,8 +37,8 @@ weft_status wefti_infer_transpose(const wefti_node_view *node,
     for (int32_t i = 0; i < inputs[0].rank; i++) {
         dims[i] = inputs[0].dims[order[i]];
     }
-    return wefti_set_output(node, outputs, 0, inputs[0].type, inputs[0].rank, dims,
-                            error);
+    return wefti_set_output(node, outputs, 0,
+                            (wefti_shape){inputs[0].type, inputs[0].rank, dims}, error);
 }
 
 weft_status wefti_lower_transpose_node(wefti_lowering *lowering)
@@ -75,7 +75,8 @@ weft_status wefti_infer_concat(const wefti_node_view *node, const wefti_known *i
                                "%s: the joined dimension overflows", node->label);
         }
     }
-    return wefti_set_output(node, outputs, 0, inputs[0].type, rank, dims, error);
+    return wefti_set_output(node, outputs, 0, (wefti_shape){inputs[0].type, rank, dims},
+                            error);
 }
 
 weft_status wefti_lower_concat_node(wefti_lowering *lowering)
@@ -104,13 +105,14 @@ weft_status wefti_infer_expand(const wefti_node_view *node, const wefti_known *i
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_ANY, error));
     wefti_known operands[2] = {inputs[0], {.type = inputs[0].type}};
     size_t rank = 0;
-    WEFTI_TRY(wefti_check_integers(node, inputs, 1, operands[1].dims, WEFT_MAX_RANK,
-                                   &rank, error));
+    WEFTI_TRY(wefti_check_integers(
+        node, inputs, 1, (wefti_integer_room){operands[1].dims, WEFT_MAX_RANK}, &rank,
+        error));
     operands[1].rank = (int32_t)rank;
     wefti_known shape = {0};
     WEFTI_TRY(wefti_broadcast_shapes(node, operands, 2, &shape, error));
-    return wefti_set_output(node, outputs, 0, inputs[0].type, shape.rank, shape.dims,
-                            error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){inputs[0].type, shape.rank, shape.dims}, error);
 }
 
 weft_status wefti_lower_expand_node(wefti_lowering *lowering)
@@ -130,8 +132,8 @@ weft_status wefti_infer_tile(const wefti_node_view *node, const wefti_known *inp
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_ANY, error));
     int64_t dims[WEFT_MAX_RANK];
     size_t count = 0;
-    WEFTI_TRY(
-        wefti_check_integers(node, inputs, 1, dims, WEFT_MAX_RANK, &count, error));
+    WEFTI_TRY(wefti_check_integers(
+        node, inputs, 1, (wefti_integer_room){dims, WEFT_MAX_RANK}, &count, error));
     if (count != (size_t)inputs[0].rank) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "%s: repeats has %zu values but the input has %d dimensions",
@@ -146,8 +148,8 @@ weft_status wefti_infer_tile(const wefti_node_view *node, const wefti_known *inp
         WEFTI_TRY(
             wefti_check_product(node, dims[i], inputs[0].dims[i], &dims[i], error));
     }
-    return wefti_set_output(node, outputs, 0, inputs[0].type, inputs[0].rank, dims,
-                            error);
+    return wefti_set_output(node, outputs, 0,
+                            (wefti_shape){inputs[0].type, inputs[0].rank, dims}, error);
 }
 
 /* One copy of the input seen as [repeats, dim, ...], a stride of 0 for each repeat. */

@@ -68,8 +68,8 @@ weft_status wefti_infer_matmul(const wefti_node_view *node, const wefti_known *i
     WEFTI_TRY(wefti_check_rank(node, inputs, 1, 1, WEFT_MAX_RANK, error));
     wefti_known shape = {0};
     WEFTI_TRY(wefti_matmul_shape(node, &inputs[0], &inputs[1], &shape, error));
-    return wefti_set_output(node, outputs, 0, WEFT_TYPE_F32, shape.rank, shape.dims,
-                            error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){WEFT_TYPE_F32, shape.rank, shape.dims}, error);
 }
 
 /* Inserts a dim of 1 before position `position`. */

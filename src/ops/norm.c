@@ -126,8 +126,10 @@ weft_status wefti_infer_layer_norm(const wefti_node_view *node,
         rows[i] = i < axis ? inputs[0].dims[i] : 1;
     }
     for (size_t i = 0; i < 3; i++) {
-        WEFTI_TRY(wefti_set_output(node, outputs, i, WEFT_TYPE_F32, inputs[0].rank,
-                                   i == 0 ? inputs[0].dims : rows, error));
+        WEFTI_TRY(wefti_set_output(node, outputs, i,
+                                   (wefti_shape){WEFT_TYPE_F32, inputs[0].rank,
+                                                 i == 0 ? inputs[0].dims : rows},
+                                   error));
     }
     return WEFT_OK;
 }

@@ -29,13 +29,14 @@ static weft_status read_mode(const wefti_node_view *node, pad_mode *mode,
 }
 
 /* What the mode needs of a dim: something to repeat, and enough of it. */
-static weft_status check_amounts(const wefti_node_view *node, pad_mode mode, int32_t i,
-                                 int64_t dim, int64_t begin, int64_t end,
-                                 weft_error *error)
+static weft_status check_amounts(const wefti_node_view *node, const pad_amounts *pads,
+                                 int64_t i, int64_t dim, weft_error *error)
 {
+    pad_mode mode = pads->mode;
+    int64_t begin = pads->begin[i], end = pads->end[i];
     int64_t most = mode == PAD_REFLECT ? dim - 1 : mode == PAD_WRAP ? dim : INT64_MAX;
-    bool pads = begin > 0 || end > 0;
-    if (mode != PAD_CONSTANT && pads && (dim == 0 || begin > most || end > most)) {
+    bool grows = begin > 0 || end > 0;
+    if (mode != PAD_CONSTANT && grows && (dim == 0 || begin > most || end > most)) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "%s: dimension %d of %lld is too small to be padded by "
                            "%lld and %lld in this mode",
@@ -70,10 +71,12 @@ static weft_status read_amounts(const wefti_node_view *node, const wefti_known *
     for (size_t i = 0; i < axis_count; i++) {
         axes[i] = (int64_t)i;
     }
-    WEFTI_TRY(wefti_check_integers(node, inputs, 1, values, 2 * WEFT_MAX_RANK,
+    WEFTI_TRY(wefti_check_integers(node, inputs, 1,
+                                   (wefti_integer_room){values, 2 * WEFT_MAX_RANK},
                                    &value_count, error));
     if (wefti_known_present(node, inputs, 3)) {
-        WEFTI_TRY(wefti_check_integers(node, inputs, 3, axes, WEFT_MAX_RANK,
+        WEFTI_TRY(wefti_check_integers(node, inputs, 3,
+                                       (wefti_integer_room){axes, WEFT_MAX_RANK},
                                        &axis_count, error));
     }
     WEFTI_TRY(
@@ -88,8 +91,7 @@ static weft_status read_amounts(const wefti_node_view *node, const wefti_known *
         int64_t axis = axes[i] < 0 ? axes[i] + inputs[0].rank : axes[i];
         pads->begin[axis] = values[i];
         pads->end[axis] = values[axis_count + i];
-        WEFTI_TRY(check_amounts(node, pads->mode, (int32_t)axis, inputs[0].dims[axis],
-                                values[i], values[axis_count + i], error));
+        WEFTI_TRY(check_amounts(node, pads, axis, inputs[0].dims[axis], error));
     }
     return WEFT_OK;
 }
@@ -120,8 +122,8 @@ weft_status wefti_infer_pad(const wefti_node_view *node, const wefti_known *inpu
                                (long long)pads.begin[i], (long long)pads.end[i]);
         }
     }
-    return wefti_set_output(node, outputs, 0, inputs[0].type, inputs[0].rank, dims,
-                            error);
+    return wefti_set_output(node, outputs, 0,
+                            (wefti_shape){inputs[0].type, inputs[0].rank, dims}, error);
 }
 
 /* Narrows `view` to [start, start + count) of a dim. */

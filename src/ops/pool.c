@@ -32,8 +32,8 @@ weft_status wefti_infer_pool(const wefti_node_view *node, const wefti_known *inp
     int64_t dims[5] = {inputs[0].dims[0], inputs[0].dims[1]};
     memcpy(&dims[2], &window.out[3 - window.rank],
            (size_t)window.rank * sizeof(int64_t));
-    return wefti_set_output(node, outputs, 0, WEFT_TYPE_F32, inputs[0].rank, dims,
-                            error);
+    return wefti_set_output(node, outputs, 0,
+                            (wefti_shape){WEFT_TYPE_F32, inputs[0].rank, dims}, error);
 }
 
 weft_status wefti_lower_pool_node(wefti_lowering *lowering)
@@ -81,8 +81,8 @@ weft_status wefti_infer_global_pool(const wefti_node_view *node,
                                node->label, (int)i);
         }
     }
-    return wefti_set_output(node, outputs, 0, WEFT_TYPE_F32, inputs[0].rank, dims,
-                            error);
+    return wefti_set_output(node, outputs, 0,
+                            (wefti_shape){WEFT_TYPE_F32, inputs[0].rank, dims}, error);
 }
 
 weft_status wefti_lower_global_pool_node(wefti_lowering *lowering)

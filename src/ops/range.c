@@ -87,7 +87,8 @@ weft_status wefti_infer_range(const wefti_node_view *node, const wefti_known *in
                            "%s: a range of more than %lld elements", node->label,
                            (long long)most_elements);
     }
-    return wefti_set_output(node, outputs, 0, inputs[0].type, 1, &count, error);
+    return wefti_set_output(node, outputs, 0, (wefti_shape){inputs[0].type, 1, &count},
+                            error);
 }
 
 weft_status wefti_fold_range(const wefti_node_view *node, const wefti_known *inputs,

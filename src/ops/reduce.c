@@ -46,8 +46,9 @@ static weft_status read_axes(const wefti_node_view *node, const wefti_known *inp
     if (node->opset < find_kind(node)->axes_input_since) {
         axes = wefti_attribute_ints(node, "axes", &count);
     } else if (wefti_known_present(node, inputs, 1)) {
-        WEFTI_TRY(wefti_check_integers(node, inputs, 1, values, WEFT_MAX_RANK, &count,
-                                       error));
+        WEFTI_TRY(wefti_check_integers(node, inputs, 1,
+                                       (wefti_integer_room){values, WEFT_MAX_RANK},
+                                       &count, error));
     }
     if (count > 0) {
         return wefti_check_axes(node, axes, count, rank, reduced, error);
@@ -71,7 +72,7 @@ static weft_status set_reduced(const wefti_node_view *node, const wefti_known *i
             dims[rank++] = reduced[i] ? 1 : input->dims[i];
         }
     }
-    return wefti_set_output(node, outputs, 0, type, rank, dims, error);
+    return wefti_set_output(node, outputs, 0, (wefti_shape){type, rank, dims}, error);
 }
 
 weft_status wefti_infer_reduce(const wefti_node_view *node, const wefti_known *inputs,

@@ -51,7 +51,8 @@ weft_status wefti_infer_reshape(const wefti_node_view *node, const wefti_known *
     int64_t dims[WEFT_MAX_RANK];
     size_t rank = 0;
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_ANY, error));
-    WEFTI_TRY(wefti_check_integers(node, inputs, 1, dims, WEFT_MAX_RANK, &rank, error));
+    WEFTI_TRY(wefti_check_integers(
+        node, inputs, 1, (wefti_integer_room){dims, WEFT_MAX_RANK}, &rank, error));
     bool zero_is_zero = wefti_attribute_int(node, "allowzero", 0) != 0;
     for (size_t i = 0; i < rank && !zero_is_zero; i++) {
         if (dims[i] != 0) {
@@ -66,8 +67,8 @@ weft_status wefti_infer_reshape(const wefti_node_view *node, const wefti_known *
         dims[i] = inputs[0].dims[i];
     }
     WEFTI_TRY(resolve_dims(node, &inputs[0], zero_is_zero, dims, rank, error));
-    return wefti_set_output(node, outputs, 0, inputs[0].type, (int32_t)rank, dims,
-                            error);
+    return wefti_set_output(node, outputs, 0,
+                            (wefti_shape){inputs[0].type, (int32_t)rank, dims}, error);
 }
 
 weft_status wefti_lower_reshape_node(wefti_lowering *lowering)
@@ -92,7 +93,8 @@ weft_status wefti_infer_flatten(const wefti_node_view *node, const wefti_known *
         int64_t *side = &dims[i < axis ? 0 : 1];
         WEFTI_TRY(wefti_check_product(node, *side, inputs[0].dims[i], side, error));
     }
-    return wefti_set_output(node, outputs, 0, inputs[0].type, 2, dims, error);
+    return wefti_set_output(node, outputs, 0, (wefti_shape){inputs[0].type, 2, dims},
+                            error);
 }
 
 weft_status wefti_lower_flatten_node(wefti_lowering *lowering)
@@ -110,8 +112,8 @@ weft_status wefti_infer_squeeze(const wefti_node_view *node, const wefti_known *
     size_t count = 0;
     bool given = wefti_known_present(node, inputs, 1);
     if (given) {
-        WEFTI_TRY(
-            wefti_check_integers(node, inputs, 1, axes, WEFT_MAX_RANK, &count, error));
+        WEFTI_TRY(wefti_check_integers(
+            node, inputs, 1, (wefti_integer_room){axes, WEFT_MAX_RANK}, &count, error));
     }
     WEFTI_TRY(wefti_check_axes(node, axes, count, input->rank, dropped, error));
     int64_t dims[WEFT_MAX_RANK];
@@ -127,7 +129,8 @@ weft_status wefti_infer_squeeze(const wefti_node_view *node, const wefti_known *
             dims[rank++] = input->dims[i];
         }
     }
-    return wefti_set_output(node, outputs, 0, input->type, rank, dims, error);
+    return wefti_set_output(node, outputs, 0, (wefti_shape){input->type, rank, dims},
+                            error);
 }
 
 weft_status wefti_lower_squeeze_node(wefti_lowering *lowering)
@@ -144,8 +147,8 @@ weft_status wefti_infer_unsqueeze(const wefti_node_view *node,
     bool inserted[WEFT_MAX_RANK];
     int64_t axes[WEFT_MAX_RANK];
     size_t count = 0;
-    WEFTI_TRY(
-        wefti_check_integers(node, inputs, 1, axes, WEFT_MAX_RANK, &count, error));
+    WEFTI_TRY(wefti_check_integers(
+        node, inputs, 1, (wefti_integer_room){axes, WEFT_MAX_RANK}, &count, error));
     int32_t rank = input->rank + (int32_t)count;
     if (rank > WEFT_MAX_RANK) {
         return wefti_error(error, WEFT_UNSUPPORTED,
@@ -159,7 +162,8 @@ weft_status wefti_infer_unsqueeze(const wefti_node_view *node,
     for (int32_t i = 0; i < rank; i++) {
         dims[i] = inserted[i] ? 1 : input->dims[next++];
     }
-    return wefti_set_output(node, outputs, 0, input->type, rank, dims, error);
+    return wefti_set_output(node, outputs, 0, (wefti_shape){input->type, rank, dims},
+                            error);
 }
 
 weft_status wefti_lower_unsqueeze_node(wefti_lowering *lowering)
@@ -171,8 +175,9 @@ weft_status wefti_infer_identity(const wefti_node_view *node, const wefti_known 
                                  wefti_known *outputs, weft_error *error)
 {
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_ANY, error));
-    return wefti_set_output(node, outputs, 0, inputs[0].type, inputs[0].rank,
-                            inputs[0].dims, error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){inputs[0].type, inputs[0].rank, inputs[0].dims},
+        error);
 }
 
 weft_status wefti_lower_identity_node(wefti_lowering *lowering)
@@ -203,10 +208,12 @@ weft_status wefti_infer_dropout(const wefti_node_view *node, const wefti_known *
 {
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_ANY, error));
     WEFTI_TRY(check_inference(node, inputs, error));
-    WEFTI_TRY(wefti_set_output(node, outputs, 1, WEFT_TYPE_BOOL, inputs[0].rank,
-                               inputs[0].dims, error));
-    return wefti_set_output(node, outputs, 0, inputs[0].type, inputs[0].rank,
-                            inputs[0].dims, error);
+    WEFTI_TRY(wefti_set_output(
+        node, outputs, 1, (wefti_shape){WEFT_TYPE_BOOL, inputs[0].rank, inputs[0].dims},
+        error));
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){inputs[0].type, inputs[0].rank, inputs[0].dims},
+        error);
 }
 
 weft_status wefti_lower_dropout_node(wefti_lowering *lowering)

@@ -46,8 +46,9 @@ static weft_status read_ranges(const wefti_node_view *node, const wefti_known *i
     int32_t rank = inputs[0].rank;
     for (size_t i = 0; i < LISTS; i++) {
         if (i < AXES || wefti_known_present(node, inputs, i + 1)) {
-            WEFTI_TRY(wefti_check_integers(node, inputs, i + 1, lists[i], WEFT_MAX_RANK,
-                                           &counts[i], error));
+            WEFTI_TRY(wefti_check_integers(
+                node, inputs, i + 1, (wefti_integer_room){lists[i], WEFT_MAX_RANK},
+                &counts[i], error));
         } else {
             counts[i] = counts[STARTS];
             for (size_t j = 0; j < counts[i]; j++) {
@@ -88,8 +89,8 @@ weft_status wefti_infer_slice(const wefti_node_view *node, const wefti_known *in
     for (int32_t i = 0; i < inputs[0].rank; i++) {
         dims[i] = ranges[i].count;
     }
-    return wefti_set_output(node, outputs, 0, inputs[0].type, inputs[0].rank, dims,
-                            error);
+    return wefti_set_output(node, outputs, 0,
+                            (wefti_shape){inputs[0].type, inputs[0].rank, dims}, error);
 }
 
 weft_status wefti_lower_slice_node(wefti_lowering *lowering)
@@ -128,8 +129,8 @@ static weft_status read_sizes(const wefti_node_view *node, const wefti_known *in
     }
     if (wefti_known_present(node, inputs, 1)) {
         size_t count = 0;
-        WEFTI_TRY(
-            wefti_check_integers(node, inputs, 1, sizes, capacity, &count, error));
+        WEFTI_TRY(wefti_check_integers(
+            node, inputs, 1, (wefti_integer_room){sizes, capacity}, &count, error));
         int64_t left = dim;
         for (size_t i = 0; i < count; i++) {
             left = sizes[i] >= 0 && sizes[i] <= left ? left - sizes[i] : -1;
@@ -180,8 +181,8 @@ weft_status wefti_infer_split(const wefti_node_view *node, const wefti_known *in
     memcpy(dims, input->dims, sizeof(dims));
     for (size_t i = 0; i < node->output_count; i++) {
         dims[axis] = sizes[i];
-        WEFTI_TRY(
-            wefti_set_output(node, outputs, i, input->type, input->rank, dims, error));
+        WEFTI_TRY(wefti_set_output(
+            node, outputs, i, (wefti_shape){input->type, input->rank, dims}, error));
     }
     return WEFT_OK;
 }

@@ -13,8 +13,9 @@ weft_status wefti_infer_softmax(const wefti_node_view *node, const wefti_known *
     int32_t axis = 0;
     WEFTI_TRY(wefti_check_axis(node, wefti_attribute_int(node, "axis", -1),
                                inputs[0].rank, &axis, error));
-    return wefti_set_output(node, outputs, 0, WEFT_TYPE_F32, inputs[0].rank,
-                            inputs[0].dims, error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){WEFT_TYPE_F32, inputs[0].rank, inputs[0].dims},
+        error);
 }
 
 static weft_status lower_rows(wefti_lowering *lowering, wefti_view *input,

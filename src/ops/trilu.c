@@ -13,7 +13,8 @@ static weft_status read_diagonal(const wefti_node_view *node, const wefti_known 
     if (!wefti_known_present(node, inputs, 1)) {
         return WEFT_OK;
     }
-    return wefti_check_integers(node, inputs, 1, diagonal, 1, &count, error);
+    return wefti_check_integers(node, inputs, 1, (wefti_integer_room){diagonal, 1},
+                                &count, error);
 }
 
 weft_status wefti_infer_trilu(const wefti_node_view *node, const wefti_known *inputs,
@@ -23,8 +24,9 @@ weft_status wefti_infer_trilu(const wefti_node_view *node, const wefti_known *in
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_VALUE, error));
     WEFTI_TRY(wefti_check_rank(node, inputs, 0, 2, WEFT_MAX_RANK, error));
     WEFTI_TRY(read_diagonal(node, inputs, &diagonal, error));
-    return wefti_set_output(node, outputs, 0, inputs[0].type, inputs[0].rank,
-                            inputs[0].dims, error);
+    return wefti_set_output(
+        node, outputs, 0, (wefti_shape){inputs[0].type, inputs[0].rank, inputs[0].dims},
+        error);
 }
 
 /* A constant mask of the kept triangle. */

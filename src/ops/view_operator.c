@@ -16,8 +16,9 @@ weft_status wefti_infer_view(const wefti_node_view *node, const wefti_known *inp
     if (dims == NULL || dims->count > WEFT_MAX_RANK) {
         return wefti_error(error, WEFT_INTERNAL, "%s: a view has no dims", node->label);
     }
-    return wefti_set_output(node, outputs, 0, inputs[0].type, (int32_t)dims->count,
-                            dims->ints, error);
+    return wefti_set_output(
+        node, outputs, 0,
+        (wefti_shape){inputs[0].type, (int32_t)dims->count, dims->ints}, error);
 }
 
 weft_status wefti_lower_view_node(wefti_lowering *lowering)

@@ -8,10 +8,11 @@
 /* Larger values are nonsense and would overflow the arithmetic below. */
 static const int64_t most = (int64_t)1 << 31;
 
-/* Reads a list with one value per spatial dim, or two for pads, into `values`. */
+/* Reads a list with one value per spatial dim, or two for pads, into `values`; without
+ * it each is the least that is allowed. */
 static weft_status read_list(const wefti_node_view *node, const char *name,
-                             int64_t least, size_t expected, int64_t otherwise,
-                             int64_t *values, weft_error *error)
+                             int64_t least, size_t expected, int64_t *values,
+                             weft_error *error)
 {
     size_t count = 0;
     const int64_t *ints = wefti_attribute_ints(node, name, &count);
@@ -21,7 +22,7 @@ static weft_status read_list(const wefti_node_view *node, const char *name,
                            count, expected);
     }
     for (size_t i = 0; i < expected; i++) {
-        values[i] = ints ? ints[i] : otherwise;
+        values[i] = ints ? ints[i] : least;
         if (values[i] < least || values[i] > most) {
             return wefti_error(error, WEFT_INVALID_MODEL,
                                "%s: %s has a value of %lld, expected at least %lld",
@@ -116,7 +117,7 @@ static weft_status read_kernel(const wefti_node_view *node, const int64_t *kerne
         return wefti_error(error, WEFT_INVALID_MODEL,
                            "%s: the attribute kernel_shape is missing", node->label);
     }
-    WEFTI_TRY(read_list(node, "kernel_shape", 1, rank, 1, window->kernel, error));
+    WEFTI_TRY(read_list(node, "kernel_shape", 1, rank, window->kernel, error));
     for (size_t i = 0; kernel && i < rank; i++) {
         bool given = wefti_attribute_find(node, "kernel_shape") != NULL;
         if (kernel[i] < 1 || kernel[i] > most ||
@@ -140,9 +141,9 @@ weft_status wefti_window_read(const wefti_node_view *node, const wefti_known *in
     int64_t pads[6];
     auto_pad mode;
     WEFTI_TRY(read_kernel(node, kernel, window, error));
-    WEFTI_TRY(read_list(node, "strides", 1, rank, 1, window->strides, error));
-    WEFTI_TRY(read_list(node, "dilations", 1, rank, 1, window->dilations, error));
-    WEFTI_TRY(read_list(node, "pads", 0, 2 * rank, 0, pads, error));
+    WEFTI_TRY(read_list(node, "strides", 1, rank, window->strides, error));
+    WEFTI_TRY(read_list(node, "dilations", 1, rank, window->dilations, error));
+    WEFTI_TRY(read_list(node, "pads", 0, 2 * rank, pads, error));
     WEFTI_TRY(read_auto_pad(node, &mode, error));
     bool ceil_mode = wefti_attribute_int(node, "ceil_mode", 0) != 0;
     for (int32_t i = 0; i < window->rank; i++) {
