@@ -24,7 +24,7 @@ static bool constant_f32(const wefti_node_view *node, const wefti_known *inputs,
 weft_status wefti_infer_clip(const wefti_node_view *node, const wefti_known *inputs,
                              wefti_known *outputs, weft_error *error)
 {
-    WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_NUMBER, error));
+    WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_ARITHMETIC, error));
     for (size_t i = 1; i < 3; i++) {
         if (!wefti_known_present(node, inputs, i)) {
             continue;
@@ -105,8 +105,9 @@ weft_status wefti_lower_clip_node(wefti_lowering *lowering)
 weft_status wefti_infer_pow(const wefti_node_view *node, const wefti_known *inputs,
                             wefti_known *outputs, weft_error *error)
 {
-    WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_NUMBER, error));
-    WEFTI_TRY(wefti_check_type(node, inputs, 1, WEFTI_TYPES_NUMBER, error));
+    uint32_t bases = WEFTI_TYPES_F32 | WEFTI_TYPES_INTEGER;
+    WEFTI_TRY(wefti_check_type(node, inputs, 0, bases, error));
+    WEFTI_TRY(wefti_check_type(node, inputs, 1, WEFTI_TYPES_ARITHMETIC, error));
     wefti_known shape = {0};
     WEFTI_TRY(wefti_broadcast_shapes(node, inputs, 2, &shape, error));
     return wefti_set_output(
@@ -134,6 +135,20 @@ static int32_t short_power(wefti_lowering *lowering, wefti_instruction *instruct
     return exponent == 2.0F ? 1 : exponent == 3.0F ? 2 : 0;
 }
 
+/* Replaces `view` by a dense copy in another type, unless it has it. */
+static weft_status lower_cast(wefti_lowering *lowering, weft_type type,
+                              wefti_view *view)
+{
+    if (view->type == type) {
+        return WEFT_OK;
+    }
+    wefti_view cast;
+    WEFTI_TRY(wefti_lower_temporary(lowering, type, view->rank, view->dims, &cast));
+    WEFTI_TRY(wefti_lower_copy(lowering, view, &cast));
+    *view = cast;
+    return WEFT_OK;
+}
+
 weft_status wefti_lower_pow_node(wefti_lowering *lowering)
 {
     wefti_view output = wefti_lower_output(lowering, 0);
@@ -147,15 +162,18 @@ weft_status wefti_lower_pow_node(wefti_lowering *lowering)
                                        count, &output);
     }
     wefti_view operands[2] = {lowering->inputs[0], lowering->inputs[1]};
-    if (operands[1].type != operands[0].type) {
-        wefti_view cast;
-        WEFTI_TRY(wefti_lower_temporary(lowering, operands[0].type, operands[1].rank,
-                                        operands[1].dims, &cast));
-        WEFTI_TRY(wefti_lower_copy(lowering, &operands[1], &cast));
-        operands[1] = cast;
+    bool real = (WEFTI_TYPES_FLOAT & WEFTI_TYPE_SET(operands[1].type)) != 0;
+    weft_type type = real ? WEFT_TYPE_F32 : output.type;
+    WEFTI_TRY(lower_cast(lowering, type, &operands[0]));
+    WEFTI_TRY(lower_cast(lowering, type, &operands[1]));
+    wefti_view result = output;
+    if (type != output.type) {
+        WEFTI_TRY(
+            wefti_lower_temporary(lowering, type, output.rank, output.dims, &result));
     }
     wefti_instruction power = {.operation = WEFTI_OP_POW, .b = 1};
-    return wefti_lower_elementwise(lowering, operands, 2, &power, 1, &output);
+    WEFTI_TRY(wefti_lower_elementwise(lowering, operands, 2, &power, 1, &result));
+    return type == output.type ? WEFT_OK : wefti_lower_copy(lowering, &result, &output);
 }
 
 weft_status wefti_infer_variadic(const wefti_node_view *node, const wefti_known *inputs,
@@ -165,7 +183,7 @@ weft_status wefti_infer_variadic(const wefti_node_view *node, const wefti_known 
         strcmp(node->op_type, "Sum") == 0 || strcmp(node->op_type, "Mean") == 0;
     uint32_t types = strcmp(node->op_type, "Mean") == 0 ? WEFTI_TYPES_F32
                      : real_only                        ? WEFTI_TYPES_FLOAT
-                                                        : WEFTI_TYPES_NUMBER;
+                                                        : WEFTI_TYPES_ARITHMETIC;
     WEFTI_TRY(wefti_check_types(node, inputs, 0, types, error));
     wefti_known shape = {0};
     WEFTI_TRY(wefti_broadcast_shapes(node, inputs, node->input_count, &shape, error));

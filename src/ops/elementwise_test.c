@@ -376,6 +376,12 @@ static void test_pow(void **state)
     op_run(&c, 1);
     op_expect_f32(&c, 0, DIMS(2, 2), F32(9, 4, 27, 8), 1e-6F);
     op_end(&c);
+    op_begin(&c, "", "Pow", 15);
+    op_input(&c, WEFT_TYPE_I64, DIMS(2), I64(9, 4));
+    op_f32(&c, SCALAR, F32(0.5F));
+    op_run(&c, 1);
+    op_expect_bytes(&c, 0, WEFT_TYPE_I64, DIMS(2), I64(3, 2));
+    op_end(&c);
 }
 
 static void test_any_number_of_inputs(void **state)

@@ -44,6 +44,26 @@ static weft_status check_addend(const wefti_node_view *node, const wefti_known *
                              output->rank, output->dims, error);
 }
 
+/* Beside a residual there is room for a bias only. */
+static weft_status check_bias(const wefti_node_view *node, const wefti_known *inputs,
+                              weft_error *error)
+{
+    if (!wefti_known_present(node, inputs, 2) ||
+        !wefti_known_present(node, inputs, 3)) {
+        return WEFT_OK;
+    }
+    const wefti_known *bias = &inputs[2];
+    int64_t count = wefti_known_element_count(bias);
+    bool column = bias->rank == 0 || bias->dims[bias->rank - 1] == count;
+    bool row = bias->rank >= 2 && bias->dims[bias->rank - 2] == count;
+    if (column || row) {
+        return WEFT_OK;
+    }
+    return wefti_error(error, WEFT_INTERNAL,
+                       "%s: the bias is not a vector and there is a residual",
+                       node->label);
+}
+
 weft_status wefti_infer_fused_matmul(const wefti_node_view *node,
                                      const wefti_known *inputs, wefti_known *outputs,
                                      weft_error *error)
@@ -65,6 +85,7 @@ weft_status wefti_infer_fused_matmul(const wefti_node_view *node,
     WEFTI_TRY(wefti_matmul_shape(node, &a, &b, &shape, error));
     WEFTI_TRY(check_addend(node, inputs, 2, &shape, error));
     WEFTI_TRY(check_addend(node, inputs, 3, &shape, error));
+    WEFTI_TRY(check_bias(node, inputs, error));
     return wefti_set_output(
         node, outputs, 0, (wefti_shape){WEFT_TYPE_F32, shape.rank, shape.dims}, error);
 }
@@ -92,11 +113,6 @@ weft_status wefti_lower_fused_matmul_node(wefti_lowering *lowering)
     wefti_view residual = wefti_lower_input(lowering, 3);
     if (wefti_view_present(&bias)) {
         WEFTI_TRY(wefti_matmul_add(lowering, &request, &bias));
-    }
-    if (wefti_view_present(&residual) && wefti_view_present(&request.residual)) {
-        return wefti_error(lowering->error, WEFT_INTERNAL,
-                           "%s: the bias is not a vector and there is a residual",
-                           node->label);
     }
     if (wefti_view_present(&residual)) {
         request.residual = residual;

@@ -79,7 +79,9 @@ weft_status wefti_infer_reduce(const wefti_node_view *node, const wefti_known *i
                                wefti_known *outputs, weft_error *error)
 {
     bool reduced[WEFT_MAX_RANK];
-    WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_NUMBER, error));
+    bool roots = find_kind(node)->reduction == WEFTI_REDUCE_L2;
+    WEFTI_TRY(wefti_check_type(node, inputs, 0,
+                               roots ? WEFTI_TYPES_FLOAT : WEFTI_TYPES_NUMBER, error));
     WEFTI_TRY(read_axes(node, inputs, reduced, error));
     return set_reduced(node, &inputs[0], reduced, inputs[0].type, outputs, error);
 }

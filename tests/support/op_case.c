@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/memory.h"
+#include "base/testing.h"
 #include "support/program_run.h"
 
 void op_begin(op_case *c, const char *domain, const char *op_type, int32_t opset)
@@ -245,25 +246,39 @@ static void keep_results(op_case *c, const op_mode *mode, const wefti_program *p
     }
 }
 
+static weft_status lower(op_case *c, bool alias, wefti_program *program,
+                         op_operands *operands)
+{
+    bool may_alias[OP_CASE_MAX];
+    for (size_t i = 0; i < OP_CASE_MAX; i++) {
+        may_alias[i] = alias;
+    }
+    wefti_lowering lowering = {.program = program,
+                               .node = &c->node,
+                               .known_inputs = c->inputs,
+                               .known_outputs = c->outputs,
+                               .inputs = operands->inputs,
+                               .outputs = operands->outputs,
+                               .may_alias = may_alias,
+                               .error = &c->error};
+    return c->op->lower(&lowering);
+}
+
+static void free_operands(op_operands *operands)
+{
+    for (size_t i = 0; i < OP_CASE_MAX; i++) {
+        kernel_free(operands->blocks[i]);
+        kernel_free(operands->output_data[i]);
+    }
+}
+
 static void run_mode(op_case *c, const op_mode *mode)
 {
     wefti_program program;
     op_operands operands = {0};
-    bool may_alias[OP_CASE_MAX];
     wefti_program_init(&program);
     add_operands(c, mode, &program, &operands);
-    for (size_t i = 0; i < OP_CASE_MAX; i++) {
-        may_alias[i] = mode->alias;
-    }
-    wefti_lowering lowering = {.program = &program,
-                               .node = &c->node,
-                               .known_inputs = c->inputs,
-                               .known_outputs = c->outputs,
-                               .inputs = operands.inputs,
-                               .outputs = operands.outputs,
-                               .may_alias = may_alias,
-                               .error = &c->error};
-    if (c->op->lower(&lowering) != WEFT_OK) {
+    if (lower(c, mode->alias, &program, &operands) != WEFT_OK) {
         fail_msg("lowering: %s", c->error.message);
     }
     if (mode->alias && !mode->scattered) {
@@ -274,11 +289,23 @@ static void run_mode(op_case *c, const op_mode *mode)
     program_run(&program, mode->isa, mode->packed, &memory);
     keep_results(c, mode, &program, &operands, &memory);
     program_memory_fini(&program, &memory);
-    for (size_t i = 0; i < OP_CASE_MAX; i++) {
-        kernel_free(operands.blocks[i]);
-        kernel_free(operands.output_data[i]);
-    }
+    free_operands(&operands);
     wefti_program_fini(&program);
+}
+
+weft_status op_lower(op_case *c, uint64_t failing_allocation)
+{
+    op_mode mode = {.alias = true, .scattered = true};
+    wefti_program program;
+    op_operands operands = {0};
+    wefti_program_init(&program);
+    add_operands(c, &mode, &program, &operands);
+    wefti_fault_arm(failing_allocation, 1U << WEFTI_FAULT_ALLOCATION);
+    weft_status status = lower(c, true, &program, &operands);
+    wefti_fault_arm(0, 0);
+    free_operands(&operands);
+    wefti_program_fini(&program);
+    return status;
 }
 
 static void fold(op_case *c)

@@ -70,6 +70,8 @@ const float *op_random(op_case *c, int32_t rank, const int64_t *dims, uint64_t s
 
 /* Infers; the node has `output_count` outputs from now on. */
 weft_status op_infer(op_case *c, size_t output_count);
+/* Lowers what was inferred and throws it away; the n-th allocation fails (0: none). */
+weft_status op_lower(op_case *c, uint64_t failing_allocation);
 /* Infers, lowers and runs. */
 void op_run(op_case *c, size_t output_count);
 /* Fails unless inference fails so, with the text in its message. */

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/op_case.h"
+
+#include "support/program_run.h"
+
+/* Every operator with nonsense: random counts, types, shapes, constants and
+ * attributes. Inference may refuse; what it accepts must lower, and where it is small,
+ * run inside its buffers. */
+
+typedef struct chance {
+    uint64_t state;
+} chance;
+
+static int64_t pick(chance *c, int64_t count)
+{
+    return (int64_t)(kernel_next(&c->state) % (uint64_t)count);
+}
+
+static int64_t some_integer(chance *c)
+{
+    static const int64_t odd[] = {INT64_MIN, INT64_MAX,    -1, 1LL << 31,
+                                  1LL << 62, -(1LL << 40), 7,  100};
+    return pick(c, 12) == 0 ? odd[pick(c, WEFTI_COUNT_OF(odd))] : pick(c, 7) - 2;
+}
+
+static const char *const attribute_names[] = {
+    "axis",
+    "axes",
+    "keepdims",
+    "perm",
+    "to",
+    "alpha",
+    "beta",
+    "transA",
+    "transB",
+    "kernel_shape",
+    "strides",
+    "dilations",
+    "pads",
+    "auto_pad",
+    "group",
+    "ceil_mode",
+    "num_outputs",
+    "mode",
+    "epsilon",
+    "approximate",
+    "num_groups",
+    "q_num_heads",
+    "kv_num_heads",
+    "is_causal",
+    "noop_with_empty_axes",
+    "value_ints",
+    "value",
+    "start",
+    "end",
+    "upper",
+    "allowzero",
+    "fmod",
+    "stash_type",
+    "program",
+    "constants",
+    "activation",
+    "trans_a",
+    "trans_b",
+    "scale",
+    "count_include_pad",
+    "output_layout",
+    "root_mean_square",
+};
+
+static const char *const texts[] = {"SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET",
+                                    "reflect",    "edge",       "wrap",  "constant",
+                                    "tanh",       "none",       "BSHD",  ""};
+
+typedef struct hostile {
+    op_case c;
+    int64_t ints[OP_CASE_MAX][12];
+    float floats[OP_CASE_MAX][12];
+    weft_tensor tensor;
+} hostile;
+
+static void add_attribute(hostile *h, chance *c, size_t index)
+{
+    const char *name = attribute_names[pick(c, WEFTI_COUNT_OF(attribute_names))];
+    size_t count = (size_t)pick(c, 7);
+    for (size_t i = 0; i < 12; i++) {
+        h->ints[index][i] = some_integer(c);
+        h->floats[index][i] = (float)(pick(c, 9) - 4) * 0.5F;
+    }
+    switch (pick(c, 10)) {
+    case 0:
+    case 1:
+    case 2:
+        op_int(&h->c, name, some_integer(c));
+        return;
+    case 3:
+        op_float(&h->c, name, (float)some_integer(c));
+        return;
+    case 4:
+        op_string(&h->c, name, texts[pick(c, WEFTI_COUNT_OF(texts))]);
+        return;
+    case 5:
+        op_floats(&h->c, name, count, h->floats[index]);
+        return;
+    case 6:
+        h->tensor = (weft_tensor){.data = h->ints[index],
+                                  .type = WEFT_TYPE_I64,
+                                  .rank = (int32_t)pick(c, 3),
+                                  .dims = {pick(c, 3), pick(c, 4)}};
+        op_tensor(&h->c, name, &h->tensor);
+        return;
+    default:
+        op_ints(&h->c, name, count, h->ints[index]);
+        return;
+    }
+}
+
+static void add_input(hostile *h, chance *c, size_t index)
+{
+    static const weft_type types[] = {WEFT_TYPE_F32, WEFT_TYPE_F32, WEFT_TYPE_F32,
+                                      WEFT_TYPE_F32, WEFT_TYPE_I64, WEFT_TYPE_BOOL};
+    int64_t dims[WEFT_MAX_RANK];
+    int32_t rank = (int32_t)pick(c, pick(c, 6) == 0 ? 9 : 5);
+    for (int32_t i = 0; i < rank; i++) {
+        dims[i] = pick(c, 4) == 0 ? pick(c, 4) : 2;
+    }
+    if (pick(c, 15) == 0) {
+        op_absent(&h->c);
+        return;
+    }
+    if (index > 0 && pick(c, 3) != 0 && rank <= 1) { /* a list that says a shape */
+        int64_t values[4];
+        for (int32_t i = 0; i < 4; i++) {
+            values[i] = some_integer(c);
+        }
+        op_list(&h->c, (size_t)pick(c, 5), values);
+        return;
+    }
+    bool same = index > 0 && pick(c, 2) == 0;
+    weft_type type = same ? h->c.inputs[0].type : types[pick(c, 6)];
+    if (type == WEFT_TYPE_NONE) {
+        type = WEFT_TYPE_F32;
+    }
+    if (same) {
+        rank = h->c.inputs[0].rank;
+        memcpy(dims, h->c.inputs[0].dims, sizeof(dims));
+    }
+    op_input(&h->c, type, rank, dims, NULL); /* zeros */
+    if (pick(c, 5) == 0) {
+        h->c.inputs[index].constant = h->c.input_data[index];
+    }
+}
+
+static bool small_enough(const op_case *c)
+{
+    for (size_t i = 0; i < c->node.output_count; i++) {
+        double count = 1;
+        for (int32_t j = 0; j < c->outputs[i].rank; j++) {
+            count *= (double)c->outputs[i].dims[j];
+        }
+        if (count > 1e4) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void make_case(hostile *h, chance *c, const wefti_operator *op)
+{
+    int32_t opset = op->since > 13 ? op->since : 13;
+    opset = op->domain[0] ? opset : opset + (int32_t)pick(c, 24 - opset);
+    op_begin(&h->c, op->domain, op->name, opset);
+    int32_t most = op->max_inputs > 5 ? 5 : op->max_inputs;
+    int32_t inputs = op->min_inputs + (int32_t)pick(c, most - op->min_inputs + 1);
+    for (int32_t i = 0; i < inputs; i++) {
+        add_input(h, c, (size_t)i);
+    }
+    size_t attributes = (size_t)pick(c, 5);
+    for (size_t i = 0; i < attributes; i++) {
+        add_attribute(h, c, i);
+    }
+}
+
+static void test_nonsense(void **state)
+{
+    (void)state;
+    chance c = {2024};
+    size_t accepted = 0;
+    for (size_t round = 0; round < 150; round++) {
+        for (size_t i = 0; wefti_operator_at(i); i++) {
+            const wefti_operator *op = wefti_operator_at(i);
+            hostile h;
+            make_case(&h, &c, op);
+            size_t outputs = op->max_outputs > 1 ? (size_t)(1 + pick(&c, 2)) : 1;
+            if (op_infer(&h.c, outputs) == WEFT_OK) {
+                accepted++;
+                if (small_enough(&h.c) && round % 8 == 0) {
+                    op_run(&h.c, outputs);
+                }
+            } else {
+                assert_true(strlen(h.c.error.message) > 0);
+                assert_true(strncmp(h.c.error.message, h.c.node.label,
+                                    strlen(h.c.node.label)) == 0);
+            }
+            op_end(&h.c);
+        }
+    }
+    assert_true(accepted > 1000);
+}
+
+/* Each allocation of each operator's lowering fails once. */
+static void test_failing_allocations(void **state)
+{
+    (void)state;
+    chance c = {7};
+    size_t failed = 0;
+    for (size_t round = 0; round < 20; round++) {
+        for (size_t i = 0; wefti_operator_at(i); i++) {
+            const wefti_operator *op = wefti_operator_at(i);
+            hostile h;
+            make_case(&h, &c, op);
+            bool usable = op->lower && op_infer(&h.c, 1) == WEFT_OK;
+            for (uint64_t n = 1; usable && small_enough(&h.c); n++) {
+                weft_status status = op_lower(&h.c, n);
+                if (status == WEFT_OK) {
+                    break;
+                }
+                assert_int_equal(status, WEFT_OUT_OF_MEMORY);
+                failed++;
+            }
+            op_end(&h.c);
+        }
+    }
+    assert_true(failed > 500);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nonsense),
+        cmocka_unit_test(test_failing_allocations),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/op_case.h"
+
+#include <stdio.h>
+
+#include "base/testing.h"
+#include "support/program_run.h"
+
+static void expect_not_found(const char *domain, const char *op_type, int32_t opset,
+                             const char *text)
+{
+    const wefti_operator *found = NULL;
+    weft_error error = {0};
+    assert_int_equal(wefti_operator_find(domain, op_type, opset, &found, &error),
+                     WEFT_UNSUPPORTED);
+    if (!strstr(error.message, text)) {
+        fail_msg("expected \"%s\" in \"%s\"", text, error.message);
+    }
+}
+
+static void test_find(void **state)
+{
+    (void)state;
+    const wefti_operator *found = NULL;
+    assert_int_equal(wefti_operator_find("ai.onnx", "Gelu", 20, &found, NULL), WEFT_OK);
+    assert_string_equal(found->name, "Gelu");
+    assert_int_equal(wefti_operator_find(NULL, "Add", 13, &found, NULL), WEFT_OK);
+    assert_int_equal(wefti_operator_find("com.microsoft", "Gelu", 1, &found, NULL),
+                     WEFT_OK);
+    expect_not_found("", "Gelu", 19, "supported from opset 20");
+    expect_not_found("", "Add", 12, "opset 12");
+    expect_not_found("", "Add", 24, "13 to 23");
+    expect_not_found("", "Frobnicate", 20, "operator Frobnicate is unknown");
+    expect_not_found("org.example", "Add", 20, "org.example::Add is unknown");
+}
+
+static void test_table_is_complete(void **state)
+{
+    (void)state;
+    for (size_t i = 0; wefti_operator_at(i); i++) {
+        const wefti_operator *op = wefti_operator_at(i);
+        assert_non_null(op->infer);
+        assert_true(op->lower || op->fold);
+        assert_true(op->min_inputs <= op->max_inputs);
+        assert_true(op->min_outputs >= 1 && op->min_outputs <= op->max_outputs);
+        const wefti_operator *next = wefti_operator_at(i + 1);
+        if (next && strcmp(op->domain, next->domain) == 0) {
+            assert_true(strcmp(op->name, next->name) < 0);
+        }
+    }
+}
+
+static void test_counts(void **state)
+{
+    (void)state;
+    op_case c;
+    op_begin(&c, "", "Add", 13);
+    op_f32(&c, DIMS(1), NULL);
+    op_expect_error(&c, 1, WEFT_INVALID_MODEL, "has 1 inputs, expected at least 2");
+    op_f32(&c, DIMS(1), NULL);
+    op_f32(&c, DIMS(1), NULL);
+    op_expect_error(&c, 1, WEFT_INVALID_MODEL, "has 3 inputs, expected at most 2");
+    c.node.input_count = 2;
+    op_expect_error(&c, 2, WEFT_INVALID_MODEL, "has 2 outputs");
+    c.inputs[0].dims[0] = -1;
+    op_expect_error(&c, 1, WEFT_INVALID_ARGUMENT, "input 0");
+    op_end(&c);
+}
+
+/* docs/operators.md is written from the table: WEFT_UPDATE_DOCS=1 renews it. */
+static char *write_table(void)
+{
+    size_t capacity = 1 << 16;
+    char *text = calloc(1, capacity);
+    size_t used = 0;
+    static const char *const head =
+        "# Operators\n\n"
+        "What a graph may hold, with the meaning of ONNX opset 13 to 23; a later\n"
+        "\"since\" is the opset that brought the operator. Element types: f32 "
+        "everywhere;\n"
+        "f64, i64, i32 and bool where the operator is one operation per element, a\n"
+        "reduction or a movement of data. Inputs that decide a shape must be "
+        "constants or\n"
+        "follow from shapes.\n\n"
+        "| domain | operator | since | inputs | outputs |\n|---|---|---|---|---|\n";
+    used += (size_t)snprintf(text + used, capacity - used, "%s", head);
+    for (size_t i = 0; wefti_operator_at(i); i++) {
+        const wefti_operator *op = wefti_operator_at(i);
+        char most[24] = "";
+        if (strcmp(op->domain, "weft") == 0) {
+            continue;
+        }
+        if (op->max_inputs != op->min_inputs) {
+            snprintf(most, sizeof(most), op->max_inputs > 99 ? " or more" : " to %d",
+                     op->max_inputs);
+        }
+        used += (size_t)snprintf(
+            text + used, capacity - used, "| %s | %s | %d | %d%s | %d%s |\n",
+            op->domain[0] ? op->domain : "ONNX", op->name, op->since, op->min_inputs,
+            most, op->min_outputs, op->max_outputs > 99 ? " or more" : "");
+    }
+    return text;
+}
+
+static void test_documentation(void **state)
+{
+    (void)state;
+    char *expected = write_table();
+    const char *path = WEFT_SOURCE_DIR "/docs/operators.md";
+    if (getenv("WEFT_UPDATE_DOCS")) {
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        fputs(expected, file);
+        fclose(file);
+    }
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    char *found = calloc(1, strlen(expected) + 2);
+    (void)!fread(found, 1, strlen(expected) + 1, file);
+    fclose(file);
+    assert_string_equal(found, expected);
+    free(found);
+    free(expected);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_table_is_complete),
+        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_documentation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
