@@ -11,6 +11,8 @@
 #define WEFTI_INLINE static inline __attribute__((always_inline))
 #define WEFTI_UNUSED __attribute__((unused))
 #define WEFTI_RESTRICT __restrict__
+/* Asks for a cache line soon to be read; any address will do. */
+#define WEFTI_PREFETCH(address) __builtin_prefetch(address)
 
 #define WEFTI_CACHE_LINE 64
 #define WEFTI_CACHE_ALIGNED _Alignas(WEFTI_CACHE_LINE)

@@ -21,7 +21,9 @@ typedef struct attention_plan {
 
 enum {
     ATTENTION_TILE_MULTIPLY_ADDS = 2 * 1024 * 1024,
-    ATTENTION_SCORE_BYTES = 32 * 1024,
+    ATTENTION_FEW_KEYS = 256, /* up to here values are better read in place */
+    ATTENTION_SCORE_BYTES = 128 * 1024,
+    ATTENTION_MOST_AT_ONCE = 8 * GEMM_ROWS, /* at most 64: a bit for each */
 };
 
 typedef struct attention_run {
@@ -117,37 +119,60 @@ WEFTI_INLINE v16 exp_below(v16 x, v16 largest)
     return r;
 }
 
-/* Scores become weights, as SOFTMAX. Returns false when no key is visible. The row has
- * room for whole groups of 16. */
-static bool weigh(float *scores, int64_t count)
+/* Scores become weights, as SOFTMAX, in three passes over all rows: within one row
+ * each waits for the one before, rows do not wait for each other. A row has room for
+ * whole groups of 16. */
+
+/* The largest score. Behind the end are scores that take no part. */
+static float largest_score(float *scores, int64_t count)
 {
     const int64_t whole = count / 16 * 16;
-    const int32_t rest = (int32_t)(count - whole);
     v16 lanes = v16_set1(-INFINITY);
-    if (rest > 0) {
-        /* Behind the end: scores that take no part. */
-        v16 last = v16_select_first(rest, v16_load(scores + whole), lanes);
-        v16_store(scores + whole, last);
+    if (whole < count) {
+        const int32_t rest = (int32_t)(count - whole);
+        v16_store(scores + whole,
+                  v16_select_first(rest, v16_load(scores + whole), lanes));
     }
     for (int64_t i = 0; i < count; i += 16) {
         lanes = v16_max(lanes, v16_load(scores + i));
     }
-    const float largest = v16_reduce_max(lanes);
-    if (largest == -INFINITY) {
-        return false;
-    }
+    return v16_reduce_max(lanes);
+}
+
+/* Scores become exponentials; returns their sum. */
+static float exponentials(float *scores, int64_t count, float largest)
+{
     const v16 m = v16_set1(largest);
-    lanes = v16_set1(0.0f);
+    v16 lanes = v16_set1(0.0f);
     for (int64_t i = 0; i < count; i += 16) {
         v16 e = exp_below(v16_load(scores + i), m);
         v16_store(scores + i, e);
         lanes = v16_add(lanes, e);
     }
-    const v16 inverse = v16_set1(1.0f / v16_reduce_add(lanes));
-    for (int64_t i = 0; i < count; i += 16) {
-        v16_store(scores + i, v16_mul(v16_load(scores + i), inverse));
+    return v16_reduce_add(lanes);
+}
+
+/* Returns a bit for each row in which no key is visible. */
+static uint64_t weigh(const attention_run *r, int64_t rows)
+{
+    const int64_t count = r->p->key_length, pitch = r->plan->score_row;
+    float value[ATTENTION_MOST_AT_ONCE];
+    uint64_t blind = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        value[i] = largest_score(r->scores + i * pitch, count);
     }
-    return true;
+    for (int64_t i = 0; i < rows; i++) {
+        blind |= (uint64_t)(value[i] == -INFINITY) << i;
+        value[i] = exponentials(r->scores + i * pitch, count, value[i]);
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        float *scores = r->scores + i * pitch;
+        const v16 inverse = v16_set1(1.0f / value[i]);
+        for (int64_t j = 0; j < count; j += 16) {
+            v16_store(scores + j, v16_mul(v16_load(scores + j), inverse));
+        }
+    }
+    return blind;
 }
 
 /* Outputs of queries [first, first + count) from their weights. */
@@ -175,21 +200,13 @@ static void sum_values(const attention_run *r, int64_t first, int64_t count)
 static void run_queries(const attention_run *r, int64_t first, int64_t count)
 {
     const wefti_attention_params *p = r->p;
-    bool hidden = false;
-    uint64_t blind = 0;
     score_queries(r, first, count);
-    for (int64_t i = 0; i < count; i++) {
-        float *scores = r->scores + i * r->plan->score_row;
-        if (r->mask != NULL || p->causal) {
-            mask_row(r, scores, r->query + first + i);
-        }
-        if (!weigh(scores, p->key_length)) {
-            blind |= UINT64_C(1) << i;
-            hidden = true;
-        }
+    for (int64_t i = 0; i < count && (r->mask != NULL || p->causal); i++) {
+        mask_row(r, r->scores + i * r->plan->score_row, r->query + first + i);
     }
+    const uint64_t blind = weigh(r, count);
     sum_values(r, first, count);
-    for (int64_t i = 0; i < count && hidden; i++) {
+    for (int64_t i = 0; i < count && blind != 0; i++) {
         if ((blind >> i & 1) != 0) {
             float *output = r->output + (first + i) * p->output.row;
             memset(output, 0, sizeof(float) * (size_t)p->value_size);
@@ -257,12 +274,14 @@ static void choose_tiles(const wefti_attention_params *p, attention_plan *plan)
     plan->score_row = (divide_up(keys, 16) | 1) * 16;
     const int64_t room =
         ATTENTION_SCORE_BYTES / (int64_t)sizeof(float) / plan->score_row / GEMM_ROWS;
-    const int64_t most = 48 / GEMM_ROWS; /* `blind` has a bit for each */
+    const int64_t most = ATTENTION_MOST_AT_ONCE / GEMM_ROWS;
     const int64_t blocks = room < 1 ? 1 : smaller(room, most);
     plan->queries_at_once = smaller(blocks * GEMM_ROWS, plan->queries_per_tile);
     plan->key_floats = gemm_panels_padded(p->key_length) * p->head_size;
     /* Read in place, a value row's last vector must not reach behind the row. */
-    plan->pack_values = p->value_size % WEFTI_LANES != 0 || p->query_length > GEMM_ROWS;
+    plan->pack_values =
+        p->value_size % WEFTI_LANES != 0 ||
+        (p->key_length > ATTENTION_FEW_KEYS && p->query_length > 4 * GEMM_ROWS);
     plan->value_floats =
         plan->pack_values ? gemm_panels_padded(p->value_size) * p->key_length : 0;
 }

@@ -14,6 +14,7 @@ typedef struct conv_run {
     float *results;  /* scratch, FLAT: [CONV_FLAT_CHANNELS][GEMM_COLUMNS] */
     float *residual; /* scratch, FLAT: the same */
     conv_tile tile;
+    bool in_place; /* this tile reads the input itself */
 } conv_run;
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -47,12 +48,31 @@ static gemm_block begin_block(const conv_run *r)
         .a = (const float *)operands[WEFTI_CONV_WEIGHT] + channel * plan->k,
         .a_row = plan->k,
         .a_column = 1,
-        .b_offsets = plan->offsets,
+        .b_offsets = r->in_place ? plan->offsets_in_place : plan->offsets,
         .k = plan->k,
         .c_row = plan->out_plane,
         .flags = plan->flags | GEMM_FINISH,
         .bias_row = offset_or_null(operands[WEFTI_CONV_BIAS], channel),
     };
+}
+
+/* Whether a tile of a plan that may read in place touches no padding, also where its
+ * last vector goes on behind the last output. */
+static bool inside(const conv_plan *plan, const conv_tile *t)
+{
+    const wefti_conv_params *p = &plan->p;
+    const int64_t first[3] = {t->plane, t->row, t->column};
+    const int64_t lanes = (t->columns + WEFTI_LANES - 1) / WEFTI_LANES * WEFTI_LANES;
+    const int64_t count[3] = {1, t->rows, lanes};
+    for (int32_t d = 0; d < 3; d++) {
+        const int64_t begin = first[d] * p->strides[d] - p->pads_begin[d];
+        const int64_t end = begin + (count[d] - 1) * p->strides[d] +
+                            (p->kernel_dims[d] - 1) * p->dilations[d];
+        if (begin < 0 || end >= p->in_dims[d]) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Where output (row, column) of the tile has its first input. */
@@ -61,17 +81,20 @@ static const float *window(const conv_run *r, int64_t row, int64_t column)
     const conv_plan *plan = r->plan;
     const conv_tile *t = &r->tile;
     const wefti_conv_params *p = &plan->p;
-    if (!plan->in_place) {
+    if (!r->in_place) {
         return r->copy + row * plan->copy_columns + column;
     }
     const float *input = r->call->operands[WEFTI_CONV_INPUT];
     const int64_t channel = t->image * p->in_channels + t->group * plan->group_channels;
-    const int64_t z = channel * p->in_dims[0] + t->plane * p->strides[0];
-    const int64_t y = z * p->in_dims[1] + (t->row + row) * p->strides[1];
-    return input + y * p->in_dims[2] + t->column + column;
+    const int64_t z =
+        channel * p->in_dims[0] + t->plane * p->strides[0] - p->pads_begin[0];
+    const int64_t y =
+        z * p->in_dims[1] + (t->row + row) * p->strides[1] - p->pads_begin[1];
+    return input + y * p->in_dims[2] + t->column + column - p->pads_begin[2];
 }
 
-/* One panel of a ROWS tile, `at` floats behind its first output. */
+/* One panel of a ROWS tile (or two, for one channel), `at` floats behind its first
+ * output. */
 static void run_panel(const conv_run *r, const float *const *vectors, int64_t at,
                       int32_t columns)
 {
@@ -82,30 +105,50 @@ static void run_panel(const conv_run *r, const float *const *vectors, int64_t at
     g.c = c;
     g.residual = offset_or_null(r->call->operands[WEFTI_CONV_RESIDUAL], first);
     g.b_vectors = vectors;
-    gemm_rows(&g, r->tile.channels, columns);
+    if (columns > GEMM_COLUMNS) {
+        gemm_row_pair(&g, NULL);
+    } else {
+        gemm_rows(&g, r->tile.channels, columns);
+    }
     if (activation_is_pass(p->activation)) {
         activation_tile done = {c, r->plan->out_plane, r->tile.channels, columns};
         activation_apply(p->activation, p->activation_alpha, done);
     }
 }
 
-static void run_rows(const conv_run *r)
+/* All panels for the tile's channels. */
+static void run_panels(const conv_run *r)
 {
     const conv_tile *t = &r->tile;
-    const float *vectors[GEMM_VECTORS];
+    const int64_t width = r->plan->p.out_dims[2];
+    const float *vectors[2 * GEMM_VECTORS];
     /* Whole rows of whole vectors lie one behind the other in the output. */
-    const bool together =
-        r->plan->contiguous_rows && t->columns == r->plan->p.out_dims[2];
+    const bool together = r->plan->contiguous_rows && t->columns == width;
     const int64_t line = together ? t->rows * t->columns : t->columns;
     for (int64_t row = 0; row < (together ? 1 : t->rows); row++) {
-        for (int64_t i = 0; i < line; i += GEMM_COLUMNS) {
-            const int32_t columns = (int32_t)smaller(GEMM_COLUMNS, line - i);
+        for (int64_t i = 0; i < line;) {
+            const bool pair = t->channels == 1 && line - i >= 2 * GEMM_COLUMNS;
+            const int32_t columns =
+                pair ? 2 * GEMM_COLUMNS : (int32_t)smaller(GEMM_COLUMNS, line - i);
             for (int32_t v = 0; v * WEFTI_LANES < columns; v++) {
                 const int64_t at = i + v * WEFTI_LANES;
                 vectors[v] = window(r, row + at / t->columns, at % t->columns);
             }
-            run_panel(r, vectors, row * r->plan->p.out_dims[2] + i, columns);
+            run_panel(r, vectors, row * width + i, columns);
+            i += columns;
         }
+    }
+}
+
+static void run_rows(const conv_run *r)
+{
+    const int64_t all = r->tile.channels;
+    const int64_t step = r->plan->channels_outside ? GEMM_ROWS : all;
+    conv_run part = *r;
+    for (int64_t c = 0; c < all; c += step) {
+        part.tile.channel = r->tile.channel + c;
+        part.tile.channels = smaller(step, all - c);
+        run_panels(&part);
     }
 }
 
@@ -206,15 +249,19 @@ static weft_status conv_tiles(const wefti_cpu_call *call, void *scratch, int64_t
     const wefti_conv_params *p = &plan->p;
     r.results = r.copy + plan->copy_floats;
     r.residual = r.results + CONV_FLAT_CHANNELS * GEMM_COLUMNS;
+    bool copied = false;
     for (int64_t tile = begin; tile < end; tile++) {
         place_tile(&r, tile);
+        r.in_place = plan->may_read_in_place && inside(plan, &r.tile);
         /* The channels of the same outputs share the copy. */
-        if (!plan->in_place && (tile == begin || r.tile.channel == 0)) {
+        copied = copied && r.tile.channel != 0;
+        if (!r.in_place && !copied) {
             const int64_t channel =
                 r.tile.image * p->in_channels + r.tile.group * plan->group_channels;
             const float *input = call->operands[WEFTI_CONV_INPUT];
             const int64_t plane = p->in_dims[0] * p->in_dims[1] * p->in_dims[2];
             conv_copy(plan, &r.tile, input + channel * plane, r.copy);
+            copied = true;
         }
         if (plan->mode == CONV_ROWS) {
             run_rows(&r);
@@ -239,7 +286,7 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_conv)(const wefti_step *step, bool may_
         prepared->tile_count = p->batch * p->groups * plan->p.out_dims[0] *
                                plan->row_chunks * plan->column_chunks *
                                plan->channel_tiles;
-        int64_t floats = plan->in_place ? 0 : plan->copy_floats;
+        int64_t floats = plan->always_in_place ? 0 : plan->copy_floats;
         floats += plan->mode == CONV_FLAT ? 2 * CONV_FLAT_CHANNELS * GEMM_COLUMNS : 0;
         prepared->scratch_bytes = sizeof(float) * (size_t)floats;
     }
@@ -249,7 +296,7 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_conv)(const wefti_step *step, bool may_
     (void)snprintf(prepared->description, sizeof(prepared->description),
                    "%s%s, tiles of %d rows %d channels",
                    plan->mode == CONV_ROWS ? "rows" : "flat",
-                   plan->in_place ? " in place" : "", (int)plan->rows_per_chunk,
-                   (int)plan->channels_per_tile);
+                   plan->may_read_in_place ? " in place" : "",
+                   (int)plan->rows_per_chunk, (int)plan->channels_per_tile);
     return WEFT_OK;
 }

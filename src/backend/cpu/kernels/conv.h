@@ -24,7 +24,12 @@ typedef enum conv_mode {
 
 typedef struct conv_plan {
     conv_mode mode;
-    bool in_place; /* no copy: the input has no padding, strides or cut off vectors */
+    /* Tiles that touch no padding are read from the input itself. */
+    bool may_read_in_place;
+    bool always_in_place; /* there are no others */
+    /* Each few channels go over the whole tile, which then stays in the nearest cache;
+     * otherwise all channels go over each panel. */
+    bool channels_outside;
     bool contiguous_rows; /* rows are whole vectors: a panel may hold several rows */
     wefti_conv_params p;  /* with space folded into one row where possible */
     int64_t taps, k;      /* of one channel; of all channels of a group */
@@ -39,7 +44,8 @@ typedef struct conv_plan {
     int64_t copy_rows, copy_columns;
     int64_t copy_floats;              /* with room behind for the last vector */
     uint32_t flags;                   /* of gemm_block, but for GEMM_FINISH */
-    const int32_t *offsets;           /* [k] */
+    const int32_t *offsets;           /* [k] in the copy */
+    const int32_t *offsets_in_place;  /* [k] in the input */
     const int64_t *phase_y, *phase_x; /* the phases that occur */
 } conv_plan;
 

@@ -6,6 +6,8 @@
 enum {
     CONV_TILE_MULTIPLY_ADDS = 2 * 1024 * 1024,
     CONV_COPY_BYTES = 256 * 1024, /* what a tile's copy stays below if it can */
+    CONV_NEAR_BYTES = 24 * 1024,  /* what stays in the nearest cache */
+    CONV_FLAT_PANELS = 8,
 };
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -55,21 +57,50 @@ static conv_mode choose_mode(const conv_plan *plan)
     return one_row || cut / width <= flat ? CONV_ROWS : CONV_FLAT;
 }
 
-static bool may_read_in_place(const conv_plan *plan)
+/* The input is read in place where that is sure to be better: a few channels read each
+ * value once or twice; for many, the planes must not lie a power of two apart, where
+ * they would push each other out of the cache. */
+static void choose_place(conv_plan *plan)
 {
     const wefti_conv_params *p = &plan->p;
+    const int64_t plane = p->in_dims[0] * p->in_dims[1] * p->in_dims[2];
+    plan->may_read_in_place = plan->mode == CONV_ROWS && p->strides[2] == 1 &&
+                              plane * plan->group_channels <= INT32_MAX &&
+                              (plan->group_rows <= GEMM_ROWS || plane % 1024 != 0);
+    plan->always_in_place =
+        plan->may_read_in_place && p->out_dims[2] % WEFTI_LANES == 0;
     for (int32_t d = 0; d < 3; d++) {
         const int64_t last = (p->out_dims[d] - 1) * p->strides[d] +
                              (p->kernel_dims[d] - 1) * p->dilations[d];
         if (p->pads_begin[d] != 0 || last >= p->in_dims[d]) {
-            return false;
+            plan->always_in_place = false;
         }
     }
-    /* Channels a power of two apart would push each other out of the cache. */
-    const int64_t plane = p->in_dims[0] * p->in_dims[1] * p->in_dims[2];
-    return plan->mode == CONV_ROWS && p->strides[2] == 1 &&
-           p->out_dims[2] % WEFTI_LANES == 0 && plane % 1024 != 0 &&
-           plane * plan->group_channels <= INT32_MAX;
+}
+
+static int64_t clamp(int64_t value, int64_t low, int64_t high)
+{
+    return value < low ? low : (value > high ? high : value);
+}
+
+/* Rows of a tile: as many as make enough work, but enough lanes for some panels where
+ * rows are short, and a copy that stays in the cache. */
+static int64_t choose_rows(const conv_plan *plan, int64_t wanted)
+{
+    const wefti_conv_params *p = &plan->p;
+    const int64_t pitch = p->out_dims[2] + reach(p, 2);
+    const int64_t row_floats = plan->group_channels * p->kernel_dims[0] * pitch *
+                               smaller(p->strides[2], p->kernel_dims[2]) *
+                               smaller(p->strides[1], p->kernel_dims[1]);
+    int64_t most =
+        CONV_COPY_BYTES / (int64_t)sizeof(float) / larger(1, row_floats) - reach(p, 1);
+    int64_t least = 1;
+    if (plan->mode == CONV_FLAT) {
+        least = divide_up(CONV_FLAT_PANELS * GEMM_COLUMNS, pitch);
+        most = larger(most, divide_up(GEMM_COLUMNS, pitch));
+    }
+    const int64_t rows = smaller(larger(wanted / p->out_dims[2], least), most);
+    return clamp(rows, 1, p->out_dims[1]);
 }
 
 static void choose_chunks(conv_plan *plan)
@@ -78,26 +109,22 @@ static void choose_chunks(conv_plan *plan)
     const int64_t height = p->out_dims[1], width = p->out_dims[2];
     const int64_t wanted =
         CONV_TILE_MULTIPLY_ADDS / larger(1, plan->group_rows * plan->k);
-    const int64_t row_floats = plan->group_channels * p->kernel_dims[0] *
-                               (width + reach(p, 2)) *
-                               smaller(p->strides[2], p->kernel_dims[2]) *
-                               smaller(p->strides[1], p->kernel_dims[1]);
-    int64_t rows = smaller(wanted / width,
-                           CONV_COPY_BYTES / 4 / larger(1, row_floats) - reach(p, 1));
-    rows = larger(1, smaller(rows, height));
+    const int64_t rows = choose_rows(plan, wanted);
     plan->rows_per_chunk = divide_up(height, divide_up(height, rows));
     plan->row_chunks = divide_up(height, plan->rows_per_chunk);
     plan->columns_per_chunk = width;
     if (plan->mode == CONV_ROWS && plan->rows_per_chunk == 1) {
-        const int64_t panels = divide_up(larger(wanted, 1), GEMM_COLUMNS);
+        int64_t panels = divide_up(larger(wanted, 1), GEMM_COLUMNS);
+        /* Short tiles, so that few of them touch padding. */
+        panels = plan->may_read_in_place && !plan->always_in_place ? smaller(panels, 2)
+                                                                   : panels;
         plan->columns_per_chunk = smaller(width, panels * GEMM_COLUMNS);
     }
     plan->column_chunks = divide_up(width, plan->columns_per_chunk);
     const int64_t chunk = plan->rows_per_chunk * plan->columns_per_chunk * plan->k;
-    const int64_t channels =
-        divide_up(larger(CONV_TILE_MULTIPLY_ADDS / larger(1, chunk), 1), GEMM_ROWS) *
-        GEMM_ROWS;
-    plan->channels_per_tile = smaller(channels, plan->group_rows);
+    const int64_t blocks =
+        divide_up(CONV_TILE_MULTIPLY_ADDS / larger(1, chunk), GEMM_ROWS);
+    plan->channels_per_tile = smaller(larger(blocks, 2) * GEMM_ROWS, plan->group_rows);
     plan->channel_tiles = divide_up(plan->group_rows, plan->channels_per_tile);
 }
 
@@ -142,21 +169,21 @@ static void fill_offsets(const conv_plan *plan, const int64_t *index_y,
 {
     const wefti_conv_params *p = &plan->p;
     const int64_t *kernel = p->kernel_dims;
+    int32_t *in_place = offsets + plan->k;
     for (int64_t k = 0; k < plan->k; k++) {
         const int64_t channel = k / plan->taps, tap = k % plan->taps;
         const int64_t z = tap / kernel[2] / kernel[1];
         const int64_t y = tap / kernel[2] % kernel[1], x = tap % kernel[2];
-        int64_t at;
-        if (plan->in_place) {
+        int64_t at = (channel * kernel[0] + z) * plan->phases_y + index_y[y];
+        at = at * plan->phases_x + index_x[x];
+        at = at * plan->copy_rows + y * p->dilations[1] / p->strides[1];
+        at = at * plan->copy_columns + x * p->dilations[2] / p->strides[2];
+        offsets[k] = (int32_t)at;
+        if (plan->may_read_in_place) {
             at = (channel * p->in_dims[0] + z * p->dilations[0]) * p->in_dims[1];
             at = (at + y * p->dilations[1]) * p->in_dims[2] + x * p->dilations[2];
-        } else {
-            at = (channel * kernel[0] + z) * plan->phases_y + index_y[y];
-            at = at * plan->phases_x + index_x[x];
-            at = at * plan->copy_rows + y * p->dilations[1] / p->strides[1];
-            at = at * plan->copy_columns + x * p->dilations[2] / p->strides[2];
+            in_place[k] = (int32_t)at;
         }
-        offsets[k] = (int32_t)at;
     }
 }
 
@@ -197,7 +224,8 @@ weft_status conv_plan_create(const wefti_step *step, conv_plan **result,
     if (k > INT32_MAX || lists > INT32_MAX) {
         return wefti_error(error, WEFT_UNSUPPORTED, "conv: the kernel is too large");
     }
-    const size_t bytes = sizeof(int64_t) * (size_t)lists + sizeof(int32_t) * (size_t)k;
+    const size_t bytes =
+        sizeof(int64_t) * (size_t)lists + 2 * sizeof(int32_t) * (size_t)k;
     conv_plan *plan = wefti_calloc(1, sizeof(*plan) + bytes);
     if (plan == NULL) {
         return wefti_error_memory(error, "a convolution's plan");
@@ -209,12 +237,13 @@ weft_status conv_plan_create(const wefti_step *step, conv_plan **result,
     int64_t *index_x = index_y + p->kernel_dims[1];
     int32_t *offsets = (int32_t *)(index_x + p->kernel_dims[2]);
     plan->offsets = offsets;
+    plan->offsets_in_place = offsets + k;
     plan->phase_y = phase_y;
     plan->phase_x = phase_x;
     plan->flags = flags_of(step);
     if (plan->out_plane > 0 && plan->group_rows > 0) {
         plan->mode = choose_mode(plan);
-        plan->in_place = may_read_in_place(plan);
+        choose_place(plan);
         plan->contiguous_rows = plan->p.out_dims[2] % WEFTI_LANES == 0;
         choose_chunks(plan);
         plan->phases_y = list_phases(&plan->p, 1, phase_y, index_y);
@@ -224,6 +253,8 @@ weft_status conv_plan_create(const wefti_step *step, conv_plan **result,
             return wefti_error(error, WEFT_UNSUPPORTED,
                                "conv: the input of one output row is too large");
         }
+        plan->channels_outside =
+            plan->copy_floats * (int64_t)sizeof(float) <= CONV_NEAR_BYTES;
         fill_offsets(plan, index_y, index_x, offsets);
     }
     *result = plan;

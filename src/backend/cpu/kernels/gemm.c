@@ -5,10 +5,29 @@
 
 /* The bounds of the loops over `acc` are constants once inlined, so that the compiler
  * unrolls them and every element becomes a register. */
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 16")
+/* How B is read; GEMM_KEEP stores it too. */
+typedef enum gemm_mode {
+    GEMM_PANEL,
+    GEMM_OFFSETS,
+    GEMM_KEEP,
+} gemm_mode;
+
 typedef struct gemm_sums {
     vf acc[GEMM_ROWS][GEMM_VECTORS];
 } gemm_sums;
+
+/* Few rows go through B faster than the processor foresees. */
+enum { GEMM_PREFETCH_ROWS = 4, GEMM_PREFETCH_STEPS = 8 };
+
+WEFTI_INLINE void gemm_prefetch(const float *b, int64_t b_row, const int32_t vectors)
+{
+    const float *ahead = b + GEMM_PREFETCH_STEPS * b_row;
+    UNROLL for (int32_t j = 0; j < vectors * WEFTI_LANES; j += 16)
+    {
+        WEFTI_PREFETCH(ahead + j);
+    }
+}
 
 WEFTI_INLINE void gemm_begin(gemm_sums *s, const gemm_block *g, const int32_t rows,
                              const int32_t vectors)
@@ -25,10 +44,12 @@ WEFTI_INLINE void gemm_begin(gemm_sums *s, const gemm_block *g, const int32_t ro
 }
 
 WEFTI_INLINE void gemm_chain(gemm_sums *s, const gemm_block *g, const int32_t rows,
-                             const int32_t vectors, const bool offsets)
+                             const int32_t vectors, const gemm_mode mode)
 {
+    const bool offsets = mode == GEMM_OFFSETS;
     const float *a = g->a;
     const float *b = g->b;
+    float *keep = g->keep;
     const int32_t *offset = g->b_offsets;
     const float *base[GEMM_VECTORS];
     const int64_t a_row = g->a_row;
@@ -50,6 +71,16 @@ WEFTI_INLINE void gemm_chain(gemm_sums *s, const gemm_block *g, const int32_t ro
         UNROLL for (int32_t j = 0; j < vectors; j++)
         {
             bv[j] = vf_load(offsets ? base[j] + *offset : b + j * WEFTI_LANES);
+        }
+        if (mode == GEMM_PANEL && rows <= GEMM_PREFETCH_ROWS) {
+            gemm_prefetch(b, b_row, vectors);
+        }
+        if (mode == GEMM_KEEP) {
+            UNROLL for (int32_t j = 0; j < vectors; j++)
+            {
+                vf_store(keep + j * WEFTI_LANES, bv[j]);
+            }
+            keep += vectors * WEFTI_LANES;
         }
         UNROLL for (int32_t i = 0; i < rows; i++)
         {
@@ -114,15 +145,24 @@ WEFTI_INLINE void gemm_finish(gemm_sums *s, const gemm_block *g, const int32_t r
     if ((g->flags & GEMM_RELU) != 0) {
         GEMM_EACH(vf_relu(s->acc[i][j]));
     }
-    GEMM_EACH(vf_canonical(s->acc[i][j]));
+    vm nan = vf_is_nan(s->acc[0][0]);
+    UNROLL for (int32_t i = 1; i < rows * vectors; i += 2)
+    {
+        const int32_t next = i + 1 < rows * vectors ? i + 1 : i;
+        nan = vm_or(nan, vf_either_nan(s->acc[i / vectors][i % vectors],
+                                       s->acc[next / vectors][next % vectors]));
+    }
+    if (WEFTI_UNLIKELY(vm_any(nan))) {
+        GEMM_EACH(vf_canonical(s->acc[i][j]));
+    }
 }
 
 WEFTI_INLINE void gemm_run(const gemm_block *g, const int32_t rows,
-                           const int32_t vectors, const bool offsets)
+                           const int32_t vectors, const gemm_mode mode)
 {
     gemm_sums sums;
     gemm_begin(&sums, g, rows, vectors);
-    gemm_chain(&sums, g, rows, vectors, offsets);
+    gemm_chain(&sums, g, rows, vectors, mode);
     if ((g->flags & GEMM_FINISH) != 0) {
         gemm_finish(&sums, g, rows, vectors);
     }
@@ -149,11 +189,11 @@ typedef void (*gemm_kernel)(const gemm_block *block);
 #define KERNELS_OF(rows, vectors)                                                      \
     static void panel_##rows##x##vectors(const gemm_block *g)                          \
     {                                                                                  \
-        gemm_run(g, rows, vectors, false);                                             \
+        gemm_run(g, rows, vectors, GEMM_PANEL);                                        \
     }                                                                                  \
     static void offsets_##rows##x##vectors(const gemm_block *g)                        \
     {                                                                                  \
-        gemm_run(g, rows, vectors, true);                                              \
+        gemm_run(g, rows, vectors, GEMM_OFFSETS);                                      \
     }
 #define KERNELS(vectors)                                                               \
     KERNELS_OF(1, vectors)                                                             \
@@ -185,6 +225,18 @@ static const gemm_kernel kernels[2][GEMM_VECTORS][GEMM_ROWS] = {
 #endif
 };
 
+/* More rows than one block has are cut into blocks of at least 4. */
+#define KEEP(rows)                                                                     \
+    static void keep_##rows(const gemm_block *g)                                       \
+    {                                                                                  \
+        gemm_run(g, rows, GEMM_VECTORS, GEMM_KEEP);                                    \
+    }
+KEEP(4)
+KEEP(5)
+KEEP(6)
+static const gemm_kernel keepers[GEMM_ROWS] = {NULL,   NULL,   NULL,
+                                               keep_4, keep_5, keep_6};
+
 void gemm_rows(gemm_block *g, int64_t rows, int32_t columns)
 {
     const int32_t vectors = (columns + WEFTI_LANES - 1) / WEFTI_LANES;
@@ -196,7 +248,14 @@ void gemm_rows(gemm_block *g, int64_t rows, int32_t columns)
     int64_t blocks = (rows + GEMM_ROWS - 1) / GEMM_ROWS;
     while (rows > 0) {
         int64_t count = (rows + blocks - 1) / blocks;
-        kernel[count - 1](g);
+        if (g->keep != NULL && count >= 4) {
+            keepers[count - 1](g);
+            g->b = g->keep;
+            g->b_row = GEMM_COLUMNS;
+            g->keep = NULL;
+        } else {
+            kernel[count - 1](g);
+        }
         g->a += count * g->a_row;
         g->c += count * g->c_row;
         g->start = g->start == NULL ? NULL : g->start + count * g->start_row;
@@ -212,31 +271,44 @@ static const float *second_half(const float *p, int32_t panel)
     return p == NULL ? NULL : p + panel * GEMM_COLUMNS;
 }
 
-void gemm_row_pair(const gemm_block *g, const float *b_second)
+/* Rows 0 and 1 of the sums are the two panels of the one row. */
+WEFTI_INLINE void pair_chain(gemm_sums *s, const gemm_block *g, const float *b_second,
+                             const bool offsets)
 {
-    /* Rows 0 and 1 of the sums are the two panels of the one row. */
-    gemm_sums sums;
     const float *a = g->a;
-    const float *first = g->b;
-    gemm_begin(&sums, g, 1, GEMM_VECTORS);
-    UNROLL for (int32_t j = 0; j < GEMM_VECTORS; j++)
+    const float *base[2 * GEMM_VECTORS];
+    UNROLL for (int32_t j = 0; j < 2 * GEMM_VECTORS; j++)
     {
-        sums.acc[1][j] = g->start == NULL
-                             ? vf_zero()
-                             : vf_load(g->start + GEMM_COLUMNS + j * WEFTI_LANES);
+        const float *panel = j < GEMM_VECTORS ? g->b : b_second;
+        base[j] = offsets ? g->b_vectors[j] : panel + j % GEMM_VECTORS * WEFTI_LANES;
     }
-    for (int64_t k = g->k; k > 0; k--) {
-        vf av = vf_set1(*a);
-        UNROLL for (int32_t j = 0; j < GEMM_VECTORS; j++)
+    for (int64_t k = 0; k < g->k; k++) {
+        const vf av = vf_set1(*a);
+        const int64_t at = offsets ? g->b_offsets[k] : k * g->b_row;
+        if (!offsets) {
+            gemm_prefetch(base[0] + at, g->b_row, GEMM_VECTORS);
+            gemm_prefetch(base[GEMM_VECTORS] + at, g->b_row, GEMM_VECTORS);
+        }
+        UNROLL for (int32_t j = 0; j < 2 * GEMM_VECTORS; j++)
         {
-            sums.acc[0][j] =
-                vf_fma(av, vf_load(first + j * WEFTI_LANES), sums.acc[0][j]);
-            sums.acc[1][j] =
-                vf_fma(av, vf_load(b_second + j * WEFTI_LANES), sums.acc[1][j]);
+            vf *sum = &s->acc[j / GEMM_VECTORS][j % GEMM_VECTORS];
+            *sum = vf_fma(av, vf_load(base[j] + at), *sum);
         }
         a += g->a_column;
-        first += g->b_row;
-        b_second += g->b_row;
+    }
+}
+
+void gemm_row_pair(const gemm_block *g, const float *b_second)
+{
+    gemm_sums sums;
+    UNROLL for (int32_t j = 0; j < 2 * GEMM_VECTORS; j++)
+    {
+        sums.acc[j / GEMM_VECTORS][j % GEMM_VECTORS] = vf_zero();
+    }
+    if (g->b_vectors != NULL) {
+        pair_chain(&sums, g, NULL, true);
+    } else {
+        pair_chain(&sums, g, b_second, false);
     }
     for (int32_t panel = 0; panel < 2; panel++) {
         float row[GEMM_COLUMNS];

@@ -33,6 +33,9 @@ typedef struct gemm_block {
     /* B[k][j] = b[k * b_row + j]; whole vectors are read. */
     const float *b;
     int64_t b_row;
+    /* When not NULL: the first rows also store B here, packed, and the others read it
+     * there. Whole panels only. */
+    float *keep;
     /* Or, when not NULL: vector v of B[k] is at b_vectors[v] + b_offsets[k]. */
     const float *const *b_vectors;
     const int32_t *b_offsets;
@@ -55,8 +58,8 @@ typedef struct gemm_block {
 void WEFTI_ISA_NAME(wefti_gemm_rows)(gemm_block *block, int64_t rows, int32_t columns);
 #define gemm_rows WEFTI_ISA_NAME(wefti_gemm_rows)
 
-/* One row and two whole panels, the second behind b_second: twice the sums, to hide
- * the latency of the chains. */
+/* One row and two whole panels, the second behind b_second (or in the second half of
+ * b_vectors): twice the sums, to hide the latency of the chains. */
 void WEFTI_ISA_NAME(wefti_gemm_row_pair)(const gemm_block *block,
                                          const float *b_second);
 #define gemm_row_pair WEFTI_ISA_NAME(wefti_gemm_row_pair)
@@ -85,13 +88,16 @@ void WEFTI_ISA_NAME(wefti_gemm_pack)(float *packed, gemm_source source, int64_t 
                                      int32_t columns);
 #define gemm_pack WEFTI_ISA_NAME(wefti_gemm_pack)
 
+/* Reading a float of B from the outer caches takes as long as this many of them. */
+#define GEMM_LOAD_MULTIPLY_ADDS 3.5
+
 /* Estimated time of this many multiply-adds on one core. */
 WEFTI_INLINE int64_t gemm_work_ns(double multiply_adds)
 {
 #if defined(WEFTI_ISA_avx512)
-    return (int64_t)(multiply_adds / 100.0);
+    return (int64_t)(multiply_adds / 110.0);
 #elif defined(WEFTI_ISA_avx2)
-    return (int64_t)(multiply_adds / 50.0);
+    return (int64_t)(multiply_adds / 55.0);
 #elif defined(WEFTI_ISA_neon)
     return (int64_t)(multiply_adds / 16.0);
 #else

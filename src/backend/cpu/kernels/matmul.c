@@ -13,6 +13,7 @@
 typedef enum matmul_source {
     MATMUL_PACKED,   /* B is a constant, packed once per model */
     MATMUL_IN_PLACE, /* B's rows are read where they are; the last panel is packed */
+    MATMUL_KEEP,     /* so too, but packed as the first rows go over it */
     MATMUL_SCRATCH,  /* each panel is packed before it is used */
 } matmul_source;
 
@@ -28,7 +29,9 @@ enum {
     /* A panel of B that is gone through row by row stays below this in bytes. */
     MATMUL_PANEL_BYTES = 512 * 1024,
     MATMUL_TILE_MULTIPLY_ADDS = 2 * 1024 * 1024,
-    MATMUL_FEW_ROWS = 8, /* up to here packing costs more than it gives */
+    MATMUL_FEW_ROWS = 64, /* up to here reading in place is the faster */
+    /* A panel whose rows lie within this many bytes stays in the cache as it is. */
+    MATMUL_NEAR_BYTES = 32 * 1024,
 };
 
 /* Work on one tile. */
@@ -71,9 +74,15 @@ static void place_b(matmul_tile *t, gemm_block *g, int64_t k, int64_t count)
         return;
     }
     const float *b = t->b + k * p->b_row_stride + t->first_column * p->b_column_stride;
-    if (t->plan->source == MATMUL_IN_PLACE && width == t->columns) {
+    const bool kept = t->plan->source == MATMUL_KEEP && t->columns == GEMM_COLUMNS;
+    const bool whole = t->plan->source == MATMUL_IN_PLACE && t->columns == width;
+    if (!t->panel_ready && (kept || whole)) {
         g->b = b;
         g->b_row = p->b_row_stride;
+        if (kept && t->rows > GEMM_ROWS) {
+            g->keep = t->panel;
+            t->panel_ready = t->plan->k_block >= p->k;
+        }
         return;
     }
     if (!t->panel_ready) {
@@ -282,10 +291,10 @@ static int64_t batch_count(const wefti_matmul_params *p)
 static void choose_tiles(const wefti_matmul_params *p, matmul_plan *plan)
 {
     const int64_t k = p->k > 0 ? p->k : 1;
-    plan->panels_per_tile = p->m == 1 && plan->source != MATMUL_SCRATCH ? 2 : 1;
+    plan->panels_per_tile = p->m == 1 && plan->source <= MATMUL_IN_PLACE ? 2 : 1;
     plan->column_tiles = divide_up(p->n, plan->panels_per_tile * GEMM_COLUMNS);
     plan->k_block = MATMUL_PANEL_BYTES / (GEMM_COLUMNS * (int64_t)sizeof(float));
-    if (k <= plan->k_block || (p->m <= GEMM_ROWS && plan->source != MATMUL_SCRATCH)) {
+    if (k <= plan->k_block || (p->m <= GEMM_ROWS && plan->source <= MATMUL_IN_PLACE)) {
         plan->k_block = k;
     } else {
         plan->k_block = divide_up(k, divide_up(k, plan->k_block));
@@ -330,10 +339,13 @@ static void choose_source(const wefti_step *step, bool may_pack, matmul_plan *pl
                                     (uint64_t)p->b_row_stride,
                                     (uint64_t)p->b_column_stride};
         memcpy(prepared->packed_layout, layout, sizeof(layout));
-    } else if (p->b_column_stride == 1 && p->m <= MATMUL_FEW_ROWS) {
+    } else if (p->b_column_stride != 1) {
+        plan->source = MATMUL_SCRATCH;
+    } else if (p->m <= MATMUL_FEW_ROWS ||
+               p->k * p->b_row_stride <= MATMUL_NEAR_BYTES / (int64_t)sizeof(float)) {
         plan->source = MATMUL_IN_PLACE;
     } else {
-        plan->source = MATMUL_SCRATCH;
+        plan->source = MATMUL_KEEP;
     }
 }
 
@@ -341,7 +353,7 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_matmul)(const wefti_step *step, bool ma
                                                  wefti_cpu_prepared *prepared,
                                                  weft_error *error)
 {
-    static const char *const names[] = {"packed", "in place", "packed here"};
+    static const char *const names[] = {"packed", "in place", "kept", "packed here"};
     const wefti_matmul_params *p = step->params;
     matmul_plan *plan = wefti_calloc(1, sizeof(*plan));
     if (plan == NULL) {
@@ -358,9 +370,11 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_matmul)(const wefti_step *step, bool ma
         floats = (plan->k_block + plan->rows_per_tile) * GEMM_COLUMNS;
     }
     prepared->scratch_bytes = sizeof(float) * (size_t)floats;
-    const double columns = (double)gemm_panels_padded(p->n) * (double)batch_count(p);
-    const double loads = columns * (double)p->k / 5.0;
-    const double multiply_adds = columns * (double)p->k * (double)p->m;
+    const double b_floats =
+        (double)gemm_panels_padded(p->n) * (double)batch_count(p) * (double)p->k;
+    /* Each panel comes from the outer caches, however few rows it is for. */
+    const double loads = b_floats * GEMM_LOAD_MULTIPLY_ADDS;
+    const double multiply_adds = b_floats * (double)p->m;
     prepared->work_ns = gemm_work_ns(loads > multiply_adds ? loads : multiply_adds);
     (void)snprintf(prepared->description, sizeof(prepared->description),
                    "%s %dx%d, tiles of %d rows", names[plan->source], GEMM_ROWS,

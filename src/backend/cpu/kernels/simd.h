@@ -192,47 +192,38 @@ WEFTI_INLINE v16 v16_min(v16 a, v16 b)
 }
 
 /* The one tree: lane[j] op= lane[j + 8], then + 4, + 2, + 1. */
-#define V16_REDUCE(a, op)                                                              \
-    do {                                                                               \
-        float lane[16];                                                                \
-        v16_store(lane, (a));                                                          \
-        for (int32_t step = 8; step >= 1; step /= 2) {                                 \
-            for (int32_t j = 0; j < step; j++) {                                       \
-                lane[j] = op(lane[j], lane[j + step]);                                 \
-            }                                                                          \
-        }                                                                              \
-        return lane[0];                                                                \
-    } while (0)
+#if WEFTI_LANES == 16
+#define V16_TREE_HEAD(a, op) vf r = op((a).part[0], vf_fold8((a).part[0]))
+#define V16_TREE_4(r, op) op(r, vf_fold4(r))
+#elif WEFTI_LANES == 8
+#define V16_TREE_HEAD(a, op) vf r = op((a).part[0], (a).part[1])
+#define V16_TREE_4(r, op) op(r, vf_fold4(r))
+#else
+#define V16_TREE_HEAD(a, op)                                                           \
+    vf r = op((a).part[0], (a).part[2]);                                               \
+    const vf upper = op((a).part[1], (a).part[3])
+#define V16_TREE_4(r, op) op(r, upper)
+#endif
+#define V16_TREE(a, op)                                                                \
+    V16_TREE_HEAD(a, op);                                                              \
+    r = V16_TREE_4(r, op);                                                             \
+    r = op(r, vf_fold2(r));                                                            \
+    r = op(r, vf_fold1(r));                                                            \
+    return vf_first(r)
 
 WEFTI_INLINE float v16_reduce_add(v16 a)
 {
-#if WEFTI_LANES == 16
-    return vf_tree_add(a.part[0]);
-#elif WEFTI_LANES == 8
-    return vf_tree_add(vf_add(a.part[0], a.part[1]));
-#else
-    return vf_tree_add(
-        vf_add(vf_add(a.part[0], a.part[2]), vf_add(a.part[1], a.part[3])));
-#endif
-}
-
-WEFTI_INLINE float v16_max_scalar(float a, float b)
-{
-    return a > b || a != a ? a : b;
-}
-WEFTI_INLINE float v16_min_scalar(float a, float b)
-{
-    return a < b || a != a ? a : b;
+    V16_TREE(a, vf_add);
 }
 
 WEFTI_INLINE float v16_reduce_max(v16 a)
 {
-    V16_REDUCE(a, v16_max_scalar);
+    V16_TREE(a, vf_max);
 }
 
 WEFTI_INLINE float v16_reduce_min(v16 a)
 {
-    V16_REDUCE(a, v16_min_scalar);
+    V16_TREE(a, vf_min);
 }
 
 #endif

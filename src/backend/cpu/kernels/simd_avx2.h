@@ -106,6 +106,11 @@ WEFTI_INLINE vm vf_is_nan(vf a)
 {
     return _mm256_cmp_ps(a, a, _CMP_UNORD_Q);
 }
+/* True where a or b is NaN. */
+WEFTI_INLINE vm vf_either_nan(vf a, vf b)
+{
+    return _mm256_cmp_ps(a, b, _CMP_UNORD_Q);
+}
 WEFTI_INLINE vf vf_select(vm m, vf a, vf b)
 {
     return _mm256_blendv_ps(b, a, m);
@@ -240,12 +245,22 @@ WEFTI_INLINE vi vi_select(vm m, vi a, vi b)
     return vf_bits(vf_select(m, vf_from_bits(a), vf_from_bits(b)));
 }
 
-/* lane[j] += lane[j + 4], then + 2, + 1; gives lane 0. */
-WEFTI_INLINE float vf_tree_add(vf a)
+/* Lane j gets lane j + 4, + 2, + 1, as far as a tree needs it. */
+WEFTI_INLINE vf vf_fold4(vf a)
 {
-    __m128 c = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
-    c = _mm_add_ps(c, _mm_movehl_ps(c, c));
-    return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
+    return _mm256_permute2f128_ps(a, a, 0x01);
+}
+WEFTI_INLINE vf vf_fold2(vf a)
+{
+    return _mm256_permute_ps(a, 0x0E);
+}
+WEFTI_INLINE vf vf_fold1(vf a)
+{
+    return _mm256_permute_ps(a, 0x01);
+}
+WEFTI_INLINE float vf_first(vf a)
+{
+    return _mm256_cvtss_f32(a);
 }
 
 /* In place: r[i][j] and r[j][i] change places. */

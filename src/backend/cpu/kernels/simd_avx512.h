@@ -101,6 +101,11 @@ WEFTI_INLINE vm vf_is_nan(vf a)
 {
     return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
 }
+/* True where a or b is NaN. */
+WEFTI_INLINE vm vf_either_nan(vf a, vf b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q);
+}
 WEFTI_INLINE vf vf_select(vm m, vf a, vf b)
 {
     return _mm512_mask_blend_ps(m, b, a);
@@ -235,13 +240,26 @@ WEFTI_INLINE vi vi_select(vm m, vi a, vi b)
     return _mm512_mask_blend_epi32(m, b, a);
 }
 
-/* lane[j] += lane[j + 8], then + 4, + 2, + 1; gives lane 0. */
-WEFTI_INLINE float vf_tree_add(vf a)
+/* Lane j gets lane j + 8, + 4, + 2, + 1, as far as a tree needs it. */
+WEFTI_INLINE vf vf_fold8(vf a)
 {
-    __m256 b = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
-    __m128 c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
-    c = _mm_add_ps(c, _mm_movehl_ps(c, c));
-    return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
+    return _mm512_shuffle_f32x4(a, a, 0x0E);
+}
+WEFTI_INLINE vf vf_fold4(vf a)
+{
+    return _mm512_shuffle_f32x4(a, a, 0x01);
+}
+WEFTI_INLINE vf vf_fold2(vf a)
+{
+    return _mm512_permute_ps(a, 0x0E);
+}
+WEFTI_INLINE vf vf_fold1(vf a)
+{
+    return _mm512_permute_ps(a, 0x01);
+}
+WEFTI_INLINE float vf_first(vf a)
+{
+    return _mm512_cvtss_f32(a);
 }
 
 /* In place: r[i][j] and r[j][i] change places. */

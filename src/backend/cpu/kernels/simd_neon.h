@@ -109,6 +109,11 @@ WEFTI_INLINE vm vf_is_nan(vf a)
 {
     return vmvnq_u32(vceqq_f32(a, a));
 }
+/* True where a or b is NaN. */
+WEFTI_INLINE vm vf_either_nan(vf a, vf b)
+{
+    return vmvnq_u32(vandq_u32(vceqq_f32(a, a), vceqq_f32(b, b)));
+}
 WEFTI_INLINE vf vf_select(vm m, vf a, vf b)
 {
     return vbslq_f32(m, a, b);
@@ -247,11 +252,18 @@ WEFTI_INLINE vi vi_select(vm m, vi a, vi b)
     return vbslq_s32(m, a, b);
 }
 
-/* lane[j] += lane[j + 2], then + 1; gives lane 0. */
-WEFTI_INLINE float vf_tree_add(vf a)
+/* Lane j gets lane j + 2, + 1, as far as a tree needs it. */
+WEFTI_INLINE vf vf_fold2(vf a)
 {
-    float32x2_t b = vadd_f32(vget_low_f32(a), vget_high_f32(a));
-    return vget_lane_f32(b, 0) + vget_lane_f32(b, 1);
+    return vextq_f32(a, a, 2);
+}
+WEFTI_INLINE vf vf_fold1(vf a)
+{
+    return vextq_f32(a, a, 1);
+}
+WEFTI_INLINE float vf_first(vf a)
+{
+    return vgetq_lane_f32(a, 0);
 }
 
 /* In place: r[i][j] and r[j][i] change places. */

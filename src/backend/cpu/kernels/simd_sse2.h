@@ -103,6 +103,11 @@ WEFTI_INLINE vm vf_is_nan(vf a)
 {
     return _mm_cmpunord_ps(a, a);
 }
+/* True where a or b is NaN. */
+WEFTI_INLINE vm vf_either_nan(vf a, vf b)
+{
+    return _mm_cmpunord_ps(a, b);
+}
 WEFTI_INLINE vf vf_select(vm m, vf a, vf b)
 {
     return _mm_or_ps(_mm_and_ps(m, a), _mm_andnot_ps(m, b));
@@ -251,11 +256,18 @@ WEFTI_INLINE vf vf_ceil(vf a)
     return simd_rounded(_mm_add_ps(t, one), a);
 }
 
-/* lane[j] += lane[j + 2], then + 1; gives lane 0. */
-WEFTI_INLINE float vf_tree_add(vf a)
+/* Lane j gets lane j + 2, + 1, as far as a tree needs it. */
+WEFTI_INLINE vf vf_fold2(vf a)
 {
-    a = _mm_add_ps(a, _mm_movehl_ps(a, a));
-    return _mm_cvtss_f32(_mm_add_ss(a, _mm_shuffle_ps(a, a, 1)));
+    return _mm_movehl_ps(a, a);
+}
+WEFTI_INLINE vf vf_fold1(vf a)
+{
+    return _mm_shuffle_ps(a, a, 1);
+}
+WEFTI_INLINE float vf_first(vf a)
+{
+    return _mm_cvtss_f32(a);
 }
 
 /* Rounds the exact p + c to odd, so that a later rounding to float is as if it were
