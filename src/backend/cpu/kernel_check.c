@@ -279,25 +279,6 @@ weft_status wefti_check_gather(const wefti_gather_params *params, weft_error *er
     return count_elements("gather", 3, out, &count, error);
 }
 
-static int64_t raw_index(const wefti_gather_params *params, const void *indices,
-                         int64_t position)
-{
-    if (params->index_type == WEFT_TYPE_I32) {
-        return ((const int32_t *)indices)[position];
-    }
-    return ((const int64_t *)indices)[position];
-}
-
-int64_t wefti_gather_index(const wefti_gather_params *params, const void *indices,
-                           int64_t position)
-{
-    int64_t index = raw_index(params, indices, position);
-    if (index < -params->axis_size || index >= params->axis_size) {
-        return -1;
-    }
-    return index < 0 ? index + params->axis_size : index;
-}
-
 weft_status wefti_gather_out_of_range(const wefti_gather_params *params,
                                       const void *indices, int64_t position,
                                       weft_error *error)
@@ -306,6 +287,6 @@ weft_status wefti_gather_out_of_range(const wefti_gather_params *params,
                        "gather: index %" PRId64 " at position %" PRId64
                        " is out of range; it must be at least %" PRId64
                        " and below %" PRId64,
-                       raw_index(params, indices, position), position,
+                       wefti_gather_raw_index(params, indices, position), position,
                        -params->axis_size, params->axis_size);
 }

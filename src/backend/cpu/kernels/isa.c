@@ -11,15 +11,15 @@ const wefti_cpu_isa WEFTI_ISA_NAME(wefti_cpu_isa) = {
     .supported = WEFTI_ISA_NAME(wefti_cpu_supports),
     .prepare =
         {
-            [WEFTI_KERNEL_COPY] = wefti_prepare_copy_reference,
-            [WEFTI_KERNEL_FILL] = wefti_prepare_fill_reference,
+            [WEFTI_KERNEL_COPY] = WEFTI_ISA_NAME(wefti_prepare_copy),
+            [WEFTI_KERNEL_FILL] = WEFTI_ISA_NAME(wefti_prepare_fill),
             [WEFTI_KERNEL_ELEMENTWISE] = WEFTI_ISA_NAME(wefti_prepare_elementwise),
             [WEFTI_KERNEL_REDUCE] = wefti_prepare_reduce_reference,
             [WEFTI_KERNEL_SOFTMAX] = WEFTI_ISA_NAME(wefti_prepare_softmax),
             [WEFTI_KERNEL_LAYER_NORM] = WEFTI_ISA_NAME(wefti_prepare_layer_norm),
             [WEFTI_KERNEL_MATMUL] = WEFTI_ISA_NAME(wefti_prepare_matmul),
             [WEFTI_KERNEL_POOL] = wefti_prepare_pool_reference,
-            [WEFTI_KERNEL_GATHER] = wefti_prepare_gather_reference,
+            [WEFTI_KERNEL_GATHER] = WEFTI_ISA_NAME(wefti_prepare_gather),
             [WEFTI_KERNEL_CONV] = WEFTI_ISA_NAME(wefti_prepare_conv),
             [WEFTI_KERNEL_ATTENTION] = WEFTI_ISA_NAME(wefti_prepare_attention),
         },
