@@ -102,16 +102,21 @@ typedef struct wefti_event_table {
     bool (*time_ns)(const wefti_backend_event *event, int64_t *time_ns);
 } wefti_event_table;
 
+/* What a recipe is made of. */
+typedef struct wefti_recipe_params {
+    const wefti_step *steps;
+    size_t step_count;
+    size_t workspace_bytes; /* what the steps use of slot 0 */
+    wefti_weights *weights; /* keeps packed constants; NULL: nothing is packed */
+} wefti_recipe_params;
+
 /* A plan's steps made executable on a device; immutable, shared by all streams. */
 typedef struct wefti_recipe_table {
     /* Copies steps and parameters (labels stay the plan's). Constant operands stay
-     * valid as long as `weights`, which is where packed forms are kept; NULL: nothing
-     * is packed (a recipe used once).
-     * `workspace_bytes` is what the steps use of slot 0; the recipe adds its own
-     * scratch behind it. WEFT_UNSUPPORTED names the step that this device lacks. */
-    weft_status (*create)(wefti_backend_device *device, const wefti_step *steps,
-                          size_t step_count, size_t workspace_bytes,
-                          wefti_weights *weights, wefti_recipe **recipe,
+     * valid as long as the recipe and `weights`. The recipe adds its own scratch behind
+     * the steps' workspace. WEFT_UNSUPPORTED names the step that this device lacks. */
+    weft_status (*create)(wefti_backend_device *device,
+                          const wefti_recipe_params *params, wefti_recipe **recipe,
                           weft_error *error);
     void (*destroy)(wefti_recipe *recipe);
     /* Size of slot 0 for one execution, scratch included. */

@@ -553,9 +553,9 @@ static void the_steady_state_allocates_nothing(void **state)
     const fixture *f = *state;
     const wefti_stream_table *table = &f->backend->stream;
     wefti_recipe *recipe = NULL;
-    assert_int_equal(
-        f->backend->recipe.create(f->device, NULL, 0, 640, NULL, &recipe, NULL),
-        WEFT_OK);
+    const wefti_recipe_params params = {.workspace_bytes = 640};
+    assert_int_equal(f->backend->recipe.create(f->device, &params, &recipe, NULL),
+                     WEFT_OK);
     assert_true(f->backend->recipe.workspace_bytes(recipe) >= 640);
     wefti_backend_stream *stream = new_stream(f);
     wefti_backend_event *event = new_event(f, false), *gate = new_event(f, false);
@@ -601,6 +601,7 @@ static weft_status use_everything(weft_error *error)
     wefti_backend_event *event = NULL, *gate = NULL;
     wefti_recipe *recipe = NULL;
     void *block = NULL, *slots[1] = {NULL};
+    const wefti_recipe_params no_steps = {0};
     weft_status status = open_named(current_name, 2, &f, error);
     if (status != WEFT_OK) {
         return status;
@@ -610,8 +611,7 @@ static weft_status use_everything(weft_error *error)
     status = status ? status : b->event.create(f.device, false, &gate, error);
     status = status ? status : b->stream.create(f.device, &stream, error);
     status = status ? status : b->memory.allocate(f.device, 100, &block, error);
-    status =
-        status ? status : b->recipe.create(f.device, NULL, 0, 0, NULL, &recipe, error);
+    status = status ? status : b->recipe.create(f.device, &no_steps, &recipe, error);
     for (uint64_t i = 1; i < 3 && status == WEFT_OK; i++) {
         status = b->stream.wait(stream, gate, i, error);
         status = status ? status : b->stream.fill(stream, block, 1, 50, error);

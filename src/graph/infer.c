@@ -73,9 +73,11 @@ static weft_status execute(const wefti_evaluator *evaluator, wefti_program *prog
         status = wefti_program_steps(program, 0, &steps, error);
     }
     if (status == WEFT_OK) {
-        status = evaluator->backend->recipe.create(evaluator->device, steps,
-                                                   program->step_count, workspace_bytes,
-                                                   NULL, &recipe, error);
+        const wefti_recipe_params params = {.steps = steps,
+                                            .step_count = program->step_count,
+                                            .workspace_bytes = workspace_bytes};
+        status = evaluator->backend->recipe.create(evaluator->device, &params, &recipe,
+                                                   error);
     }
     if (status == WEFT_OK) {
         size_t size_bytes = evaluator->backend->recipe.workspace_bytes(recipe);

@@ -56,9 +56,12 @@ static weft_status make_recipe(wefti_plan *plan, const wefti_plan_source *source
     wefti_step *steps = NULL;
     WEFTI_TRY(
         wefti_program_steps(&plan->program, plan->net.input_count, &steps, error));
-    weft_status status = plan->backend->recipe.create(
-        source->device->handle, steps, plan->program.step_count, plan->planned_bytes,
-        source->weights, &plan->recipe, error);
+    const wefti_recipe_params params = {.steps = steps,
+                                        .step_count = plan->program.step_count,
+                                        .workspace_bytes = plan->planned_bytes,
+                                        .weights = source->weights};
+    weft_status status = plan->backend->recipe.create(source->device->handle, &params,
+                                                      &plan->recipe, error);
     wefti_free(steps);
     if (status == WEFT_OK) {
         plan->workspace_bytes = plan->backend->recipe.workspace_bytes(plan->recipe);

@@ -128,13 +128,12 @@ static void settle(wefti_weights *weights, entry *own, void *packed)
     wefti_mutex_unlock(&weights->lock);
 }
 
-weft_status wefti_weights_get(wefti_weights *weights, const wefti_weight_key *key,
-                              size_t size_bytes, wefti_weight_pack pack,
-                              const void *params, const void **packed,
+weft_status wefti_weights_get(wefti_weights *weights,
+                              const wefti_weight_request *request, const void **packed,
                               weft_error *error)
 {
     wefti_mutex_lock(&weights->lock);
-    const entry *found = find_locked(weights, key);
+    const entry *found = find_locked(weights, &request->key);
     *packed = found != NULL && found->ready ? found->packed : NULL;
     wefti_mutex_unlock(&weights->lock);
     if (*packed != NULL) {
@@ -144,16 +143,16 @@ weft_status wefti_weights_get(wefti_weights *weights, const wefti_weight_key *ke
     if (own == NULL) {
         return wefti_error_memory(error, "an entry of the packed weights");
     }
-    own->key = *key;
+    own->key = request->key;
     *packed = await_or_claim(weights, own);
     if (*packed != NULL) {
         wefti_free(own);
         return WEFT_OK;
     }
-    void *block = wefti_malloc_aligned(size_bytes);
+    void *block = wefti_malloc_aligned(request->size_bytes);
     if (block != NULL) {
-        pack(block, key->constant, params);
-        (void)wefti_atomic_u64_add_relaxed(&weights->bytes, size_bytes);
+        request->pack(block, request->key.constant, request->params);
+        (void)wefti_atomic_u64_add_relaxed(&weights->bytes, request->size_bytes);
     }
     settle(weights, own, block);
     if (block == NULL) {

@@ -21,11 +21,18 @@ typedef void (*wefti_weight_pack)(void *packed, const void *constant,
 weft_status wefti_weights_create(wefti_weights **weights, weft_error *error);
 void wefti_weights_destroy(wefti_weights *weights);
 
+/* What is wanted and how to make it. */
+typedef struct wefti_weight_request {
+    wefti_weight_key key;
+    size_t size_bytes;
+    wefti_weight_pack pack;
+    const void *params;
+} wefti_weight_request;
+
 /* Returns the packed form, making it at the first call; it lives as long as
  * `weights`. Threads: any. Blocks: while another thread packs the same key. */
-weft_status wefti_weights_get(wefti_weights *weights, const wefti_weight_key *key,
-                              size_t size_bytes, wefti_weight_pack pack,
-                              const void *params, const void **packed,
+weft_status wefti_weights_get(wefti_weights *weights,
+                              const wefti_weight_request *request, const void **packed,
                               weft_error *error);
 
 /* Bytes of packed weights held. Threads: any. */

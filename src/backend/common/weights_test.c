@@ -56,9 +56,12 @@ static bool is_packed(const uint8_t *packed, size_t k, uint8_t layout)
 static weft_status get(wefti_weights *weights, size_t k, uint8_t layout,
                        const void **packed, weft_error *error)
 {
-    wefti_weight_key key = {.constant = constants[k], .layout = {7, layout}};
-    return wefti_weights_get(weights, &key, CONSTANT_BYTES, pack_backwards, &layout,
-                             packed, error);
+    const wefti_weight_request request = {
+        .key = {.constant = constants[k], .layout = {7, layout}},
+        .size_bytes = CONSTANT_BYTES,
+        .pack = pack_backwards,
+        .params = &layout};
+    return wefti_weights_get(weights, &request, packed, error);
 }
 
 static void one_form_for_each_key(void **state)

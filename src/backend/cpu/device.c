@@ -173,15 +173,13 @@ static weft_status stream_create(wefti_backend_device *device,
     return wefti_host_stream_create(device, &hooks, device->workers, stream, error);
 }
 
-static weft_status recipe_create(wefti_backend_device *device, const wefti_step *steps,
-                                 size_t step_count, size_t workspace_bytes,
-                                 wefti_weights *weights, wefti_recipe **recipe,
-                                 weft_error *error)
+static weft_status recipe_create(wefti_backend_device *device,
+                                 const wefti_recipe_params *params,
+                                 wefti_recipe **recipe, weft_error *error)
 {
     int32_t helper_count =
         device->team == NULL ? 0 : wefti_team_helper_count(device->team);
-    return wefti_cpu_recipe_create(device->isa, helper_count, steps, step_count,
-                                   workspace_bytes, weights, recipe, error);
+    return wefti_cpu_recipe_create(device->isa, helper_count, params, recipe, error);
 }
 
 const wefti_backend wefti_backend_cpu = {

@@ -87,12 +87,13 @@ static weft_status pack_operand(const wefti_step *step,
                            ", which is not a constant that may be packed",
                            step->label, i);
     }
-    wefti_weight_key key = {.constant = step->operands[i].constant};
-    memcpy(key.layout, prepared->packed_layout, sizeof(key.layout));
+    wefti_weight_request request = {.key.constant = step->operands[i].constant,
+                                    .size_bytes = prepared->packed_bytes,
+                                    .pack = prepared->pack,
+                                    .params = step->params};
+    memcpy(request.key.layout, prepared->packed_layout, sizeof(request.key.layout));
     const void *packed;
-    weft_status status =
-        wefti_weights_get(weights, &key, prepared->packed_bytes, prepared->pack,
-                          step->params, &packed, error);
+    weft_status status = wefti_weights_get(weights, &request, &packed, error);
     if (status != WEFT_OK) {
         return wefti_error_prefix(error, status, "%s", step->label);
     }
@@ -241,12 +242,11 @@ static weft_status allocate(wefti_recipe *recipe, const wefti_step *steps,
 }
 
 static weft_status prepare_all(wefti_recipe *recipe, const wefti_cpu_isa *isa,
-                               const wefti_step *steps, size_t step_count,
-                               wefti_weights *weights, weft_error *error)
+                               const wefti_recipe_params *wanted, weft_error *error)
 {
     char *params = recipe->params;
-    for (size_t i = 0; i < step_count; i++) {
-        wefti_step step = steps[i];
+    for (size_t i = 0; i < wanted->step_count; i++) {
+        wefti_step step = wanted->steps[i];
         size_t rounded = 0;
         (void)round_up(step.params_bytes, &rounded);
         if (step.params_bytes > 0) {
@@ -255,14 +255,13 @@ static weft_status prepare_all(wefti_recipe *recipe, const wefti_cpu_isa *isa,
         step.params = params;
         step.label = step.label != NULL ? step.label : "a step";
         params += rounded;
-        WEFTI_TRY(prepare_step(recipe, isa, &step, weights, error));
+        WEFTI_TRY(prepare_step(recipe, isa, &step, wanted->weights, error));
     }
     return WEFT_OK;
 }
 
 weft_status wefti_cpu_recipe_create(const wefti_cpu_isa *isa, int32_t helper_count,
-                                    const wefti_step *steps, size_t step_count,
-                                    size_t workspace_bytes, wefti_weights *weights,
+                                    const wefti_recipe_params *params,
                                     wefti_recipe **recipe, weft_error *error)
 {
     *recipe = NULL;
@@ -271,12 +270,12 @@ weft_status wefti_cpu_recipe_create(const wefti_cpu_isa *isa, int32_t helper_cou
     if (made == NULL) {
         return wefti_error_memory(error, "a recipe");
     }
-    weft_status status = allocate(made, steps, step_count, error);
+    weft_status status = allocate(made, params->steps, params->step_count, error);
     if (status == WEFT_OK) {
-        status = prepare_all(made, isa, steps, step_count, weights, error);
+        status = prepare_all(made, isa, params, error);
     }
     if (status == WEFT_OK) {
-        status = lay_scratch(made, helper_count, workspace_bytes, error);
+        status = lay_scratch(made, helper_count, params->workspace_bytes, error);
     }
     if (status != WEFT_OK) {
         wefti_cpu_recipe_destroy(made);

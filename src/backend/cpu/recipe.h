@@ -11,8 +11,7 @@
 /* Prepares the steps. `helper_count` helpers may do tiles of them at the same time;
  * each has its own scratch. */
 weft_status wefti_cpu_recipe_create(const wefti_cpu_isa *isa, int32_t helper_count,
-                                    const wefti_step *steps, size_t step_count,
-                                    size_t workspace_bytes, wefti_weights *weights,
+                                    const wefti_recipe_params *params,
                                     wefti_recipe **recipe, weft_error *error);
 void wefti_cpu_recipe_destroy(wefti_recipe *recipe);
 size_t wefti_cpu_recipe_workspace_bytes(const wefti_recipe *recipe);

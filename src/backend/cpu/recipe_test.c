@@ -149,13 +149,36 @@ static wefti_step mix_step(const mix_params *params, int32_t from, int64_t from_
     return step;
 }
 
+static weft_status try_make(const wefti_step *steps, size_t count, size_t workspace,
+                            wefti_recipe **recipe, weft_error *error)
+{
+    const wefti_recipe_params params = {
+        .steps = steps, .step_count = count, .workspace_bytes = workspace};
+    return wefti_cpu_recipe_create(&mixer, 1, &params, recipe, error);
+}
+
+/* As make, on a device. */
+static weft_status make_on(wefti_backend_device *device, const wefti_step *steps,
+                           size_t count, wefti_weights *weights, wefti_recipe **recipe)
+{
+    const wefti_recipe_params params = {.steps = steps,
+                                        .step_count = count,
+                                        .workspace_bytes = 160,
+                                        .weights = weights};
+    return wefti_backend_cpu.recipe.create(device, &params, recipe, NULL);
+}
+
 static wefti_recipe *make(const wefti_step *steps, size_t count, size_t workspace,
                           int32_t helpers, wefti_weights *weights)
 {
     wefti_recipe *recipe = NULL;
     weft_error error = {0};
-    weft_status status = wefti_cpu_recipe_create(&mixer, helpers, steps, count,
-                                                 workspace, weights, &recipe, &error);
+    const wefti_recipe_params params = {.steps = steps,
+                                        .step_count = count,
+                                        .workspace_bytes = workspace,
+                                        .weights = weights};
+    weft_status status =
+        wefti_cpu_recipe_create(&mixer, helpers, &params, &recipe, &error);
     if (status != WEFT_OK) {
         print_error("%s\n", error.message);
     }
@@ -281,21 +304,16 @@ static void refusals_name_the_step(void **state)
         weft_error error = {0};
         steps[1].kernel = refused[i];
         steps[1].label = "Second 's'";
-        assert_int_equal(
-            wefti_cpu_recipe_create(&mixer, 1, steps, 2, 0, NULL, &recipe, &error),
-            WEFT_UNSUPPORTED);
+        assert_int_equal(try_make(steps, 2, 0, &recipe, &error), WEFT_UNSUPPORTED);
         assert_null(recipe);
         assert_memory_equal(error.message, "Second 's': ", 12);
     }
     weft_error error = {0};
     wefti_recipe *recipe = NULL;
     steps[0].operands[SOURCE].slot = 40000;
-    assert_int_equal(
-        wefti_cpu_recipe_create(&mixer, 1, steps, 1, 0, NULL, &recipe, &error),
-        WEFT_UNSUPPORTED);
+    assert_int_equal(try_make(steps, 1, 0, &recipe, &error), WEFT_UNSUPPORTED);
     steps[0].operands[SOURCE].slot = 0;
-    assert_int_equal(wefti_cpu_recipe_create(&mixer, 1, steps, 1, SIZE_MAX - 10, NULL,
-                                             &recipe, &error),
+    assert_int_equal(try_make(steps, 1, SIZE_MAX - 10, &recipe, &error),
                      WEFT_OUT_OF_MEMORY);
 }
 
@@ -325,7 +343,7 @@ static void fill_buffers(uint32_t buffers[BUFFERS][ELEMENTS], uint32_t seed)
     }
 }
 
-static void make_chain(chain *c, uint32_t seed, const wefti_backend_device *device,
+static void make_chain(chain *c, uint32_t seed, wefti_backend_device *device,
                        wefti_weights *weights)
 {
     c->count = 1 + next_random(&seed) % CHAIN;
@@ -348,10 +366,7 @@ static void make_chain(chain *c, uint32_t seed, const wefti_backend_device *devi
                 c->expected[from][i] * p->factor + table[i % TABLE_SIZE];
         }
     }
-    assert_int_equal(wefti_backend_cpu.recipe.create(
-                         (wefti_backend_device *)(uintptr_t)device, c->steps, c->count,
-                         0, weights, &c->recipe, NULL),
-                     WEFT_OK);
+    assert_int_equal(make_on(device, c->steps, c->count, weights, &c->recipe), WEFT_OK);
 }
 
 typedef struct caller {
@@ -453,8 +468,7 @@ static void a_failing_step_is_told_once(void **state)
     assert_int_equal(wefti_cpu_device_create(&mixer, 4, 3, &device, NULL), WEFT_OK);
     assert_int_equal(b->stream.create(device, &stream, NULL), WEFT_OK);
     assert_int_equal(b->event.create(device, false, &event, NULL), WEFT_OK);
-    assert_int_equal(
-        b->recipe.create(device, steps, 2, sizeof(from), NULL, &recipe, NULL), WEFT_OK);
+    assert_int_equal(make_on(device, steps, 2, NULL, &recipe), WEFT_OK);
     for (uint64_t i = 0; i < 30; i++) {
         uint64_t value = 3 * i;
         bool pending = i % 2 == 1;
@@ -493,10 +507,10 @@ static void running_allocates_nothing(void **state)
     wefti_backend_stream *stream = NULL;
     const wefti_backend *b = &wefti_backend_cpu;
     static uint32_t x[3000], y[3000];
-    void *slots[3] = {NULL, x, y};
+    static uint32_t workspace[64];
+    void *slots[3] = {workspace, x, y};
     assert_int_equal(wefti_cpu_device_create(&mixer, 2, 2, &device, NULL), WEFT_OK);
-    assert_int_equal(b->recipe.create(device, steps, 2, 0, NULL, &recipe, NULL),
-                     WEFT_OK);
+    assert_int_equal(make_on(device, steps, 2, NULL, &recipe), WEFT_OK);
     assert_int_equal(b->stream.create(device, &stream, NULL), WEFT_OK);
     uint64_t before = wefti_allocation_count();
     for (int i = 0; i < 500; i++) {
@@ -535,8 +549,9 @@ static void creating_can_fail(void **state)
         (void)wefti_fault_arm(++n, all);
         status = wefti_cpu_device_create(&mixer, 3, 2, &device, &error);
         if (status == WEFT_OK) {
-            status = wefti_backend_cpu.recipe.create(device, steps, 2, 64, weights,
-                                                     &recipe, &error);
+            const wefti_recipe_params params = {
+                .steps = steps, .step_count = 2, .weights = weights};
+            status = wefti_backend_cpu.recipe.create(device, &params, &recipe, &error);
         }
         (void)wefti_fault_arm(0, 0);
         assert_int_equal(error.status, status);

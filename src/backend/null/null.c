@@ -120,22 +120,18 @@ static weft_status stream_create(wefti_backend_device *device,
     return wefti_host_stream_create(device, &hooks, device->workers, stream, error);
 }
 
-static weft_status recipe_create(wefti_backend_device *device, const wefti_step *steps,
-                                 size_t step_count, size_t workspace_bytes,
-                                 wefti_weights *weights, wefti_recipe **recipe,
-                                 weft_error *error)
+static weft_status recipe_create(wefti_backend_device *device,
+                                 const wefti_recipe_params *params,
+                                 wefti_recipe **recipe, weft_error *error)
 {
     (void)device;
-    (void)steps;
-    (void)step_count;
-    (void)weights;
     *recipe = NULL;
     WEFTI_TRY(wefti_device_fault("recipe.create", error));
     wefti_recipe *made = wefti_calloc(1, sizeof(*made));
     if (made == NULL) {
         return wefti_error_memory(error, "a recipe");
     }
-    made->workspace_bytes = workspace_bytes;
+    made->workspace_bytes = params->workspace_bytes;
     *recipe = made;
     return WEFT_OK;
 }
