@@ -18,7 +18,7 @@ typedef enum weft_lease_policy {
     WEFT_LEASE_WAIT = 0,       /* wait, first come first served */
     WEFT_LEASE_FAIL = 1,       /* WEFT_BUSY at once */
     WEFT_LEASE_WAIT_UNTIL = 2, /* wait at most timeout_ns, then WEFT_TIMEOUT */
-    WEFT_LEASE_SHARE = 3,      /* queue behind the work of one leased context */
+    WEFT_LEASE_SHARE = 3,      /* queue behind the work of leased ones, said openly */
 } weft_lease_policy;
 
 typedef struct weft_lease_params {

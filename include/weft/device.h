@@ -93,8 +93,11 @@ WEFT_API weft_device *weft_device_retain(weft_device *device);
 
 /* Drops an owner; the last one closes, drains and frees. NULL is allowed. Models
  * and graphs' models own their device too.
- * Threads: any, but not from a callback of the device.
- * Blocks: the last one until running requests have ended. */
+ * Threads: any, also from the callback of a request; not from a function that a stream
+ * calls.
+ * Blocks: the last one until accepted requests, their callbacks and the work of streams
+ * have ended; a stream that waits for an event that nobody signals is never done. A
+ * leased context stays usable, the device is freed when the last one is given back. */
 WEFT_API void weft_device_release(weft_device *device);
 
 /* Refuses new work from now on with WEFT_CLOSED; accepted work goes on.

@@ -10,9 +10,11 @@ WEFT_BEGIN_DECLS
  * Class: synchronised; who submits, waits, cancels and releases may be four threads. */
 typedef struct weft_request weft_request;
 
-/* Called once when the request has ended, on a worker thread or, for a request
- * that is cancelled before it started, on the cancelling thread; no lock is held. It
- * may submit, cancel and release its own request. */
+/* Called once when the request has ended, on a worker thread; for a request that has
+ * not started, on the thread that cancels it or drains the device, or on the device's
+ * timer when its time ran out. No lock is held. It may submit, cancel and release its
+ * own request, and drop the last owner of the device: then that thread tears the device
+ * down when the callback has returned. */
 typedef void (*weft_request_callback)(void *user, weft_request *request,
                                       weft_status status);
 

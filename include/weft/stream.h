@@ -52,8 +52,8 @@ WEFT_API WEFT_MUST_USE weft_status weft_stream_fill(weft_stream *stream, void *t
                                                     uint8_t value, size_t size_bytes,
                                                     weft_error *error);
 
-/* Calls a function of the caller in stream order, on any thread. It must not wait
- * for this stream.
+/* Calls a function of the caller in stream order, on any thread. It must neither wait
+ * for this stream nor submit to it.
  * Threads: owner. Blocks: never. */
 WEFT_API WEFT_MUST_USE weft_status weft_stream_call(weft_stream *stream,
                                                     void (*function)(void *user),

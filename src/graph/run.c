@@ -133,13 +133,6 @@ static weft_status run_with_lease(weft_model *model, const weft_io *io,
     return status;
 }
 
-static wefti_outcome outcome_of(weft_status status)
-{
-    return status == WEFT_OK        ? WEFTI_OUTCOME_DONE
-           : status == WEFT_TIMEOUT ? WEFTI_OUTCOME_TIMED_OUT
-                                    : WEFTI_OUTCOME_FAILED;
-}
-
 weft_status weft_run(weft_model *model, const weft_io *io,
                      const weft_lease_params *params, weft_error *error)
 {
@@ -147,7 +140,7 @@ weft_status weft_run(weft_model *model, const weft_io *io,
     uint32_t shard;
     WEFTI_TRY(wefti_device_begin(model->device, &shard, error));
     weft_status status = run_with_lease(model, io, params, error);
-    wefti_device_end(model->device, shard, outcome_of(status));
+    wefti_device_end(model->device, shard, wefti_outcome_of(status));
     return status;
 }
 
@@ -163,7 +156,7 @@ weft_status weft_context_run(weft_context *context, weft_model *model,
     uint32_t shard;
     WEFTI_TRY(wefti_device_begin(model->device, &shard, error));
     weft_status status = run_in_context(context, model, io, error);
-    wefti_device_end(model->device, shard, outcome_of(status));
+    wefti_device_end(model->device, shard, wefti_outcome_of(status));
     return status;
 }
 

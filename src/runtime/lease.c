@@ -270,7 +270,8 @@ static WEFTI_NOINLINE weft_status acquire_waiting(wefti_lease_pool *pool,
                                                   bool *shared, weft_error *error)
 {
     bool timed = params && params->policy == WEFT_LEASE_WAIT_UNTIL;
-    int64_t deadline_ns = timed ? wefti_deadline(params->timeout_ns) : WEFTI_NEVER;
+    int64_t timeout_ns = timed ? params->timeout_ns : WEFT_FOREVER;
+    int64_t deadline_ns = wefti_deadline(timeout_ns);
     waiter self = {.accepted = accepted, .slot = -1};
     WEFTI_TRY(wefti_condition_init(&self.woken, error));
     weft_status status = wait_in_queue(pool, &self, deadline_ns);
@@ -282,8 +283,7 @@ static WEFTI_NOINLINE weft_status acquire_waiting(wefti_lease_pool *pool,
         return wefti_error(error, WEFT_TIMEOUT,
                            "all %d contexts stayed leased for the %lld ms given; wait "
                            "longer or open the device with more max_contexts",
-                           (int)pool->slot_count,
-                           (long long)(params->timeout_ns / 1000000));
+                           (int)pool->slot_count, (long long)(timeout_ns / 1000000));
     }
     *slot = self.slot;
     *shared = self.slept && params && params->policy == WEFT_LEASE_SHARE;
