@@ -231,23 +231,22 @@ weft_status wefti_net_add_value(wefti_net *net, const wefti_known *known,
     return WEFT_OK;
 }
 
-/* Adds to the list of what is missing in the error's message, so that a user learns
- * of every operator at once. */
-static void list_missing(weft_error *error, const weft_error *one, size_t *missing)
+/* Adds to the list of what is missing in the error's message, with the first node
+ * that needs it, so that a user learns of every operator at once. */
+static void list_missing(weft_error *error, const weft_error *one, const char *label,
+                         size_t *missing)
 {
-    if (error == NULL) {
-        (*missing)++;
-        return;
-    }
     if ((*missing)++ == 0) {
-        *error = *one;
+        (void)wefti_error(error, WEFT_UNSUPPORTED, "%s (node %s)", one->message, label);
         return;
     }
-    size_t used = strlen(error->message);
-    if (strstr(error->message, one->message) == NULL &&
-        used + strlen(one->message) + 3 < sizeof(error->message)) {
-        strcat(error->message, "; ");
-        strcat(error->message, one->message);
+    if (error == NULL || strstr(error->message, one->message) != NULL) {
+        return;
+    }
+    weft_error more;
+    (void)wefti_error(&more, WEFT_UNSUPPORTED, "; %s (node %s)", one->message, label);
+    if (strlen(error->message) + strlen(more.message) < sizeof(error->message)) {
+        strcat(error->message, more.message);
     }
 }
 
@@ -266,7 +265,7 @@ static weft_status find_operators(const weft_graph *graph, weft_error *error)
                             "%s: the domain 'weft' is not for models", node->label);
         }
         if (status != WEFT_OK) {
-            list_missing(error, &one, &missing);
+            list_missing(error, &one, node->label, &missing);
         }
     }
     return missing == 0 ? WEFT_OK : WEFT_UNSUPPORTED;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <weft/graph.h>
+#include <weft/model.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -318,6 +318,31 @@ static void refuses_functions_only_when_called(void **state)
     }
 }
 
+static void all_unknown_operators_are_named_at_once(void **state)
+{
+    (void)state;
+    onnx_builder builder;
+    weft_device *device = NULL;
+    weft_model *model = NULL;
+    weft_error error = {0};
+    onnx_builder_make_small(&builder);
+    onnx_builder_node(&builder, "Wobble", "first", "y", "p");
+    onnx_builder_node(&builder, "Wobble", "second", "p", "q");
+    onnx_builder_node(&builder, "Gnaw", "third", "q", "r")->domain =
+        onnx_builder_text(&builder, "com.example");
+    weft_graph *graph = onnx_check_reads(&builder);
+    onnx_builder_fini(&builder);
+    assert_int_equal(weft_device_open("null", NULL, &device, NULL), WEFT_OK);
+    assert_int_equal(weft_model_create(device, graph, NULL, &model, &error),
+                     WEFT_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "(node Wobble 'first')"));
+    assert_null(strstr(error.message, "second"));
+    assert_non_null(strstr(error.message, "com.example::Gnaw"));
+    assert_non_null(strstr(error.message, "(node Gnaw 'third')"));
+    weft_graph_release(graph);
+    weft_device_release(device);
+}
+
 static void refuses_sparse_initializers(void **state)
 {
     (void)state;
@@ -450,6 +475,7 @@ int main(void)
         cmocka_unit_test(refuses_inputs_that_are_no_tensors),
         cmocka_unit_test(refuses_names_taken_twice),
         cmocka_unit_test(refuses_functions_only_when_called),
+        cmocka_unit_test(all_unknown_operators_are_named_at_once),
         cmocka_unit_test(refuses_sparse_initializers),
         cmocka_unit_test(refuses_files_that_are_no_models),
         cmocka_unit_test(survives_every_truncation),
