@@ -17,6 +17,9 @@
  *     i mod 16, i ascending, lanes +0 first; then the tree lane[j] += lane[j + 8],
  *     then + 4, + 2, + 1. Maxima and minima go the same way.
  *
+ * A NaN that MATMUL, CONV or ATTENTION gives is the quiet NaN 0x7FC00000, whatever the
+ * NaNs it came from: which of two a processor passes on depends on the code.
+ *
  * Functions such as exp have one polynomial (cpu/kernels/math.h), evaluated with the
  * same fused operations everywhere. */
 
@@ -289,7 +292,8 @@ typedef struct wefti_gather_params {
  * (chain over keys). Queries of head h read key and value head h / (heads / kv_heads).
  * Strides are in elements; the last dimension of Q, K, V and O is contiguous. A causal
  * query i sees the keys j <= i + key_length - query_length. A mask is f32 (added) or
- * bool (false: -infinity). A row with no visible key gives zeros. */
+ * bool (false: -infinity). A hidden key has weight 0 and stays in the chain; a row with
+ * no visible key, or whose scores are all -infinity, gives zeros. */
 enum {
     WEFTI_ATTENTION_Q = 0,
     WEFTI_ATTENTION_K = 1,

@@ -213,3 +213,15 @@ void kernel_case_run_best(const kernel_case *c, void *output)
     }
     assert_true(run_case(c, (*isa)->prepare[c->step.kernel], true, WALK_WHOLE, output));
 }
+
+uint64_t kernel_case_hash(const kernel_case *c)
+{
+    unsigned char *output = kernel_alloc(c->output_bytes);
+    kernel_case_run_best(c, output);
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i < c->output_bytes; i++) {
+        hash = (hash ^ output[i]) * 1099511628211u;
+    }
+    kernel_free(output);
+    return hash;
+}

@@ -33,6 +33,10 @@ void kernel_case_check(const kernel_case *c);
 /* Runs on the best instruction set into a buffer as large as the output. */
 void kernel_case_run_best(const kernel_case *c, void *output);
 
+/* A hash of the output's bits, to be compared with one that was written down: the same
+ * on every architecture. */
+uint64_t kernel_case_hash(const kernel_case *c);
+
 /* Memory that ends where the next page may not be touched; freed by kernel_free. */
 void *kernel_alloc(size_t size_bytes);
 void kernel_free(void *block);

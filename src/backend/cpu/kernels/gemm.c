@@ -54,7 +54,8 @@ WEFTI_INLINE void gemm_chain(gemm_sums *s, const gemm_block *g, const int32_t ro
     const float *base[GEMM_VECTORS];
     const int64_t a_row = g->a_row;
     int64_t a_column = g->a_column, b_row = g->b_row;
-    if (wefti_sabotaged(WEFTI_SABOTAGE_SUM_ORDER) && !offsets) {
+    if (wefti_sabotaged(WEFTI_SABOTAGE_SUM_ORDER) && mode == GEMM_PANEL) {
+        /* The same sum from its end. */
         a += (g->k - 1) * a_column;
         b += (g->k - 1) * b_row;
         a_column = -a_column;

@@ -101,7 +101,7 @@ WEFTI_INLINE int64_t gemm_work_ns(double multiply_adds)
 #elif defined(WEFTI_ISA_neon)
     return (int64_t)(multiply_adds / 16.0);
 #else
-    return (int64_t)(multiply_adds / 1.0);
+    return (int64_t)(multiply_adds / 1.7);
 #endif
 }
 

@@ -5,7 +5,6 @@
 #include "backend/cpu/kernels/gemm.h"
 #include "backend/cpu/kernels/kernels.h"
 #include "base/memory.h"
-#include "base/testing.h"
 
 /* A tile is one panel of columns (two when there is one row) by some rows of one
  * product. Tiles of the same panel follow each other, so that a thread which does a
@@ -103,13 +102,6 @@ static void run_piece(matmul_tile *t, int64_t k, bool first, bool last)
     g.a += k * p->a_column_stride;
     g.k = count;
     place_b(t, &g, k, count);
-    if (wefti_sabotaged(WEFTI_SABOTAGE_SUM_ORDER)) {
-        /* The same sum from its end. */
-        g.a += (count - 1) * g.a_column;
-        g.a_column = -g.a_column;
-        g.b += (count - 1) * g.b_row;
-        g.b_row = -g.b_row;
-    }
     if (!first) {
         g.start = t->sums;
         g.start_row = GEMM_COLUMNS;
