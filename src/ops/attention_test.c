@@ -34,52 +34,61 @@ static float lean_before(int64_t batch, int64_t query, int64_t key)
     return see_before(batch, query, key) + lean(batch, query, key);
 }
 
-/* Where element [b, h, s, d] of an operand is. */
-typedef struct place {
-    int64_t batch, head, row;
-} place;
+/* Operands dense as [B, H, S, D], or packed as [B, S, H * D]. */
+typedef struct problem {
+    const float *q, *k, *v;
+    bool packed;
+    float scale;
+    mask_function mask;
+} problem;
 
-static void attend_row(const float *q, const float *k, const float *v, place kp,
-                       place vp, int64_t b, int64_t i, float scale, mask_function mask,
-                       float *out)
+/* Row `row` of head `head` of an operand with so many heads, rows and columns. */
+static int64_t row_start(bool packed, int64_t b, int64_t head, int64_t row,
+                         const int64_t *heads_rows_columns)
 {
+    int64_t heads = heads_rows_columns[0];
+    int64_t rows = heads_rows_columns[1];
+    int64_t index =
+        packed ? (b * rows + row) * heads + head : (b * heads + head) * rows + row;
+    return index * heads_rows_columns[2];
+}
+
+static void attend_row(const problem *p, int64_t b, int64_t h, int64_t i, float *out)
+{
+    static const int64_t q_dims[] = {H, S, D};
+    static const int64_t k_dims[] = {KV, L, D};
+    static const int64_t v_dims[] = {KV, L, DV};
+    const float *q = p->q + row_start(p->packed, b, h, i, q_dims);
+    int64_t kv = h / (H / KV);
     double weights[L];
     double sum = 0;
     for (int64_t j = 0; j < L; j++) {
+        const float *k = p->k + row_start(p->packed, b, kv, j, k_dims);
         double score = 0;
         for (int64_t d = 0; d < D; d++) {
-            score += (double)q[d] * (double)k[j * kp.row + d];
+            score += (double)q[d] * (double)k[d];
         }
-        weights[j] = exp(score * (double)scale + (double)mask(b, i, j));
+        weights[j] = exp(score * (double)p->scale + (double)p->mask(b, i, j));
         sum += weights[j];
     }
     for (int64_t d = 0; d < DV; d++) {
         double value = 0;
         for (int64_t j = 0; j < L; j++) {
-            value += weights[j] / sum * (double)v[j * vp.row + d];
+            const float *v = p->v + row_start(p->packed, b, kv, j, v_dims);
+            value += weights[j] / sum * (double)v[d];
         }
         out[d] = (float)value;
     }
 }
 
-static void attend(const float *q, const float *k, const float *v, bool packed,
-                   float scale, mask_function mask, float *out)
+static void attend(const problem *p, float *out)
 {
-    place qp = packed ? (place){S * H * D, D, H * D} : (place){H * S * D, S * D, D};
-    place kp = packed ? (place){L * KV * D, D, KV * D} : (place){KV * L * D, L * D, D};
-    place vp =
-        packed ? (place){L * KV * DV, DV, KV * DV} : (place){KV * L * DV, L * DV, DV};
-    place op =
-        packed ? (place){S * H * DV, DV, H * DV} : (place){H * S * DV, S * DV, DV};
+    static const int64_t dims[] = {H, S, DV};
     for (int64_t n = 0; n < B * H * S; n++) {
         int64_t b = n / S / H;
         int64_t h = n / S % H;
         int64_t i = n % S;
-        int64_t kv = h / (H / KV);
-        attend_row(q + b * qp.batch + h * qp.head + i * qp.row,
-                   k + b * kp.batch + kv * kp.head, v + b * vp.batch + kv * vp.head, kp,
-                   vp, b, i, scale, mask,
-                   out + b * op.batch + h * op.head + i * op.row);
+        attend_row(p, b, h, i, out + row_start(p->packed, b, h, i, dims));
     }
 }
 
@@ -111,7 +120,7 @@ static void check_attention(bool packed, bool causal, weft_type mask_type,
         op_input(&c, mask_type, DIMS(B, 1, S, L),
                  is_bool ? (const void *)seen : (const void *)added);
     }
-    attend(q, k, v, packed, 0.5F, expected_mask, expected);
+    attend(&(problem){q, k, v, packed, 0.5F, expected_mask}, expected);
     op_run(&c, 1);
     if (packed) {
         op_expect_f32(&c, 0, DIMS(B, S, H * DV), expected, 1e-5F);
@@ -203,7 +212,7 @@ static void test_fused_attention(void **state)
     const float *q = op_random(&c, DIMS(B, H, S, D), 1);
     const float *k = op_random(&c, DIMS(B, KV, L, D), 2);
     const float *v = op_random(&c, DIMS(B, KV, L, DV), 3);
-    attend(q, k, v, false, 0.25F, see_all, heads_first);
+    attend(&(problem){q, k, v, false, 0.25F, see_all}, heads_first);
     for (int64_t i = 0; i < B * H * S * DV; i++) {
         int64_t d = i % DV;
         int64_t s = i / DV % S;

@@ -181,6 +181,25 @@ static void make_case(hostile *h, chance *c, const wefti_operator *op)
     }
 }
 
+/* True when inference accepted it. */
+static bool try_nonsense(chance *c, const wefti_operator *op, bool run)
+{
+    hostile h;
+    make_case(&h, c, op);
+    size_t outputs = op->max_outputs > 1 ? (size_t)(1 + pick(c, 2)) : 1;
+    bool accepted = op_infer(&h.c, outputs) == WEFT_OK;
+    if (accepted && run && small_enough(&h.c)) {
+        op_run(&h.c, outputs);
+    }
+    if (!accepted) {
+        assert_true(strlen(h.c.error.message) > 0);
+        assert_int_equal(
+            strncmp(h.c.error.message, h.c.node.label, strlen(h.c.node.label)), 0);
+    }
+    op_end(&h.c);
+    return accepted;
+}
+
 static void test_nonsense(void **state)
 {
     (void)state;
@@ -188,27 +207,27 @@ static void test_nonsense(void **state)
     size_t accepted = 0;
     for (size_t round = 0; round < 150; round++) {
         for (size_t i = 0; wefti_operator_at(i); i++) {
-            const wefti_operator *op = wefti_operator_at(i);
-            hostile h;
-            make_case(&h, &c, op);
-            size_t outputs = op->max_outputs > 1 ? (size_t)(1 + pick(&c, 2)) : 1;
-            if (op_infer(&h.c, outputs) == WEFT_OK) {
-                accepted++;
-                if (small_enough(&h.c) && round % 8 == 0) {
-                    op_run(&h.c, outputs);
-                }
-            } else {
-                assert_true(strlen(h.c.error.message) > 0);
-                assert_true(strncmp(h.c.error.message, h.c.node.label,
-                                    strlen(h.c.node.label)) == 0);
-            }
-            op_end(&h.c);
+            accepted += try_nonsense(&c, wefti_operator_at(i), round % 8 == 0);
         }
     }
     assert_true(accepted > 1000);
 }
 
-/* Each allocation of each operator's lowering fails once. */
+/* Fails each allocation of one node's lowering; returns how many there were. */
+static size_t fail_allocations(chance *c, const wefti_operator *op)
+{
+    hostile h;
+    size_t failed = 0;
+    make_case(&h, c, op);
+    bool usable = op->lower && op_infer(&h.c, 1) == WEFT_OK && small_enough(&h.c);
+    while (usable && op_lower(&h.c, failed + 1) != WEFT_OK) {
+        assert_int_equal(h.c.error.status, WEFT_OUT_OF_MEMORY);
+        failed++;
+    }
+    op_end(&h.c);
+    return failed;
+}
+
 static void test_failing_allocations(void **state)
 {
     (void)state;
@@ -216,19 +235,7 @@ static void test_failing_allocations(void **state)
     size_t failed = 0;
     for (size_t round = 0; round < 20; round++) {
         for (size_t i = 0; wefti_operator_at(i); i++) {
-            const wefti_operator *op = wefti_operator_at(i);
-            hostile h;
-            make_case(&h, &c, op);
-            bool usable = op->lower && op_infer(&h.c, 1) == WEFT_OK;
-            for (uint64_t n = 1; usable && small_enough(&h.c); n++) {
-                weft_status status = op_lower(&h.c, n);
-                if (status == WEFT_OK) {
-                    break;
-                }
-                assert_int_equal(status, WEFT_OUT_OF_MEMORY);
-                failed++;
-            }
-            op_end(&h.c);
+            failed += fail_allocations(&c, wefti_operator_at(i));
         }
     }
     assert_true(failed > 500);

@@ -142,22 +142,26 @@ static void test_transpose(void **state)
     op_end(&c);
 }
 
-static void slice_begin(op_case *c, int64_t start, int64_t end, int64_t axis,
-                        int64_t step)
+/* start:end:step of one axis of [2, 3]. */
+typedef struct slice_case {
+    int64_t start, end, axis, step;
+} slice_case;
+
+static void slice_begin(op_case *c, slice_case slice)
 {
     op_begin(c, "", "Slice", 13);
     op_f32(c, DIMS(2, 3), six);
-    op_list(c, 1, &start);
-    op_list(c, 1, &end);
-    op_list(c, 1, &axis);
-    op_list(c, 1, &step);
+    op_list(c, 1, &slice.start);
+    op_list(c, 1, &slice.end);
+    op_list(c, 1, &slice.axis);
+    op_list(c, 1, &slice.step);
 }
 
-static void expect_slice(int64_t start, int64_t end, int64_t axis, int64_t step,
-                         int64_t rows, int64_t columns, const float *values)
+static void expect_slice(slice_case slice, int64_t rows, int64_t columns,
+                         const float *values)
 {
     op_case c;
-    slice_begin(&c, start, end, axis, step);
+    slice_begin(&c, slice);
     op_run(&c, 1);
     op_expect_f32(&c, 0, DIMS(rows, columns), values, 0);
     op_end(&c);
@@ -166,14 +170,14 @@ static void expect_slice(int64_t start, int64_t end, int64_t axis, int64_t step,
 static void test_slice(void **state)
 {
     (void)state;
-    expect_slice(1, 3, 1, 1, 2, 2, F32(2, 3, 5, 6));
-    expect_slice(-2, INT64_MAX, -1, 1, 2, 2, F32(2, 3, 5, 6));
-    expect_slice(0, 3, 1, 2, 2, 2, F32(1, 3, 4, 6));
-    expect_slice(-1, INT64_MIN, 1, -1, 2, 3, F32(3, 2, 1, 6, 5, 4));
-    expect_slice(2, -4, 1, -2, 2, 2, F32(3, 1, 6, 4));
-    expect_slice(1, 1, 0, 1, 0, 3, NULL);
-    expect_slice(0, 99, 0, INT64_MAX, 1, 3, F32(1, 2, 3));
-    expect_slice(99, -99, 0, INT64_MIN, 1, 3, F32(4, 5, 6));
+    expect_slice((slice_case){1, 3, 1, 1}, 2, 2, F32(2, 3, 5, 6));
+    expect_slice((slice_case){-2, INT64_MAX, -1, 1}, 2, 2, F32(2, 3, 5, 6));
+    expect_slice((slice_case){0, 3, 1, 2}, 2, 2, F32(1, 3, 4, 6));
+    expect_slice((slice_case){-1, INT64_MIN, 1, -1}, 2, 3, F32(3, 2, 1, 6, 5, 4));
+    expect_slice((slice_case){2, -4, 1, -2}, 2, 2, F32(3, 1, 6, 4));
+    expect_slice((slice_case){1, 1, 0, 1}, 0, 3, NULL);
+    expect_slice((slice_case){0, 99, 0, INT64_MAX}, 1, 3, F32(1, 2, 3));
+    expect_slice((slice_case){99, -99, 0, INT64_MIN}, 1, 3, F32(4, 5, 6));
 }
 
 static void test_slice_without_axes(void **state)
@@ -188,7 +192,7 @@ static void test_slice_without_axes(void **state)
     op_expect_f32(&c, 0, DIMS(1, 2), F32(5, 6), 0);
     assert_int_equal(c.step_count, 0);
     op_end(&c);
-    slice_begin(&c, 0, 1, 0, 0);
+    slice_begin(&c, (slice_case){0, 1, 0, 0});
     op_expect_error(&c, 1, WEFT_INVALID_MODEL, "step is 0");
     op_end(&c);
     op_begin(&c, "", "Slice", 13);

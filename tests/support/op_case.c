@@ -90,7 +90,7 @@ void op_input(op_case *c, weft_type type, int32_t rank, const int64_t *dims,
         memcpy(c->inputs[index].dims, dims, (size_t)rank * sizeof(*dims));
     }
     size_t bytes = known_bytes(&c->inputs[index]);
-    c->input_data[index] = kernel_alloc(bytes + 1);
+    c->input_data[index] = kernel_alloc(bytes > 0 ? bytes : 8);
     if (data && bytes > 0) {
         memcpy(c->input_data[index], data, bytes);
     }
