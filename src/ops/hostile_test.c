@@ -76,12 +76,30 @@ typedef struct hostile {
     op_case c;
     int64_t ints[OP_CASE_MAX][12];
     float floats[OP_CASE_MAX][12];
+    char names[OP_CASE_MAX][64];
     weft_tensor tensor;
 } hostile;
 
+/* Mostly a name that the operator knows. */
+static const char *pick_name(hostile *h, chance *c, size_t index)
+{
+    const char *known = h->c.op->attributes;
+    if (!known || known[0] == '\0' || pick(c, 20) == 0) {
+        return attribute_names[pick(c, WEFTI_COUNT_OF(attribute_names))];
+    }
+    const char *at = known + pick(c, (int64_t)strlen(known));
+    while (at > known && at[-1] != ' ') {
+        at--;
+    }
+    size_t length = strcspn(at, " ");
+    memcpy(h->names[index], at, length);
+    h->names[index][length] = '\0';
+    return h->names[index];
+}
+
 static void add_attribute(hostile *h, chance *c, size_t index)
 {
-    const char *name = attribute_names[pick(c, WEFTI_COUNT_OF(attribute_names))];
+    const char *name = pick_name(h, c, index);
     size_t count = (size_t)pick(c, 7);
     for (size_t i = 0; i < 12; i++) {
         h->ints[index][i] = some_integer(c);

@@ -86,13 +86,15 @@ struct wefti_operator {
     int32_t since, until; /* opsets with this meaning, inclusive */
     int32_t min_inputs, max_inputs;
     int32_t min_outputs, max_outputs;
+    /* Names of the attributes of all its opsets, with a space between; NULL: any. */
+    const char *attributes;
     wefti_infer infer;
     wefti_lower lower; /* NULL: only ever folded (Shape) */
     wefti_fold fold;   /* NULL: folded by lowering it when all inputs are constant */
 };
 
-/* Runs the operator's infer and guards it: counts of inputs and outputs, and shapes
- * whose size overflows. Callers use this, not `infer` itself. */
+/* Runs the operator's infer and guards it: counts of inputs and outputs, names of
+ * attributes, and shapes whose size overflows. Callers use this, not `infer` itself. */
 weft_status wefti_operator_infer(const wefti_operator *op, const wefti_node_view *node,
                                  const wefti_known *inputs, wefti_known *outputs,
                                  weft_error *error);

@@ -6,139 +6,147 @@
 
 enum { FIRST_OPSET = 13, LAST_OPSET = 23, ANY = 1 << 20 };
 
-#define ROW(domain_name, op, first, in_min, in_max, out_min, out_max, family)          \
+#define ROW(domain_name, op, first, in_min, in_max, out_min, out_max, family, names)   \
     {                                                                                  \
         .domain = (domain_name), .name = #op, .since = (first), .until = LAST_OPSET,   \
         .min_inputs = (in_min), .max_inputs = (in_max), .min_outputs = (out_min),      \
-        .max_outputs = (out_max), .infer = wefti_infer_##family,                       \
-        .lower = wefti_lower_##family##_node                                           \
+        .max_outputs = (out_max), .attributes = (names),                               \
+        .infer = wefti_infer_##family, .lower = wefti_lower_##family##_node            \
     }
 /* An operator of ONNX with one output. */
-#define OP(op, first, in_min, in_max, family)                                          \
-    ROW("", op, first, in_min, in_max, 1, 1, family)
+#define OP(op, first, in_min, in_max, family, names)                                   \
+    ROW("", op, first, in_min, in_max, 1, 1, family, names)
 /* One that is only ever folded. */
-#define FOLDED(op, first, in_min, in_max, family)                                      \
+#define FOLDED(op, first, in_min, in_max, family, names)                               \
     {                                                                                  \
         .domain = "", .name = #op, .since = (first), .until = LAST_OPSET,              \
         .min_inputs = (in_min), .max_inputs = (in_max), .min_outputs = 1,              \
-        .max_outputs = 1, .infer = wefti_infer_##family, .fold = wefti_fold_##family   \
+        .max_outputs = 1, .attributes = (names), .infer = wefti_infer_##family,        \
+        .fold = wefti_fold_##family                                                    \
     }
 
 /* Sorted by domain and name. `since` is 13 where the meaning is older. */
 static const wefti_operator operators[] = {
-    OP(Abs, 13, 1, 1, elementwise),
-    OP(Add, 13, 2, 2, elementwise),
-    OP(And, 13, 2, 2, elementwise),
-    OP(ArgMax, 13, 1, 1, arg_reduce),
-    OP(ArgMin, 13, 1, 1, arg_reduce),
-    OP(Attention, 23, 3, 6, attention),
-    OP(AveragePool, 13, 1, 1, pool),
-    ROW("", BatchNormalization, 13, 5, 5, 1, 5, batch_norm),
-    OP(Cast, 13, 1, 1, cast),
-    OP(CastLike, 15, 2, 2, cast_like),
-    OP(Ceil, 13, 1, 1, elementwise),
-    OP(Clip, 13, 1, 3, clip),
-    OP(Concat, 13, 1, ANY, concat),
+    OP(Abs, 13, 1, 1, elementwise, ""),
+    OP(Add, 13, 2, 2, elementwise, ""),
+    OP(And, 13, 2, 2, elementwise, ""),
+    OP(ArgMax, 13, 1, 1, arg_reduce, "axis keepdims select_last_index"),
+    OP(ArgMin, 13, 1, 1, arg_reduce, "axis keepdims select_last_index"),
+    OP(Attention, 23, 3, 6, attention,
+       "is_causal kv_num_heads q_num_heads qk_matmul_output_mode scale softcap "
+       "softmax_precision"),
+    OP(AveragePool, 13, 1, 1, pool,
+       "auto_pad ceil_mode count_include_pad dilations kernel_shape pads strides"),
+    ROW("", BatchNormalization, 13, 5, 5, 1, 5, batch_norm,
+        "epsilon momentum training_mode"),
+    OP(Cast, 13, 1, 1, cast, "saturate to"),
+    OP(CastLike, 15, 2, 2, cast_like, "saturate"),
+    OP(Ceil, 13, 1, 1, elementwise, ""),
+    OP(Clip, 13, 1, 3, clip, ""),
+    OP(Concat, 13, 1, ANY, concat, "axis"),
     {.domain = "",
      .name = "Constant",
      .since = FIRST_OPSET,
      .until = LAST_OPSET,
      .min_outputs = 1,
      .max_outputs = 1,
+     .attributes = "sparse_value value value_float value_floats value_int value_ints "
+                   "value_string value_strings",
      .infer = wefti_infer_constant,
      .lower = wefti_lower_constant_node,
      .fold = wefti_fold_constant},
-    OP(ConstantOfShape, 13, 1, 1, constant_of_shape),
-    OP(Conv, 13, 2, 3, conv),
-    OP(Cos, 13, 1, 1, elementwise),
-    OP(Div, 13, 2, 2, elementwise),
-    ROW("", Dropout, 13, 1, 3, 1, 2, dropout),
-    OP(Elu, 13, 1, 1, elementwise),
-    OP(Equal, 13, 2, 2, elementwise),
-    OP(Erf, 13, 1, 1, elementwise),
-    OP(Exp, 13, 1, 1, elementwise),
-    OP(Expand, 13, 2, 2, expand),
-    OP(Flatten, 13, 1, 1, flatten),
-    OP(Floor, 13, 1, 1, elementwise),
-    OP(Gather, 13, 2, 2, gather),
-    OP(Gelu, 20, 1, 1, elementwise),
-    OP(Gemm, 13, 2, 3, gemm),
-    OP(GlobalAveragePool, 13, 1, 1, global_pool),
-    OP(GlobalMaxPool, 13, 1, 1, global_pool),
-    OP(Greater, 13, 2, 2, elementwise),
-    OP(GreaterOrEqual, 13, 2, 2, elementwise),
-    OP(GroupNormalization, 18, 3, 3, group_norm),
-    OP(HardSigmoid, 13, 1, 1, activation),
-    OP(HardSwish, 14, 1, 1, activation),
-    OP(Identity, 13, 1, 1, identity),
-    OP(InstanceNormalization, 13, 3, 3, instance_norm),
-    OP(IsNaN, 13, 1, 1, elementwise),
-    ROW("", LayerNormalization, 17, 2, 3, 1, 3, layer_norm),
-    OP(LeakyRelu, 13, 1, 1, elementwise),
-    OP(Less, 13, 2, 2, elementwise),
-    OP(LessOrEqual, 13, 2, 2, elementwise),
-    OP(Log, 13, 1, 1, elementwise),
-    OP(LogSoftmax, 13, 1, 1, softmax),
-    OP(MatMul, 13, 2, 2, matmul),
-    OP(Max, 13, 1, ANY, variadic),
-    ROW("", MaxPool, 13, 1, 1, 1, 2, pool),
-    OP(Mean, 13, 1, ANY, variadic),
-    OP(Min, 13, 1, ANY, variadic),
-    OP(Mish, 18, 1, 1, activation),
-    OP(Mod, 13, 2, 2, elementwise),
-    OP(Mul, 13, 2, 2, elementwise),
-    OP(Neg, 13, 1, 1, elementwise),
-    OP(Not, 13, 1, 1, elementwise),
-    OP(Or, 13, 2, 2, elementwise),
-    OP(PRelu, 13, 2, 2, elementwise),
-    OP(Pad, 13, 2, 4, pad),
-    OP(Pow, 13, 2, 2, pow),
-    OP(RMSNormalization, 23, 2, 2, layer_norm),
-    FOLDED(Range, 13, 3, 3, range),
-    OP(Reciprocal, 13, 1, 1, elementwise),
-    OP(ReduceL1, 13, 1, 2, reduce),
-    OP(ReduceL2, 13, 1, 2, reduce),
-    OP(ReduceMax, 13, 1, 2, reduce),
-    OP(ReduceMean, 13, 1, 2, reduce),
-    OP(ReduceMin, 13, 1, 2, reduce),
-    OP(ReduceProd, 13, 1, 2, reduce),
-    OP(ReduceSum, 13, 1, 2, reduce),
-    OP(ReduceSumSquare, 13, 1, 2, reduce),
-    OP(Relu, 13, 1, 1, elementwise),
-    OP(Reshape, 13, 2, 2, reshape),
-    OP(Round, 13, 1, 1, elementwise),
-    OP(Selu, 13, 1, 1, activation),
-    FOLDED(Shape, 13, 1, 1, shape),
-    OP(Sigmoid, 13, 1, 1, elementwise),
-    OP(Sign, 13, 1, 1, elementwise),
-    OP(Sin, 13, 1, 1, elementwise),
-    FOLDED(Size, 13, 1, 1, size),
-    OP(Slice, 13, 3, 5, slice),
-    OP(Softmax, 13, 1, 1, softmax),
-    OP(Softplus, 13, 1, 1, elementwise),
-    OP(Softsign, 13, 1, 1, activation),
-    ROW("", Split, 13, 1, 2, 1, ANY, split),
-    OP(Sqrt, 13, 1, 1, elementwise),
-    OP(Squeeze, 13, 1, 2, squeeze),
-    OP(Sub, 13, 2, 2, elementwise),
-    OP(Sum, 13, 1, ANY, variadic),
-    OP(Tanh, 13, 1, 1, elementwise),
-    OP(Tile, 13, 2, 2, tile),
-    OP(Transpose, 13, 1, 1, transpose),
-    OP(Trilu, 14, 1, 2, trilu),
-    OP(Unsqueeze, 13, 2, 2, unsqueeze),
-    OP(Where, 13, 3, 3, elementwise),
-    OP(Xor, 13, 2, 2, elementwise),
-    ROW("com.microsoft", BiasGelu, 1, 2, 2, 1, 1, bias_gelu),
-    ROW("com.microsoft", FastGelu, 1, 1, 2, 1, 1, bias_gelu),
-    ROW("com.microsoft", Gelu, 1, 1, 1, 1, 1, bias_gelu),
-    ROW("weft", FusedAttention, 1, 3, 4, 1, 1, fused_attention),
-    ROW("weft", FusedConv, 1, 2, 4, 1, 1, fused_conv),
+    OP(ConstantOfShape, 13, 1, 1, constant_of_shape, "value"),
+    OP(Conv, 13, 2, 3, conv, "auto_pad dilations group kernel_shape pads strides"),
+    OP(Cos, 13, 1, 1, elementwise, ""),
+    OP(Div, 13, 2, 2, elementwise, ""),
+    ROW("", Dropout, 13, 1, 3, 1, 2, dropout, "seed"),
+    OP(Elu, 13, 1, 1, elementwise, "alpha"),
+    OP(Equal, 13, 2, 2, elementwise, ""),
+    OP(Erf, 13, 1, 1, elementwise, ""),
+    OP(Exp, 13, 1, 1, elementwise, ""),
+    OP(Expand, 13, 2, 2, expand, ""),
+    OP(Flatten, 13, 1, 1, flatten, "axis"),
+    OP(Floor, 13, 1, 1, elementwise, ""),
+    OP(Gather, 13, 2, 2, gather, "axis"),
+    OP(Gelu, 20, 1, 1, elementwise, "approximate"),
+    OP(Gemm, 13, 2, 3, gemm, "alpha beta transA transB"),
+    OP(GlobalAveragePool, 13, 1, 1, global_pool, ""),
+    OP(GlobalMaxPool, 13, 1, 1, global_pool, ""),
+    OP(Greater, 13, 2, 2, elementwise, ""),
+    OP(GreaterOrEqual, 13, 2, 2, elementwise, ""),
+    OP(GroupNormalization, 18, 3, 3, group_norm, "epsilon num_groups stash_type"),
+    OP(HardSigmoid, 13, 1, 1, activation, "alpha beta"),
+    OP(HardSwish, 14, 1, 1, activation, ""),
+    OP(Identity, 13, 1, 1, identity, ""),
+    OP(InstanceNormalization, 13, 3, 3, instance_norm, "epsilon"),
+    OP(IsNaN, 13, 1, 1, elementwise, ""),
+    ROW("", LayerNormalization, 17, 2, 3, 1, 3, layer_norm, "axis epsilon stash_type"),
+    OP(LeakyRelu, 13, 1, 1, elementwise, "alpha"),
+    OP(Less, 13, 2, 2, elementwise, ""),
+    OP(LessOrEqual, 13, 2, 2, elementwise, ""),
+    OP(Log, 13, 1, 1, elementwise, ""),
+    OP(LogSoftmax, 13, 1, 1, softmax, "axis"),
+    OP(MatMul, 13, 2, 2, matmul, ""),
+    OP(Max, 13, 1, ANY, variadic, ""),
+    ROW("", MaxPool, 13, 1, 1, 1, 2, pool,
+        "auto_pad ceil_mode dilations kernel_shape pads storage_order strides"),
+    OP(Mean, 13, 1, ANY, variadic, ""),
+    OP(Min, 13, 1, ANY, variadic, ""),
+    OP(Mish, 18, 1, 1, activation, ""),
+    OP(Mod, 13, 2, 2, elementwise, "fmod"),
+    OP(Mul, 13, 2, 2, elementwise, ""),
+    OP(Neg, 13, 1, 1, elementwise, ""),
+    OP(Not, 13, 1, 1, elementwise, ""),
+    OP(Or, 13, 2, 2, elementwise, ""),
+    OP(PRelu, 13, 2, 2, elementwise, ""),
+    OP(Pad, 13, 2, 4, pad, "mode"),
+    OP(Pow, 13, 2, 2, pow, ""),
+    OP(RMSNormalization, 23, 2, 2, layer_norm, "axis epsilon stash_type"),
+    FOLDED(Range, 13, 3, 3, range, ""),
+    OP(Reciprocal, 13, 1, 1, elementwise, ""),
+    OP(ReduceL1, 13, 1, 2, reduce, "axes keepdims noop_with_empty_axes"),
+    OP(ReduceL2, 13, 1, 2, reduce, "axes keepdims noop_with_empty_axes"),
+    OP(ReduceMax, 13, 1, 2, reduce, "axes keepdims noop_with_empty_axes"),
+    OP(ReduceMean, 13, 1, 2, reduce, "axes keepdims noop_with_empty_axes"),
+    OP(ReduceMin, 13, 1, 2, reduce, "axes keepdims noop_with_empty_axes"),
+    OP(ReduceProd, 13, 1, 2, reduce, "axes keepdims noop_with_empty_axes"),
+    OP(ReduceSum, 13, 1, 2, reduce, "keepdims noop_with_empty_axes"),
+    OP(ReduceSumSquare, 13, 1, 2, reduce, "axes keepdims noop_with_empty_axes"),
+    OP(Relu, 13, 1, 1, elementwise, ""),
+    OP(Reshape, 13, 2, 2, reshape, "allowzero"),
+    OP(Round, 13, 1, 1, elementwise, ""),
+    OP(Selu, 13, 1, 1, activation, "alpha gamma"),
+    FOLDED(Shape, 13, 1, 1, shape, "end start"),
+    OP(Sigmoid, 13, 1, 1, elementwise, ""),
+    OP(Sign, 13, 1, 1, elementwise, ""),
+    OP(Sin, 13, 1, 1, elementwise, ""),
+    FOLDED(Size, 13, 1, 1, size, ""),
+    OP(Slice, 13, 3, 5, slice, ""),
+    OP(Softmax, 13, 1, 1, softmax, "axis"),
+    OP(Softplus, 13, 1, 1, elementwise, ""),
+    OP(Softsign, 13, 1, 1, activation, ""),
+    ROW("", Split, 13, 1, 2, 1, ANY, split, "axis num_outputs"),
+    OP(Sqrt, 13, 1, 1, elementwise, ""),
+    OP(Squeeze, 13, 1, 2, squeeze, ""),
+    OP(Sub, 13, 2, 2, elementwise, ""),
+    OP(Sum, 13, 1, ANY, variadic, ""),
+    OP(Tanh, 13, 1, 1, elementwise, ""),
+    OP(Tile, 13, 2, 2, tile, ""),
+    OP(Transpose, 13, 1, 1, transpose, "perm"),
+    OP(Trilu, 14, 1, 2, trilu, "upper"),
+    OP(Unsqueeze, 13, 2, 2, unsqueeze, ""),
+    OP(Where, 13, 3, 3, elementwise, ""),
+    OP(Xor, 13, 2, 2, elementwise, ""),
+    ROW("com.microsoft", BiasGelu, 1, 2, 2, 1, 1, bias_gelu, ""),
+    ROW("com.microsoft", FastGelu, 1, 1, 2, 1, 1, bias_gelu, ""),
+    ROW("com.microsoft", Gelu, 1, 1, 1, 1, 1, bias_gelu, ""),
+    ROW("weft", FusedAttention, 1, 3, 4, 1, 1, fused_attention, NULL),
+    ROW("weft", FusedConv, 1, 2, 4, 1, 1, fused_conv, NULL),
     ROW("weft", FusedElementwise, 1, 1, WEFTI_ELEMENTWISE_MAX_INPUTS, 1, 1,
-        fused_elementwise),
-    ROW("weft", FusedLayerNorm, 1, 1, 4, 1, 2, fused_layer_norm),
-    ROW("weft", FusedMatMul, 1, 2, 4, 1, 1, fused_matmul),
-    ROW("weft", View, 1, 1, 1, 1, 1, view),
+        fused_elementwise, NULL),
+    ROW("weft", FusedLayerNorm, 1, 1, 4, 1, 2, fused_layer_norm, NULL),
+    ROW("weft", FusedMatMul, 1, 2, 4, 1, 1, fused_matmul, NULL),
+    ROW("weft", View, 1, 1, 1, 1, 1, view, NULL),
 };
 
 const wefti_operator *wefti_operator_at(size_t index)
@@ -216,6 +224,36 @@ static weft_status check_known(const wefti_node_view *node, const wefti_known *k
                : wefti_error_prefix(error, status, "%s: input %zu", node->label, index);
 }
 
+/* True when `name` is one of the words of `names`. */
+static bool has_word(const char *names, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = strstr(names, name); at; at = strstr(at + 1, name)) {
+        bool begins = at == names || at[-1] == ' ';
+        if (begins && (at[length] == ' ' || at[length] == '\0')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An attribute that is not known would be ignored, and the answer wrong. */
+static weft_status check_attributes(const wefti_operator *op,
+                                    const wefti_node_view *node, weft_error *error)
+{
+    for (size_t i = 0; op->attributes && i < node->attribute_count; i++) {
+        const char *name = node->attributes[i].name;
+        if (!name || name[0] == '\0' || !has_word(op->attributes, name)) {
+            return wefti_error(error, WEFT_INVALID_MODEL,
+                               "%s: has the attribute '%s', which %s of opset %d does "
+                               "not know",
+                               node->label, name ? name : "", op->name,
+                               (int)node->opset);
+        }
+    }
+    return WEFT_OK;
+}
+
 weft_status wefti_operator_infer(const wefti_operator *op, const wefti_node_view *node,
                                  const wefti_known *inputs, wefti_known *outputs,
                                  weft_error *error)
@@ -224,6 +262,7 @@ weft_status wefti_operator_infer(const wefti_operator *op, const wefti_node_view
                           op->max_inputs, error));
     WEFTI_TRY(check_count(node, "outputs", node->output_count, op->min_outputs,
                           op->max_outputs, error));
+    WEFTI_TRY(check_attributes(op, node, error));
     for (size_t i = 0; i < node->input_count; i++) {
         WEFTI_TRY(check_known(node, &inputs[i], i, error));
     }

@@ -67,6 +67,26 @@ static void test_counts(void **state)
     op_end(&c);
 }
 
+static void test_unknown_attributes(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"axi", "axiss", "xis", "keepdims ", "", "axes"};
+    for (size_t i = 0; i < WEFTI_COUNT_OF(names); i++) {
+        op_case c;
+        op_begin(&c, "", "ArgMax", 13);
+        op_int(&c, names[i], 0);
+        op_f32(&c, DIMS(1), NULL);
+        op_expect_error(&c, 1, WEFT_INVALID_MODEL, names[i]);
+        op_end(&c);
+    }
+    op_case c;
+    op_begin(&c, "", "ReduceMax", 18);
+    op_ints(&c, "axes", 1, I64(0));
+    op_f32(&c, DIMS(1), NULL);
+    op_expect_error(&c, 1, WEFT_INVALID_MODEL, "axes are an input");
+    op_end(&c);
+}
+
 /* docs/operators.md is written from the table: WEFT_UPDATE_DOCS=1 renews it. */
 static char *write_table(void)
 {
@@ -126,9 +146,8 @@ static void test_documentation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_find),
-        cmocka_unit_test(test_table_is_complete),
-        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_find),          cmocka_unit_test(test_table_is_complete),
+        cmocka_unit_test(test_counts),        cmocka_unit_test(test_unknown_attributes),
         cmocka_unit_test(test_documentation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

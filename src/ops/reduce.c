@@ -43,7 +43,13 @@ static weft_status read_axes(const wefti_node_view *node, const wefti_known *inp
     const int64_t *axes = values;
     size_t count = 0;
     int32_t rank = inputs[0].rank;
-    if (node->opset < find_kind(node)->axes_input_since) {
+    bool as_attribute = node->opset < find_kind(node)->axes_input_since;
+    if (!as_attribute && wefti_attribute_find(node, "axes")) {
+        return wefti_error(error, WEFT_INVALID_MODEL,
+                           "%s: axes are an input, not an attribute, in opset %d",
+                           node->label, (int)node->opset);
+    }
+    if (as_attribute) {
         axes = wefti_attribute_ints(node, "axes", &count);
     } else if (wefti_known_present(node, inputs, 1)) {
         WEFTI_TRY(wefti_check_integers(node, inputs, 1,
