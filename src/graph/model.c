@@ -6,6 +6,7 @@
 #include "backend/common/weights.h"
 #include "base/fork.h"
 #include "base/memory.h"
+#include "runtime/memory_pool.h"
 
 enum { DEFAULT_MAX_PLANS = 1024 };
 
@@ -197,6 +198,20 @@ static weft_status plan_static_shapes(weft_model *model, weft_error *error)
     return status;
 }
 
+/* Packed weights count against the device's cap. */
+static weft_status reserve_weight(void *user, size_t size_bytes, void **address,
+                                  weft_error *error)
+{
+    weft_device *device = user;
+    return wefti_memory_reserve(device->memory, size_bytes, address, error);
+}
+
+static void unreserve_weight(void *user, void *address, size_t size_bytes)
+{
+    weft_device *device = user;
+    wefti_memory_unreserve(device->memory, address, size_bytes);
+}
+
 static weft_status prepare(weft_model *model, const weft_model_params *params,
                            weft_error *error)
 {
@@ -205,7 +220,8 @@ static weft_status prepare(weft_model *model, const weft_model_params *params,
                            : DEFAULT_MAX_PLANS;
     model->no_fusion = params != NULL && params->no_fusion;
     WEFTI_TRY(wefti_plan_cache_init(&model->plans, max_plans, error));
-    WEFTI_TRY(wefti_weights_create(&model->weights, error));
+    wefti_weight_memory memory = {reserve_weight, unreserve_weight, model->device};
+    WEFTI_TRY(wefti_weights_create(&memory, &model->weights, error));
     WEFTI_TRY(open_cpu(model, error));
     WEFTI_TRY(wefti_net_create(model->graph, &model->net, error));
     WEFTI_TRY(fold_constants(model, error));

@@ -477,6 +477,44 @@ static void test_submit_refuses_wrong_shapes(void **state)
     weft_device_release(device);
 }
 
+/* Weights and workspaces count against the cap; what does not fit is refused, and all
+ * is given back. */
+static void test_memory_cap(void **state)
+{
+    (void)state;
+    enum { WEIGHT_BYTES = FEATURES * HIDDEN * sizeof(float) };
+    int refused = 0, ran = 0;
+    for (size_t cap = 64; cap < 1 << 20; cap *= 2) {
+        weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+        params.memory_cap_bytes = cap;
+        weft_device *device;
+        weft_model *model = NULL;
+        weft_error error = {.message = ""};
+        assert_int_equal(weft_device_open("cpu", &params, &device, NULL), WEFT_OK);
+        call c;
+        prepare_call(&c, ROWS, 0, 0);
+        weft_status status = make_model(device, NULL, &model, &error);
+        if (status == WEFT_OK) {
+            status = weft_run(model, &c.io, NULL, &error);
+        }
+        weft_device_statistics statistics;
+        weft_device_get_statistics(device, &statistics);
+        assert_true(statistics.memory_peak_bytes <= cap);
+        if (status == WEFT_OK) {
+            assert_true(statistics.memory_bytes >= WEIGHT_BYTES);
+            assert_right(&c, ROWS);
+            ran++;
+        } else {
+            assert_int_equal(status, WEFT_OUT_OF_MEMORY);
+            assert_non_null(strstr(error.message, "cap"));
+            refused++;
+        }
+        weft_model_release(model);
+        weft_device_release(device);
+    }
+    assert_true(refused >= 3 && ran >= 3);
+}
+
 /* Opens, loads, runs and closes with the n-th allocation, lock, thread or device call
  * failing, for every n until nothing fails. */
 static void test_every_failure_is_an_answer(void **state)
@@ -528,6 +566,7 @@ int main(void)
         cmocka_unit_test(test_steady_state_allocates_nothing),
         cmocka_unit_test(test_submit),
         cmocka_unit_test(test_submit_refuses_wrong_shapes),
+        cmocka_unit_test(test_memory_cap),
         cmocka_unit_test(test_every_failure_is_an_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,9 +19,12 @@ typedef struct entry {
     wefti_weight_key key;
     bool ready;
     void *packed;
+    size_t size_bytes;
 } entry;
 
 struct wefti_weights {
+    wefti_weight_memory memory; /* immutable after create */
+
     /* atomic: who packed -> statistics */
     wefti_atomic_u64 bytes;
 
@@ -45,8 +48,25 @@ static entry *find_locked(wefti_weights *weights, const wefti_weight_key *key)
     return e;
 }
 
-weft_status wefti_weights_create(wefti_weights **weights, weft_error *error)
+static weft_status reserve_on_host(void *user, size_t size_bytes, void **address,
+                                   weft_error *error)
 {
+    (void)user;
+    *address = wefti_malloc_aligned(size_bytes);
+    return *address == NULL ? wefti_error_memory(error, "packed weights") : WEFT_OK;
+}
+
+static void unreserve_on_host(void *user, void *address, size_t size_bytes)
+{
+    (void)user;
+    (void)size_bytes;
+    wefti_free(address);
+}
+
+weft_status wefti_weights_create(const wefti_weight_memory *memory,
+                                 wefti_weights **weights, weft_error *error)
+{
+    static const wefti_weight_memory host = {reserve_on_host, unreserve_on_host, NULL};
     /* Keys are compared as bytes. */
     _Static_assert(sizeof(wefti_weight_key) == sizeof(void *) + 6 * sizeof(uint64_t),
                    "wefti_weight_key has padding");
@@ -55,6 +75,7 @@ weft_status wefti_weights_create(wefti_weights **weights, weft_error *error)
     if (made == NULL) {
         return wefti_error_memory(error, "the table of packed weights");
     }
+    made->memory = memory == NULL ? host : *memory;
     weft_status status =
         wefti_mutex_init(&made->lock, "weights", WEFTI_RANK_WEIGHTS, error);
     if (status != WEFT_OK) {
@@ -80,7 +101,7 @@ void wefti_weights_destroy(wefti_weights *weights)
         while (weights->buckets[i] != NULL) {
             entry *e = weights->buckets[i];
             weights->buckets[i] = e->next;
-            wefti_free(e->packed);
+            weights->memory.unreserve(weights->memory.user, e->packed, e->size_bytes);
             wefti_free(e);
         }
     }
@@ -144,20 +165,23 @@ weft_status wefti_weights_get(wefti_weights *weights,
         return wefti_error_memory(error, "an entry of the packed weights");
     }
     own->key = request->key;
+    own->size_bytes = request->size_bytes;
     *packed = await_or_claim(weights, own);
     if (*packed != NULL) {
         wefti_free(own);
         return WEFT_OK;
     }
-    void *block = wefti_malloc_aligned(request->size_bytes);
-    if (block != NULL) {
+    void *block = NULL;
+    weft_status status = weights->memory.reserve(weights->memory.user,
+                                                 request->size_bytes, &block, error);
+    if (status == WEFT_OK) {
         request->pack(block, request->key.constant, request->params);
         (void)wefti_atomic_u64_add_relaxed(&weights->bytes, request->size_bytes);
     }
     settle(weights, own, block);
-    if (block == NULL) {
+    if (status != WEFT_OK) {
         wefti_free(own);
-        return wefti_error_memory(error, "packed weights");
+        return wefti_error_prefix(error, status, "packed weights");
     }
     *packed = block;
     return WEFT_OK;

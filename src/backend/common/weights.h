@@ -18,7 +18,18 @@ typedef struct wefti_weight_key {
 typedef void (*wefti_weight_pack)(void *packed, const void *constant,
                                   const void *params);
 
-weft_status wefti_weights_create(wefti_weights **weights, weft_error *error);
+/* Where packed forms are kept, so that they count against the device's cap. Both may be
+ * called from any thread, as long as the weights live. */
+typedef struct wefti_weight_memory {
+    weft_status (*reserve)(void *user, size_t size_bytes, void **address,
+                           weft_error *error);
+    void (*unreserve)(void *user, void *address, size_t size_bytes);
+    void *user;
+} wefti_weight_memory;
+
+/* `memory` is copied; NULL: plain host memory. */
+weft_status wefti_weights_create(const wefti_weight_memory *memory,
+                                 wefti_weights **weights, weft_error *error);
 void wefti_weights_destroy(wefti_weights *weights);
 
 /* What is wanted and how to make it. */

@@ -69,7 +69,7 @@ static void one_form_for_each_key(void **state)
     (void)state;
     wefti_weights *weights;
     fill_constants();
-    assert_int_equal(wefti_weights_create(&weights, NULL), WEFT_OK);
+    assert_int_equal(wefti_weights_create(NULL, &weights, NULL), WEFT_OK);
     assert_int_equal(wefti_weights_bytes(weights), 0);
     const void *first[KEYS];
     for (size_t k = 0; k < KEYS; k++) {
@@ -125,7 +125,7 @@ static uint32_t ask_from_threads(uint64_t fault)
     uint32_t failures = 0;
     fill_constants();
     wefti_atomic_u32_store_release(&gate, 0);
-    assert_int_equal(wefti_weights_create(&weights, NULL), WEFT_OK);
+    assert_int_equal(wefti_weights_create(NULL, &weights, NULL), WEFT_OK);
     for (uint32_t i = 0; i < THREADS; i++) {
         askers[i] = (asker){.weights = weights, .seed = i / 4};
         assert_int_equal(wefti_thread_start(&askers[i].thread, "asker", ask_for_all,
@@ -177,7 +177,7 @@ static void creating_can_fail(void **state)
         const void *packed = NULL;
         weft_error error = {0};
         (void)wefti_fault_arm(n, sites);
-        status = wefti_weights_create(&weights, &error);
+        status = wefti_weights_create(NULL, &weights, &error);
         status = status != WEFT_OK ? status : get(weights, 0, 0, &packed, &error);
         (void)wefti_fault_arm(0, 0);
         assert_true(status == WEFT_OK || error.status == status);

@@ -234,7 +234,7 @@ static void constants_are_packed_once(void **state)
         .count = 20, .tile = 20, .factor = 2, .fail_at = -1, .pack = true};
     const wefti_step steps[2] = {mix_step(&p, 0, 0, 1, 0), mix_step(&p, 1, 0, 2, 0)};
     wefti_weights *weights = NULL;
-    assert_int_equal(wefti_weights_create(&weights, NULL), WEFT_OK);
+    assert_int_equal(wefti_weights_create(NULL, &weights, NULL), WEFT_OK);
     wefti_recipe *plain = make(steps, 2, 80, 0, NULL);
     assert_int_equal(wefti_weights_bytes(weights), 0);
     wefti_recipe *first = make(steps, 2, 80, 0, weights);
@@ -411,7 +411,7 @@ static void run_callers(int32_t cores, uint32_t caller_count, uint32_t runs)
     static caller callers[CALLERS];
     wefti_backend_device *device = NULL;
     wefti_weights *weights = NULL;
-    assert_int_equal(wefti_weights_create(&weights, NULL), WEFT_OK);
+    assert_int_equal(wefti_weights_create(NULL, &weights, NULL), WEFT_OK);
     assert_int_equal(wefti_cpu_device_create(&mixer, cores, 7, &device, NULL), WEFT_OK);
     for (uint32_t i = 0; i < CHAINS; i++) {
         make_chain(&chains[i], i * 31 + (uint32_t)cores, device, weights);
@@ -541,7 +541,7 @@ static void creating_can_fail(void **state)
     weft_status status = WEFT_INTERNAL;
     wefti_weights *weights = NULL;
     uint64_t n = 0;
-    assert_int_equal(wefti_weights_create(&weights, NULL), WEFT_OK);
+    assert_int_equal(wefti_weights_create(NULL, &weights, NULL), WEFT_OK);
     while (status != WEFT_OK) {
         wefti_backend_device *device = NULL;
         wefti_recipe *recipe = NULL;
