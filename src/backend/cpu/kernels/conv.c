@@ -247,8 +247,10 @@ static weft_status conv_tiles(const wefti_cpu_call *call, void *scratch, int64_t
     const conv_plan *plan = call->derived;
     conv_run r = {.call = call, .plan = plan, .copy = scratch};
     const wefti_conv_params *p = &plan->p;
-    r.results = r.copy + plan->copy_floats;
-    r.residual = r.results + CONV_FLAT_CHANNELS * GEMM_COLUMNS;
+    if (plan->mode == CONV_FLAT) {
+        r.results = r.copy + plan->copy_floats;
+        r.residual = r.results + CONV_FLAT_CHANNELS * GEMM_COLUMNS;
+    }
     bool copied = false;
     for (int64_t tile = begin; tile < end; tile++) {
         place_tile(&r, tile);

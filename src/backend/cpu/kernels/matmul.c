@@ -228,7 +228,9 @@ static weft_status matmul_tiles(const wefti_cpu_call *call, void *scratch,
     }
     matmul_tile t = {
         .call = call, .params = call->params, .plan = plan, .panel = scratch};
-    t.sums = t.panel + smaller(plan->k_block, t.params->k) * GEMM_COLUMNS;
+    if (scratch != NULL) {
+        t.sums = t.panel + smaller(plan->k_block, t.params->k) * GEMM_COLUMNS;
+    }
     int64_t row_tile = begin % plan->row_tiles;
     int64_t column_tile = begin / plan->row_tiles % plan->column_tiles;
     int64_t batch = begin / plan->row_tiles / plan->column_tiles;
