@@ -14,8 +14,8 @@ static void read_initializers(const weft_graph *graph)
     for (size_t i = 0; weft_graph_get_initializer(graph, i, &name, &tensor); i++) {
         const volatile uint8_t *data = tensor.data;
         size_t size_bytes = 0;
-        if (weft_tensor_measure(&tensor, NULL, &size_bytes, NULL) != WEFT_OK ||
-            !name || !*name) {
+        if (weft_tensor_measure(&tensor, NULL, &size_bytes, NULL) != WEFT_OK || !name ||
+            !*name) {
             abort();
         }
         for (size_t at = 0; at < size_bytes; at += 64) {
