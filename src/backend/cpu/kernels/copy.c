@@ -172,13 +172,15 @@ static void set_units(plan *p)
 
 static double work_ns(const plan *p, int64_t count)
 {
-    double each = 0.03 * (double)(p->args.source_bytes + p->args.target_bytes) / 2.0;
+    const double bytes = p->args.source_bytes + p->args.target_bytes;
+    /* Beyond the caches memory costs more. */
+    double each = (bytes * (double)count > 4e6 ? 0.025 : 0.006) * bytes;
     if (p->args.cast != NULL) {
-        each += 0.5;
+        each += 0.4;
     } else if (p->core == WEFTI_ISA_NAME(wefti_copy_strided)) {
         each += 0.4;
     } else if (p->core == WEFTI_ISA_NAME(wefti_copy_transpose)) {
-        each += p->args.source_bytes == 4 ? 0.1 : 0.6;
+        each += p->args.source_bytes == 4 ? 0.05 : 0.6;
     }
     return 20.0 + 8.0 * (double)p->unit_count + each * (double)count;
 }

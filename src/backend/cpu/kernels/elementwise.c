@@ -392,38 +392,42 @@ static double operation_ns(wefti_operation operation, weft_type type)
     if (type != WEFT_TYPE_F32) {
         return operation == WEFTI_OP_POW || operation == WEFTI_OP_MOD ? 60.0 : 5.0;
     }
+    const double vectors = 16.0 / WEFTI_LANES;
     switch (operation) {
     case WEFTI_OP_POW:
     case WEFTI_OP_MOD:
-        return 160.0;
+        return 155.0;
     case WEFTI_OP_GELU:
     case WEFTI_OP_GELU_TANH:
-        return 8.0 * (16.0 / WEFTI_LANES);
-    case WEFTI_OP_EXP:
-    case WEFTI_OP_LOG:
     case WEFTI_OP_ERF:
+    case WEFTI_OP_SOFTPLUS:
+        return 6.0 * vectors;
+    case WEFTI_OP_LOG:
     case WEFTI_OP_TANH:
     case WEFTI_OP_SIGMOID:
     case WEFTI_OP_SIN:
     case WEFTI_OP_COS:
-    case WEFTI_OP_SOFTPLUS:
+        return 3.0 * vectors;
+    case WEFTI_OP_EXP:
     case WEFTI_OP_ELU:
-        return 4.0 * (16.0 / WEFTI_LANES);
+        return 1.8 * vectors;
     default:
-        return 0.5 * (16.0 / WEFTI_LANES);
+        return 0.25 * vectors;
     }
 }
 
 static double work_ns(const plan *p, const wefti_elementwise_params *params)
 {
-    double each = 1.0; /* for memory */
+    /* Beyond the caches every stream costs more. */
+    const double stream = (double)p->count * p->output_bytes > 4e6 ? 1.3 : 0.25;
+    double each = stream;
     for (int32_t i = 0; i < p->instruction_count; i++) {
         each += operation_ns(params->instructions[i].operation, params->type);
     }
     for (int32_t i = 0; i < p->input_count; i++) {
-        each += p->gathered[i] ? 20.0 : 1.0;
+        each += p->gathered[i] ? 8.0 : stream;
     }
-    return 30.0 + (double)p->count * each / 16.0;
+    return 20.0 + (double)p->count * each / 16.0;
 }
 
 weft_status WEFTI_ISA_NAME(wefti_prepare_elementwise)(const wefti_step *step,

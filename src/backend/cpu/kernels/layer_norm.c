@@ -203,8 +203,10 @@ WEFTI_INLINE void some_rows(const wefti_cpu_call *call, int64_t row,
 
 static double work_ns(const wefti_layer_norm_params *p)
 {
-    double columns = (double)p->column_count * (16.0 / WEFTI_LANES);
-    return 20.0 + (double)p->row_count * (12.0 + 0.08 * columns);
+    const double row_count = (double)p->row_count, columns = (double)p->column_count;
+    /* Beyond the caches memory costs more. */
+    const double memory = row_count * columns > 2e6 ? 0.22 : 0.0;
+    return 20.0 + row_count * (12.0 + columns * (memory + 0.08 * 16.0 / WEFTI_LANES));
 }
 
 static weft_status run(const wefti_cpu_call *call, void *scratch, int64_t begin,

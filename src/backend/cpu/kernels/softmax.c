@@ -146,8 +146,10 @@ WEFTI_INLINE void some_rows(const float *x, float *y, int64_t n, bool logarithmi
 
 static double work_ns(const wefti_softmax_params *p)
 {
-    double columns = (double)p->column_count * (16.0 / WEFTI_LANES);
-    return 20.0 + (double)p->row_count * (12.0 + 0.12 * columns);
+    const double rows = (double)p->row_count, columns = (double)p->column_count;
+    /* Beyond the caches memory costs more. */
+    const double memory = rows * columns > 2e6 ? 0.17 : 0.0;
+    return 20.0 + rows * (10.0 + columns * (memory + 0.12 * 16.0 / WEFTI_LANES));
 }
 
 static weft_status run(const wefti_cpu_call *call, void *scratch, int64_t begin,
