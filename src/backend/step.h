@@ -10,6 +10,9 @@
 enum { WEFTI_SLOT_ABSENT = -1, WEFTI_SLOT_WORKSPACE = 0 };
 typedef struct wefti_operand {
     const void *constant; /* not NULL: this address, and `slot` is absent */
+    /* The constant goes with the plan: another may get its address while the model's
+     * packed weights live, so it is never packed. */
+    bool temporary;
     int32_t slot;
     int64_t offset_bytes;
 } wefti_operand;

@@ -36,6 +36,7 @@ static weft_status make_view(lowerer *lower, int32_t value)
     if (source->known.constant != NULL) {
         buffer.kind = WEFTI_BUFFER_CONSTANT;
         buffer.constant = source->known.constant;
+        buffer.temporary = !source->of_model;
     } else if (source->input >= 0) {
         buffer.kind = WEFTI_BUFFER_INPUT;
         buffer.index = source->input;

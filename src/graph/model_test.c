@@ -477,6 +477,80 @@ static void test_submit_refuses_wrong_shapes(void **state)
     weft_device_release(device);
 }
 
+/* A weight that is computed from a shape belongs to the plan: plans of other shapes
+ * have other weights, and none may be taken for another's packed form. */
+static void test_weights_of_a_plan_are_its_own(void **state)
+{
+    (void)state;
+    weft_device *device = open_device("cpu");
+    weft_graph *graph;
+    weft_model *model;
+    assert_int_equal(weft_graph_create(18, &graph, NULL), WEFT_OK);
+    weft_value_info input = {.name = "x",
+                             .type = WEFT_TYPE_F32,
+                             .rank = 2,
+                             .dims = {WEFT_DIM_DYNAMIC, FEATURES}};
+    float weights[FEATURES * HIDDEN];
+    for (int i = 0; i < FEATURES * HIDDEN; i++) {
+        weights[i] = (float)(i % 7);
+    }
+    weft_tensor w = {
+        .data = weights, .type = WEFT_TYPE_F32, .rank = 2, .dims = {FEATURES, HIDDEN}};
+    int64_t zero = 0, to_f32 = WEFT_TYPE_F32;
+    weft_tensor first = {.data = &zero, .type = WEFT_TYPE_I64};
+    assert_int_equal(weft_graph_add_input(graph, &input, NULL), WEFT_OK);
+    assert_int_equal(weft_graph_add_initializer(graph, "w", &w, NULL), WEFT_OK);
+    assert_int_equal(weft_graph_add_initializer(graph, "zero", &first, NULL), WEFT_OK);
+    const char *const shape[] = {"x"}, *const rows[] = {"shape", "zero"};
+    const char *const scaled[] = {"w", "rows_f32"}, *const product[] = {"x", "ww"};
+    const char *const cast_input[] = {"rows"}, *cast_output = "rows_f32";
+    weft_attribute to = {.name = "to", .kind = WEFT_ATTRIBUTE_INT, .i = to_f32};
+    weft_node cast = {.op_type = "Cast",
+                      .inputs = cast_input,
+                      .input_count = 1,
+                      .outputs = &cast_output,
+                      .output_count = 1,
+                      .attributes = &to,
+                      .attribute_count = 1};
+    assert_int_equal(add_node(graph, "Shape", shape, 1, "shape", NULL), WEFT_OK);
+    assert_int_equal(add_node(graph, "Gather", rows, 2, "rows", NULL), WEFT_OK);
+    assert_int_equal(weft_graph_add_node(graph, &cast, NULL), WEFT_OK);
+    assert_int_equal(add_node(graph, "Mul", scaled, 2, "ww", NULL), WEFT_OK);
+    assert_int_equal(add_node(graph, "MatMul", product, 2, "y", NULL), WEFT_OK);
+    assert_int_equal(weft_graph_add_output(graph, "y", NULL), WEFT_OK);
+    weft_error error = {.message = ""};
+    if (weft_model_create(device, graph, NULL, &model, &error) != WEFT_OK) {
+        fail_msg("%s", error.message);
+    }
+    for (int64_t n = 1; n <= ROWS; n++) {
+        call c;
+        prepare_call(&c, n, 0, 0);
+        for (int i = 0; i < ROWS * FEATURES; i++) {
+            c.x[i] = 1;
+        }
+        c.io.output_count = 1;
+        /* Every build but the last fails at another point. */
+        for (uint64_t fault = 1; fault < 200; fault++) {
+            wefti_fault_arm(fault, 1u << WEFTI_FAULT_ALLOCATION);
+            weft_status status = weft_run(model, &c.io, NULL, &error);
+            wefti_fault_arm(0, 0);
+            if (status == WEFT_OK) {
+                break;
+            }
+        }
+        for (int64_t j = 0; j < HIDDEN; j++) {
+            float sum = 0;
+            for (int k = 0; k < FEATURES; k++) {
+                sum += weights[k * HIDDEN + j] * (float)n;
+            }
+            assert_true(c.y[(n - 1) * HIDDEN + j] == sum); /* small integers: exact */
+        }
+    }
+    weft_model_release(model);
+    weft_graph_release(graph);
+    weft_device_release(device);
+}
+
 /* Weights and workspaces count against the cap; what does not fit is refused, and all
  * is given back. */
 static void test_memory_cap(void **state)
@@ -566,6 +640,7 @@ int main(void)
         cmocka_unit_test(test_steady_state_allocates_nothing),
         cmocka_unit_test(test_submit),
         cmocka_unit_test(test_submit_refuses_wrong_shapes),
+        cmocka_unit_test(test_weights_of_a_plan_are_its_own),
         cmocka_unit_test(test_memory_cap),
         cmocka_unit_test(test_every_failure_is_an_answer),
     };

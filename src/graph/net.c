@@ -333,6 +333,7 @@ weft_status wefti_net_clone(const wefti_net *source, wefti_net *net, weft_error 
                net->output_count * sizeof(*net->outputs));
         for (size_t i = 0; i < net->value_count; i++) {
             net->values[i].producer = NULL;
+            net->values[i].of_model = net->values[i].known.constant != NULL;
         }
         status = clone_nodes(source, net, error);
     }

@@ -19,6 +19,7 @@ typedef struct wefti_net_value {
     int32_t input;                   /* index of the graph's input, or -1 */
     int32_t use_count; /* reads by live nodes, plus one if it is an output */
     bool is_output;
+    bool of_model; /* a constant that was there when the net was cloned for a plan */
 } wefti_net_value;
 
 typedef struct wefti_net_node {

@@ -122,6 +122,7 @@ static wefti_operand make_operand(const wefti_program *program, size_t input_cou
     switch (buffer->kind) {
     case WEFTI_BUFFER_CONSTANT:
         operand.constant = (const char *)buffer->constant + view->offset_bytes;
+        operand.temporary = buffer->temporary || buffer->owned;
         operand.offset_bytes = 0;
         break;
     case WEFTI_BUFFER_WORKSPACE:

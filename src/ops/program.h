@@ -20,8 +20,8 @@ typedef struct wefti_buffer {
     int32_t index;
     size_t size_bytes;
     const void *constant;
-    /* The program frees `constant`; such data is small and never packed. */
-    bool owned;
+    bool owned;     /* the program frees `constant` */
+    bool temporary; /* the constant goes with the plan (also when owned) */
     /* Filled by the planner for workspace buffers: */
     int64_t offset_bytes;
     int32_t first_step, last_step; /* -1: never used */

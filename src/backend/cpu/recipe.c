@@ -137,6 +137,17 @@ static void decide_sharing(const wefti_cpu_prepared *prepared, ready_step *ready
                     work_ns >= WEFTI_TEAM_MIN_STEP_NS;
 }
 
+/* True when every constant of the step lives as long as the packed weights. */
+static bool constants_last(const wefti_step *step)
+{
+    for (int32_t i = 0; i < WEFTI_MAX_OPERANDS; i++) {
+        if (step->operands[i].constant != NULL && step->operands[i].temporary) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static weft_status prepare_step(wefti_recipe *recipe, const wefti_cpu_isa *isa,
                                 const wefti_step *step, wefti_weights *weights,
                                 weft_error *error)
@@ -149,8 +160,8 @@ static weft_status prepare_step(wefti_recipe *recipe, const wefti_cpu_isa *isa,
                            "%s: the cpu's %s kernels have no %s", step->label,
                            isa->name, wefti_kernel_name(step->kernel));
     }
-    weft_status status =
-        isa->prepare[step->kernel](step, weights != NULL, &prepared, error);
+    weft_status status = isa->prepare[step->kernel](
+        step, weights != NULL && constants_last(step), &prepared, error);
     if (status != WEFT_OK) {
         return wefti_error_prefix(error, status, "%s", step->label);
     }
