@@ -29,7 +29,7 @@ static double *widen(const weft_tensor *tensor, int64_t *count)
     for (int32_t i = 0; i < tensor->rank; i++) {
         *count *= tensor->dims[i];
     }
-    double *values = cli_allocate((size_t)*count, sizeof(*values));
+    double *values = cli_allocate_data((size_t)*count * sizeof(*values));
     const float *source = tensor->data;
     for (int64_t i = 0; i < *count; i++) {
         values[i] = source[i];
@@ -100,7 +100,7 @@ static void convolution(state *s, const cli_layer *layer)
     for (int32_t i = 2; i < s->rank; i++) {
         s->dims[i] += 2 * layer->padding - layer->kernel + 1;
     }
-    double *y = cli_allocate((size_t)element_count(s), sizeof(*y));
+    double *y = cli_allocate_data((size_t)element_count(s) * sizeof(*y));
     cli_reference_convolution(&w, s->values, s->weight[0].values, s->weight[1].values,
                               y);
     s->weight += 2;
@@ -111,7 +111,7 @@ static void transpose(state *s)
 {
     int64_t rows = s->dims[1];
     int64_t columns = s->dims[2];
-    double *y = cli_allocate((size_t)element_count(s), sizeof(*y));
+    double *y = cli_allocate_data((size_t)element_count(s) * sizeof(*y));
     for (int64_t n = 0; n < s->dims[0]; n++) {
         for (int64_t i = 0; i < rows * columns; i++) {
             y[n * rows * columns + i % columns * rows + i / columns] =
@@ -127,7 +127,7 @@ static void attention(state *s, const cli_layer *layer)
 {
     linear(s);
     s->dims[2] = layer->in;
-    double *y = cli_allocate((size_t)element_count(s), sizeof(*y));
+    double *y = cli_allocate_data((size_t)element_count(s) * sizeof(*y));
     cli_reference_attention(s->dims[0], s->dims[1], layer->heads,
                             layer->in / layer->heads, s->values, y);
     replace(s, y);

@@ -39,7 +39,7 @@ static void warm_context(void *user, int32_t index)
                       request->output_count};
         for (size_t k = 0; k < request->output_count; k++) {
             outputs[k] = request->expected[k];
-            outputs[k].data = cli_allocate(1, outputs[k].size_bytes);
+            outputs[k].data = cli_allocate_data(outputs[k].size_bytes);
         }
         weft_error error;
         if (weft_context_run(w->contexts[index], request->model, &io, &error) !=

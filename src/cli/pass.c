@@ -51,7 +51,7 @@ static void init_caller(caller *self, shared *common, int32_t index)
     self->latencies_ns = cli_allocate(LATENCY_COUNT, sizeof(*self->latencies_ns));
     size_t output_count = self->lane->cases[0].output_count;
     for (size_t i = 0; i < output_count; i++) {
-        self->buffers[i] = cli_allocate(1, largest_output(self->lane, i));
+        self->buffers[i] = cli_allocate_data(largest_output(self->lane, i));
     }
     size_t case_count = (size_t)self->lane->case_count;
     self->outputs = cli_allocate(case_count * output_count, sizeof(*self->outputs));

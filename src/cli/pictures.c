@@ -8,7 +8,7 @@
 enum {
     PAGE_WIDTH = 920,
     LABEL_WIDTH = 200,
-    VALUE_WIDTH = 110,
+    VALUE_WIDTH = 130,
     ROW_HEIGHT = 26,
     TOP = 30,
     MOST_ROWS = 32,

@@ -8,7 +8,7 @@
 enum {
     PANEL_WIDTH = 450,
     PANEL_HEIGHT = 270,
-    LEFT = 64,
+    LEFT = 76,
     RIGHT = 20,
     TOP = 34,
     BOTTOM = 34,

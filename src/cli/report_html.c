@@ -16,7 +16,7 @@ static const char style[] =
     "p{margin:6px 0}.soft,.legend{color:var(--soft);font-size:13.5px}\n"
     ".verdict{font-size:19px;font-weight:600}.good{color:var(--good)}"
     ".bad{color:var(--bad)}\n"
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));"
+    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(240px,1fr));"
     "gap:12px;margin:20px 0}.tile{background:var(--card);border-radius:10px;"
     "padding:12px 16px}.tile b{display:block;font-size:21px;"
     "font-variant-numeric:tabular-nums}.tile span{color:var(--soft);font-size:13px}\n"

@@ -60,6 +60,7 @@ static void add_again(cli_table from, const char *name, cli_table table,
         if (all[i].table == from && strcmp(all[i].name, name) == 0) {
             cli_row row = all[i];
             memcpy(row.theirs, theirs, sizeof(row.theirs));
+            row.distinct = table == CLI_TABLE_SCALING ? 2 : row.distinct;
             add(&row, table);
             return;
         }
@@ -67,14 +68,18 @@ static void add_again(cli_table from, const char *name, cli_table table,
     abort();
 }
 
-static void add_derived(void)
+static void add_scaling(void)
 {
     static const cli_their_rate linear[4] = {
         {4, 4088}, {8, 5677}, {12, 6404}, {16, 6465}};
     static const cli_their_rate encoder[4] = {{12, 1456}};
-    static const cli_their_rate none[4] = {{0, 0}};
     add_again(CLI_TABLE_MODULES, "nn.Linear", CLI_TABLE_SCALING, linear);
     add_again(CLI_TABLE_MODULES, "TransformerEncoderLayer", CLI_TABLE_SCALING, encoder);
+}
+
+static void add_one_caller(void)
+{
+    static const cli_their_rate none[4] = {{0, 0}};
     add_again(CLI_TABLE_MODULES, "TransformerEncoderLayer", CLI_TABLE_ONE_CALLER, none);
     add_again(CLI_TABLE_MODULES, "MultiheadAttention", CLI_TABLE_ONE_CALLER, none);
     add_again(CLI_TABLE_MODULES, "Conv1d (3 layers)", CLI_TABLE_ONE_CALLER, none);
@@ -89,13 +94,14 @@ const cli_row *cli_rows(size_t *count)
         add_all(rows, found, CLI_TABLE_OPERATIONS);
         rows = cli_rows_modules(&found);
         add_all(rows, found, CLI_TABLE_MODULES);
+        add_scaling();
         rows = cli_rows_mixed(&found);
         add_all(rows, found, CLI_TABLE_MIXED);
         rows = cli_rows_models(&found);
         add_all(rows, found, CLI_TABLE_MODELS);
         rows = cli_rows_race(&found);
         add_all(rows, found, CLI_TABLE_RACE);
-        add_derived();
+        add_one_caller();
     }
     *count = all_count;
     return all;

@@ -41,6 +41,7 @@ static const cli_row rows[] = {
         .inputs = {CLI_SHAPE2(1024, 1024), CLI_SHAPE2(1024, 1024)},
         .input_count = 2,
         .iterations = 4,
+        .distinct = 1,
         .atol = 32e-4, /* sqrt(1024) */
         .stream = 504,
     },

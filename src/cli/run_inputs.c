@@ -86,6 +86,7 @@ static bool allocate_input(const cli_run_options *options, const weft_value_info
         cli_complain("input '%s' is too large", info->name);
         return false;
     }
+    memset(tensor->data, 0, tensor->size_bytes);
     return true;
 }
 

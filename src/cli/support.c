@@ -2,6 +2,7 @@
 #include "cli/support.h"
 
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -9,22 +10,46 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-void *cli_allocate(size_t count, size_t size)
+enum { LINE = 64, LARGE_PAGE = 2 << 20 };
+
+/* Returns NULL where the sum overflows or there is no memory. */
+static void *allocate_aligned(size_t alignment, size_t size_bytes)
 {
-    size_t bytes = 0;
-    void *memory = NULL;
-    if (size == 0 || count <= (SIZE_MAX - 64) / size) {
-        bytes = (count * size + 63) / 64 * 64;
-        memory = aligned_alloc(64, bytes == 0 ? 64 : bytes);
+    if (size_bytes > SIZE_MAX - alignment) {
+        return NULL;
     }
+    size_t rounded = (size_bytes + alignment - 1) / alignment * alignment;
+    return aligned_alloc(alignment, rounded == 0 ? alignment : rounded);
+}
+
+static void *or_exit(void *memory, size_t count, size_t size)
+{
     if (memory == NULL) {
         fprintf(stderr, "weft: out of memory (%zu x %zu bytes)\n", count, size);
         exit(1);
     }
-    memset(memory, 0, bytes);
+    return memory;
+}
+
+void *cli_allocate(size_t count, size_t size)
+{
+    bool fits = size == 0 || count <= SIZE_MAX / size;
+    void *memory = fits ? allocate_aligned(LINE, count * size) : NULL;
+    return memset(or_exit(memory, count, size), 0, count * size);
+}
+
+void *cli_allocate_data(size_t size_bytes)
+{
+    bool is_large = size_bytes >= 2 * LARGE_PAGE;
+    void *memory = allocate_aligned(is_large ? LARGE_PAGE : LINE, size_bytes);
+    or_exit(memory, 1, size_bytes);
+    if (is_large) {
+        madvise(memory, size_bytes, MADV_HUGEPAGE); /* only a hint */
+    }
     return memory;
 }
 
@@ -212,7 +237,8 @@ const char *cli_duration(double ns, char text[32])
         ns /= 1000;
         unit++;
     }
-    int decimals = unit == 0 || ns >= 99.95 ? 0 : ns >= 9.995 ? 1 : 2;
+    bool whole = unit == 0 || ns >= 99.95 || ns == floor(ns);
+    int decimals = whole ? 0 : ns >= 9.995 ? 1 : 2;
     snprintf(text, 32, "%.*f %s", decimals, ns, units[unit]);
     return text;
 }

@@ -14,6 +14,10 @@
  * Freed with free(). Threads: any. */
 void *cli_allocate(size_t count, size_t size);
 
+/* The same for tensors' data, but not zeroed; large blocks are laid out so that the
+ * system can map them in large pages. */
+void *cli_allocate_data(size_t size_bytes);
+
 /* Formats into new memory. Threads: any. */
 char *cli_format(const char *format, ...);
 

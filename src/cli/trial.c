@@ -14,7 +14,7 @@ bool cli_tensor_allocate(weft_tensor *tensor)
     if (weft_tensor_measure(tensor, NULL, &size_bytes, NULL) != WEFT_OK) {
         return false;
     }
-    tensor->data = cli_allocate(1, size_bytes);
+    tensor->data = cli_allocate_data(size_bytes);
     tensor->size_bytes = size_bytes;
     return true;
 }
