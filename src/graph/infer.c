@@ -107,23 +107,23 @@ typedef struct node_views {
 } node_views;
 
 static weft_status lower_alone(wefti_program *program, const wefti_operator *op,
-                               const wefti_node_view *view, const wefti_known *inputs,
-                               const wefti_known *outputs, const node_views *views,
+                               const wefti_node_view *view,
+                               const wefti_evaluation *what, const node_views *views,
                                weft_error *error)
 {
     for (size_t i = 0; i < view->input_count; i++) {
-        WEFTI_TRY(add_operand(program, WEFTI_BUFFER_CONSTANT, (int32_t)i, &inputs[i],
-                              &views->inputs[i], error));
+        WEFTI_TRY(add_operand(program, WEFTI_BUFFER_CONSTANT, (int32_t)i,
+                              &what->inputs[i], &views->inputs[i], error));
     }
     for (size_t i = 0; i < view->output_count; i++) {
-        WEFTI_TRY(add_operand(program, WEFTI_BUFFER_OUTPUT, (int32_t)i, &outputs[i],
-                              &views->outputs[i], error));
+        WEFTI_TRY(add_operand(program, WEFTI_BUFFER_OUTPUT, (int32_t)i,
+                              &what->outputs[i], &views->outputs[i], error));
     }
     wefti_lowering lowering = {
         .program = program,
         .node = view,
-        .known_inputs = inputs,
-        .known_outputs = outputs,
+        .known_inputs = what->inputs,
+        .known_outputs = what->outputs,
         .inputs = views->inputs,
         .outputs = views->outputs,
         .may_alias = views->may_alias,
@@ -133,12 +133,11 @@ static weft_status lower_alone(wefti_program *program, const wefti_operator *op,
 }
 
 weft_status wefti_evaluate(const wefti_evaluator *evaluator, const wefti_operator *op,
-                           const wefti_node_view *view, const wefti_known *inputs,
-                           const wefti_known *outputs, void *const *data,
+                           const wefti_node_view *view, const wefti_evaluation *what,
                            weft_error *error)
 {
     if (op->fold != NULL) {
-        return op->fold(view, inputs, outputs, data, error);
+        return op->fold(view, what->inputs, what->outputs, what->data, error);
     }
     wefti_arena arena;
     wefti_arena_init(&arena);
@@ -153,10 +152,10 @@ weft_status wefti_evaluate(const wefti_evaluator *evaluator, const wefti_operato
     if (views.inputs == NULL || views.outputs == NULL || views.may_alias == NULL) {
         status = wefti_error_memory(error, "a constant");
     } else {
-        status = lower_alone(&program, op, view, inputs, outputs, &views, error);
+        status = lower_alone(&program, op, view, what, &views, error);
     }
     if (status == WEFT_OK) {
-        status = execute(evaluator, &program, data, view->output_count, error);
+        status = execute(evaluator, &program, what->data, view->output_count, error);
     }
     wefti_program_fini(&program);
     wefti_arena_fini(&arena);
@@ -251,8 +250,8 @@ static weft_status fold_node(wefti_net *net, const wefti_net_node *node,
             return wefti_error_memory(error, "a constant");
         }
     }
-    WEFTI_TRY(wefti_evaluate(evaluator, node->op, &node->view, know->inputs,
-                             know->outputs, know->data, error));
+    const wefti_evaluation what = {know->inputs, know->outputs, know->data};
+    WEFTI_TRY(wefti_evaluate(evaluator, node->op, &node->view, &what, error));
     for (size_t i = 0; i < node->view.output_count; i++) {
         if (node->outputs[i] >= 0) {
             net->values[node->outputs[i]].known.constant = know->data[i];

@@ -50,11 +50,16 @@ weft_status wefti_evaluator_init(wefti_evaluator *evaluator,
                                  wefti_backend_device *cpu_device, weft_error *error);
 void wefti_evaluator_fini(wefti_evaluator *evaluator);
 
-/* Computes the outputs of a node whose inputs are all constant into `data` (dense, of
- * the sizes in `outputs`). */
+/* A node's constant inputs, and where its outputs go: dense, of the sizes in
+ * `outputs`. */
+typedef struct wefti_evaluation {
+    const wefti_known *inputs, *outputs;
+    void *const *data;
+} wefti_evaluation;
+
+/* Computes the outputs of a node whose inputs are all constant. */
 weft_status wefti_evaluate(const wefti_evaluator *evaluator, const wefti_operator *op,
-                           const wefti_node_view *view, const wefti_known *inputs,
-                           const wefti_known *outputs, void *const *data,
+                           const wefti_node_view *view, const wefti_evaluation *what,
                            weft_error *error);
 
 /* Copies a graph's structure in topological order. Errors: WEFT_INVALID_MODEL for a

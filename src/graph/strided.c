@@ -65,41 +65,51 @@ static void flatten(const wefti_strided *from, wefti_strided *flat)
     }
 }
 
+/* Gives dimension `i` of `made` the factors of `flat` from *next on that make up
+ * `size`; the last of them may be split. False where they do not. */
+static bool take_factors(wefti_strided *flat, int32_t *next, wefti_strided *made,
+                         int32_t i, int64_t size)
+{
+    int64_t needed = size;
+    while (needed > 1) {
+        if (*next == flat->first[1]) {
+            return false;
+        }
+        wefti_factor *factor = &flat->factors[*next];
+        bool whole = factor->size <= needed;
+        wefti_factor taken = *factor;
+        if (whole) {
+            (*next)++;
+        } else { /* the inner part is left for the next dimension */
+            if (factor->size % needed != 0) {
+                return false;
+            }
+            factor->size /= needed;
+            taken = (wefti_factor){needed, factor->stride * factor->size};
+        }
+        if (needed % taken.size != 0 || !push(made, i, taken)) {
+            return false;
+        }
+        needed /= taken.size;
+    }
+    return true;
+}
+
 bool wefti_strided_reshape(const wefti_strided *from, int32_t rank, const int64_t *dims,
                            wefti_strided *made)
 {
     wefti_strided flat;
     flatten(from, &flat);
     *made = (wefti_strided){.root = from->root, .offset = from->offset, .rank = rank};
-    int32_t next = 0, count = flat.first[1];
+    int32_t next = 0;
     begin_dim(made, 0, 1); /* for rank 0 */
     for (int32_t i = 0; i < rank; i++) {
         begin_dim(made, i, dims[i]);
-        int64_t needed = dims[i];
-        while (needed > 1) {
-            if (next == count) {
-                return false;
-            }
-            wefti_factor *factor = &flat.factors[next];
-            if (factor->size <= needed) {
-                if (needed % factor->size != 0 || !push(made, i, *factor)) {
-                    return false;
-                }
-                needed /= factor->size;
-                next++;
-                continue;
-            }
-            if (factor->size % needed != 0) {
-                return false;
-            }
-            factor->size /= needed; /* what is left for the next dimension */
-            if (!push(made, i, (wefti_factor){needed, factor->stride * factor->size})) {
-                return false;
-            }
-            needed = 1;
+        if (!take_factors(&flat, &next, made, i, dims[i])) {
+            return false;
         }
     }
-    return next == count;
+    return next == flat.first[1];
 }
 
 bool wefti_strided_transpose(const wefti_strided *from, const int64_t *permutation,

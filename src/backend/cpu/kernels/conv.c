@@ -152,11 +152,16 @@ static void run_rows(const conv_run *r)
     }
 }
 
-/* Moves the wanted ones of the results [first, first + count) of a FLAT tile between
- * the block and the output's layout. */
-static void move_wanted(const conv_run *r, int64_t first, int64_t count,
-                        int64_t channels, const float *from, float *to, bool into_block)
+/* Results [first, first + count) of some channels of a FLAT tile. */
+typedef struct conv_span {
+    int64_t first, count, channels;
+} conv_span;
+
+/* Moves the wanted ones of a span between the block and the output's layout. */
+static void move_wanted(const conv_run *r, conv_span span, const float *from, float *to,
+                        bool into_block)
 {
+    const int64_t first = span.first, count = span.count, channels = span.channels;
     const int64_t pitch = r->plan->copy_columns, width = r->plan->p.out_dims[2];
     for (int64_t i = 0; i < count;) {
         const int64_t row = (first + i) / pitch, column = (first + i) % pitch;
@@ -186,9 +191,10 @@ static void run_flat_block(const conv_run *r, gemm_block *g, int64_t first,
     const conv_plan *plan = r->plan;
     const int64_t channels = smaller(CONV_FLAT_CHANNELS, r->tile.channels - channel);
     const int64_t output = first_output(r) + channel * plan->out_plane;
+    const conv_span span = {first, columns, channels};
     const float *residual = r->call->operands[WEFTI_CONV_RESIDUAL];
     if (residual != NULL) {
-        move_wanted(r, first, columns, channels, residual + output, r->residual, true);
+        move_wanted(r, span, residual + output, r->residual, true);
         g->residual = r->residual;
     }
     g->c = r->results;
@@ -199,7 +205,7 @@ static void run_flat_block(const conv_run *r, gemm_block *g, int64_t first,
         activation_apply(plan->p.activation, plan->p.activation_alpha, done);
     }
     float *y = (float *)r->call->operands[WEFTI_CONV_OUTPUT] + output;
-    move_wanted(r, first, columns, channels, r->results, y, false);
+    move_wanted(r, span, r->results, y, false);
 }
 
 static void run_flat(const conv_run *r)
