@@ -37,7 +37,8 @@ typedef struct weft_lease_params {
  * is free; NULL waits.
  * Threads: any; any number at once on one model.
  * Blocks: until done.
- * Owns: on failure outputs are zeroed where their shape was valid; inputs untouched.
+ * Owns: a run that fails once it has a context and all tensors are right has zeroed its
+ * outputs; one refused before leaves them alone. Inputs untouched.
  * Shape: inputs as the model says; outputs dense, aligned to their element size; no
  * output may overlap another tensor of the call.
  * Errors: WEFT_INVALID_ARGUMENT names the tensor; WEFT_BUSY, WEFT_TIMEOUT by policy;

@@ -309,6 +309,7 @@ typedef struct wefti_attention_params {
     int64_t query_length, key_length, head_size, value_size;
     float scale;
     bool causal;
+    bool blind_is_nan; /* a row with no visible key gives NaN instead of zeros */
     wefti_attention_strides q, k, v, output;
     weft_type mask_type;     /* f32 or bool */
     int64_t mask_strides[4]; /* batch, head, query, key; 0 broadcasts */

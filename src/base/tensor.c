@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <weft/tensor.h>
+#include "base/tensor.h"
 
 #include <stdbool.h>
 
@@ -89,6 +89,54 @@ weft_status weft_tensor_measure(const weft_tensor *tensor, int64_t *element_coun
     }
     if (size_bytes) {
         *size_bytes = (size_t)bytes;
+    }
+    return WEFT_OK;
+}
+
+bool wefti_tensor_is_dense(const weft_tensor *tensor)
+{
+    bool all_zero = true;
+    for (int32_t i = 0; i < tensor->rank; i++) {
+        all_zero = all_zero && tensor->strides[i] == 0;
+    }
+    int64_t expected = 1;
+    for (int32_t i = tensor->rank; !all_zero && i-- > 0;) {
+        if (tensor->dims[i] != 1 && tensor->strides[i] != expected) {
+            return false;
+        }
+        expected *= tensor->dims[i];
+    }
+    return true;
+}
+
+static bool has_elements(const weft_tensor *tensor)
+{
+    for (int32_t i = 0; i < tensor->rank; i++) {
+        if (tensor->dims[i] == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+weft_status wefti_tensor_check_placement(const weft_tensor *tensor, const char *kind,
+                                         const char *name, weft_error *error)
+{
+    size_t element = weft_type_size(tensor->type);
+    if (tensor->data == NULL && has_elements(tensor)) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "%s '%s' has no data", kind,
+                           name);
+    }
+    if (((uintptr_t)tensor->data & (element - 1)) != 0) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "%s '%s' is not aligned to its element size of %zu bytes",
+                           kind, name, element);
+    }
+    if (!wefti_tensor_is_dense(tensor)) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "%s '%s' is not dense row-major; copy it first (strides of "
+                           "all zero stand for dense)",
+                           kind, name);
     }
     return WEFT_OK;
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/tensor.h"
+
 weft_status wefti_check_counts(const weft_model *model, const weft_io *io,
                                weft_error *error)
 {
@@ -125,45 +127,6 @@ weft_status wefti_model_check_inputs(const weft_model *model, const weft_io *io,
     return WEFT_OK;
 }
 
-/* Strides are in elements; those of dimensions of one element do not matter. */
-static bool strides_are_dense(const weft_tensor *tensor, const wefti_known *known)
-{
-    bool all_zero = true;
-    for (int32_t i = 0; i < known->rank; i++) {
-        all_zero = all_zero && tensor->strides[i] == 0;
-    }
-    int64_t expected = 1;
-    for (int32_t i = known->rank; !all_zero && i-- > 0;) {
-        if (known->dims[i] != 1 && tensor->strides[i] != expected) {
-            return false;
-        }
-        expected *= known->dims[i];
-    }
-    return true;
-}
-
-static weft_status check_placement(const char *kind, const char *name,
-                                   const weft_tensor *tensor, const wefti_known *known,
-                                   size_t size_bytes, weft_error *error)
-{
-    if (tensor->data == NULL && size_bytes > 0) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT, "%s '%s' has no data", kind,
-                           name);
-    }
-    if (((uintptr_t)tensor->data & (weft_type_size(known->type) - 1)) != 0) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "%s '%s' is not aligned to its element size of %zu bytes",
-                           kind, name, weft_type_size(known->type));
-    }
-    if (!strides_are_dense(tensor, known)) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "%s '%s' is not dense row-major; copy it first (strides of "
-                           "all zero stand for dense)",
-                           kind, name);
-    }
-    return WEFT_OK;
-}
-
 static weft_status check_output(const weft_model *model, const wefti_plan *plan,
                                 const weft_tensor *tensor, size_t index,
                                 weft_error *error)
@@ -171,6 +134,11 @@ static weft_status check_output(const weft_model *model, const wefti_plan *plan,
     const wefti_known *known = &plan->outputs[index];
     const char *name = model->outputs[index].name;
     size_t size_bytes = plan->output_bytes[index];
+    if (tensor->rank < -1 || tensor->rank > WEFT_MAX_RANK) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "output '%s' has rank %d; 0 to %d are allowed, -1 for any",
+                           name, (int)tensor->rank, WEFT_MAX_RANK);
+    }
     if (tensor->rank != -1) {
         if (tensor->type != known->type) {
             return wefti_error(error, WEFT_INVALID_ARGUMENT,
@@ -192,9 +160,12 @@ static weft_status check_output(const weft_model *model, const wefti_plan *plan,
     }
     weft_tensor placed = *tensor;
     if (tensor->rank == -1) {
+        placed.type = known->type;
+        placed.rank = known->rank;
+        memcpy(placed.dims, known->dims, sizeof(placed.dims));
         memset(placed.strides, 0, sizeof(placed.strides));
     }
-    return check_placement("output", name, &placed, known, size_bytes, error);
+    return wefti_tensor_check_placement(&placed, "output", name, error);
 }
 
 static bool overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
@@ -231,8 +202,7 @@ weft_status wefti_check_tensors(const weft_model *model, const wefti_plan *plan,
     for (size_t i = 0; i < io->input_count; i++) {
         const weft_tensor *tensor = &io->inputs[i];
         const char *name = model->inputs[i].name;
-        WEFTI_TRY(check_placement("input", name, tensor, &plan->inputs[i],
-                                  plan->input_bytes[i], error));
+        WEFTI_TRY(wefti_tensor_check_placement(tensor, "input", name, error));
         if (tensor->size_bytes != 0 && tensor->size_bytes < plan->input_bytes[i]) {
             return wefti_error(error, WEFT_INVALID_ARGUMENT,
                                "input '%s' has %zu bytes; its shape needs %zu", name,

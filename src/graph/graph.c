@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "base/memory.h"
+#include "base/tensor.h"
 
 enum { MIN_OPSET = 13, MAX_OPSET = 23, FIRST_NAME_SLOTS = 64 };
 
@@ -230,9 +231,8 @@ weft_status weft_graph_add_initializer_borrowed(weft_graph *graph, const char *n
         status = weft_tensor_measure(tensor, NULL, &size_bytes, error);
         if (status != WEFT_OK) {
             wefti_error_prefix(error, status, "initializer '%s'", name);
-        } else if (tensor->data == NULL && size_bytes > 0) {
-            status = wefti_error(error, WEFT_INVALID_ARGUMENT,
-                                 "initializer '%s' has no data", name);
+        } else {
+            status = wefti_tensor_check_placement(tensor, "initializer", name, error);
         }
     }
     if (status == WEFT_OK) {
@@ -266,10 +266,8 @@ weft_status weft_graph_add_initializer(weft_graph *graph, const char *name,
     WEFTI_TRY(check_open(graph, tensor, error));
     size_t size_bytes;
     WEFTI_TRY(weft_tensor_measure(tensor, NULL, &size_bytes, error));
-    if (tensor->data == NULL && size_bytes > 0) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT, "initializer '%s' has no data",
-                           name == NULL ? "" : name);
-    }
+    WEFTI_TRY(wefti_tensor_check_placement(tensor, "initializer",
+                                           name == NULL ? "" : name, error));
     weft_tensor copy = *tensor;
     copy.data = wefti_malloc_aligned(size_bytes);
     if (copy.data == NULL) {
@@ -302,6 +300,7 @@ weft_status weft_graph_replace_initializer(weft_graph *graph, const char *name,
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "initializer '%s' has another type or shape", name);
     }
+    WEFTI_TRY(wefti_tensor_check_placement(tensor, "initializer", name, error));
     void *copy = wefti_malloc_aligned(old->tensor.size_bytes);
     if (copy == NULL) {
         return wefti_error_memory(error, "an initializer");
@@ -357,16 +356,13 @@ static weft_status copy_tensor(weft_graph *graph, const weft_tensor **tensor,
 {
     size_t size_bytes;
     WEFTI_TRY(weft_tensor_measure(*tensor, NULL, &size_bytes, error));
+    WEFTI_TRY(wefti_tensor_check_placement(*tensor, "a tensor", "attribute", error));
     weft_tensor *copy = wefti_arena_copy(&graph->arena, *tensor, sizeof(*copy));
     void *data = wefti_arena_data(&graph->arena, size_bytes);
     if (copy == NULL || data == NULL) {
         return wefti_error_memory(error, "an attribute");
     }
     if (size_bytes > 0) {
-        if (copy->data == NULL) {
-            return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                               "a tensor attribute has no data");
-        }
         memcpy(data, copy->data, size_bytes);
     }
     copy->data = data;

@@ -6,8 +6,9 @@
 #include "graph/planner.h"
 
 /* Results above this size are left to the run unless the constants they come from are
- * about as large: a folded Expand must not fill the memory. */
-enum { FOLD_LIMIT_BYTES = 1 << 22 };
+ * about as large, and so is everything once a net has folded its budget beyond what its
+ * weights take: a small file must not fill the memory while it is loaded. */
+enum { FOLD_LIMIT_BYTES = 1 << 22, FOLD_BUDGET_BYTES = 1 << 26 };
 
 weft_status wefti_evaluator_init(wefti_evaluator *evaluator,
                                  wefti_backend_device *cpu_device, weft_error *error)
@@ -170,6 +171,16 @@ typedef struct node_knowledge {
     size_t constant_bytes;
 } node_knowledge;
 
+static bool is_repeated(const wefti_net_node *node, size_t input)
+{
+    for (size_t i = 0; i < input; i++) {
+        if (node->inputs[i] == node->inputs[input]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static weft_status gather_knowledge(const wefti_net *net, const wefti_net_node *node,
                                     wefti_arena *arena, node_knowledge *know,
                                     weft_error *error)
@@ -194,7 +205,7 @@ static weft_status gather_knowledge(const wefti_net *net, const wefti_net_node *
         know->all_known = know->all_known && know->inputs[i].type != WEFT_TYPE_NONE;
         if (know->inputs[i].constant == NULL) {
             know->all_constant = false;
-        } else {
+        } else if (!is_repeated(node, i)) {
             know->constant_bytes += wefti_known_bytes(&know->inputs[i]);
         }
     }
@@ -226,23 +237,45 @@ static weft_status infer_node(wefti_net *net, const wefti_net_node *node,
     return WEFT_OK;
 }
 
-static bool worth_folding(const wefti_net_node *node, const node_knowledge *know)
+/* Bytes of all outputs, at most SIZE_MAX. */
+static size_t output_bytes(const wefti_net_node *node, const node_knowledge *know)
 {
-    if (node->op->fold != NULL) {
-        return true;
-    }
-    size_t size_bytes = 0;
+    size_t total = 0;
     for (size_t i = 0; i < node->view.output_count; i++) {
-        size_bytes += wefti_known_bytes(&know->outputs[i]);
+        if (WEFTI_ADD_OVERFLOWS(total, wefti_known_bytes(&know->outputs[i]), &total)) {
+            return SIZE_MAX;
+        }
     }
-    return know->all_constant && node->op->lower != NULL &&
-           (size_bytes <= FOLD_LIMIT_BYTES || size_bytes / 2 <= know->constant_bytes);
+    return total;
+}
+
+static bool worth_folding(const wefti_net *net, const wefti_net_node *node,
+                          const node_knowledge *know)
+{
+    if (node->op->fold != NULL && node->op->lower == NULL) {
+        return true; /* there is no other way */
+    }
+    size_t size_bytes = output_bytes(node, know);
+    if (size_bytes > net->fold_budget_bytes) {
+        return false;
+    }
+    return node->op->fold != NULL ||
+           (know->all_constant && node->op->lower != NULL &&
+            (size_bytes <= FOLD_LIMIT_BYTES || size_bytes / 2 <= know->constant_bytes));
 }
 
 static weft_status fold_node(wefti_net *net, const wefti_net_node *node,
                              const wefti_evaluator *evaluator, node_knowledge *know,
                              weft_error *error)
 {
+    size_t total_bytes = output_bytes(node, know);
+    if (total_bytes > net->fold_budget_bytes) {
+        return wefti_error(error, WEFT_OUT_OF_MEMORY,
+                           "%s: its result takes %zu bytes before the run, more than "
+                           "the %zu left for constants",
+                           node->view.label, total_bytes, net->fold_budget_bytes);
+    }
+    net->fold_budget_bytes -= total_bytes;
     for (size_t i = 0; i < node->view.output_count; i++) {
         size_t size_bytes = wefti_known_bytes(&know->outputs[i]);
         know->data[i] = wefti_arena_data(&net->arena, size_bytes);
@@ -263,6 +296,12 @@ static weft_status fold_node(wefti_net *net, const wefti_net_node *node,
 static weft_status walk(wefti_net *net, const wefti_evaluator *evaluator,
                         bool constants_only, weft_error *error)
 {
+    net->fold_budget_bytes = FOLD_BUDGET_BYTES;
+    for (size_t i = 0; constants_only && i < net->value_count; i++) {
+        if (net->values[i].known.constant != NULL) {
+            net->fold_budget_bytes += 2 * wefti_known_bytes(&net->values[i].known);
+        }
+    }
     for (wefti_net_node *node = net->first; node != NULL; node = node->next) {
         if (node->dead) {
             continue;
@@ -279,7 +318,7 @@ static weft_status walk(wefti_net *net, const wefti_evaluator *evaluator,
         if (status == WEFT_OK && wanted) {
             status = infer_node(net, node, &know, error);
         }
-        if (status == WEFT_OK && wanted && worth_folding(node, &know)) {
+        if (status == WEFT_OK && wanted && worth_folding(net, node, &know)) {
             status = fold_node(net, node, evaluator, &know, error);
         }
         wefti_arena_fini(&arena);

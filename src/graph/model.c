@@ -242,6 +242,7 @@ weft_status weft_model_create(weft_device *device, weft_graph *graph,
                            "device, graph or model is NULL");
     }
     *model = NULL;
+    WEFTI_TRY(wefti_device_check_open(device, error));
     if (params != NULL && params->struct_size != sizeof(*params)) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "weft_model_params has struct_size %zu, not %zu; set it up "
@@ -253,7 +254,6 @@ weft_status weft_model_create(weft_device *device, weft_graph *graph,
         return wefti_error_memory(error, "a model");
     }
     wefti_refcount_init(&made->owners);
-    wefti_atomic_u32_store_release(&graph->frozen, 1);
     made->device = weft_device_retain(device);
     made->graph = weft_graph_retain(graph);
     weft_status status = prepare(made, params, error);
@@ -261,6 +261,7 @@ weft_status weft_model_create(weft_device *device, weft_graph *graph,
         weft_model_release(made);
         return status;
     }
+    wefti_atomic_u32_store_release(&graph->frozen, 1);
     *model = made;
     return WEFT_OK;
 }
@@ -273,8 +274,9 @@ weft_model *weft_model_retain(weft_model *model)
 
 void weft_model_release(weft_model *model)
 {
-    if (model == NULL || !wefti_refcount_release(&model->owners)) {
-        return;
+    if (model == NULL || wefti_fork_happened() ||
+        !wefti_refcount_release(&model->owners)) {
+        return; /* in a child, locks may be held by threads that it does not have */
     }
     wefti_plan_cache_fini(&model->plans);
     wefti_weights_destroy(model->weights);
@@ -347,6 +349,7 @@ weft_status wefti_model_plan(weft_model *model, const weft_io *io,
     if (WEFTI_LIKELY(*plan != NULL)) {
         return WEFT_OK;
     }
+    /* A run that was accepted before the device closed still gets its plan. */
     WEFTI_TRY(wefti_model_check_inputs(model, io, error));
     wefti_known *known = wefti_calloc(io->input_count + 1, sizeof(*known));
     if (known == NULL) {

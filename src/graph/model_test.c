@@ -260,6 +260,9 @@ static void test_bad_tensors_are_named(void **state)
     c.outputs[1].dims[0] = 3;
     expect_refused(model, &c, "output 's'");
     prepare_call(&c, 2, 0, 0);
+    c.outputs[1].rank = 1000;
+    expect_refused(model, &c, "rank 1000");
+    prepare_call(&c, 2, 0, 0);
     c.outputs[1].data = c.y;
     expect_refused(model, &c, "overlaps output 'y'");
     prepare_call(&c, 2, 0, 0);
@@ -477,6 +480,102 @@ static void test_submit_refuses_wrong_shapes(void **state)
     weft_device_release(device);
 }
 
+static const char *const attention_inputs[] = {"q", "kt", "v", "mask"};
+static const int64_t attention_dims[4][4] = {
+    {1, 2, 3, 8}, {1, 2, 8, 5}, {1, 2, 5, 8}, {3, 5}};
+
+/* softmax(q kt + mask) v, written out; also a transpose with negative axes. */
+static weft_model *make_attention(weft_device *device, bool no_fusion)
+{
+    weft_graph *graph;
+    weft_model *model;
+    weft_error error = {.message = ""};
+    assert_int_equal(weft_graph_create(18, &graph, NULL), WEFT_OK);
+    for (int i = 0; i < 4; i++) {
+        weft_value_info info = {
+            .name = attention_inputs[i], .type = WEFT_TYPE_F32, .rank = i == 3 ? 2 : 4};
+        memcpy(info.dims, attention_dims[i], sizeof(attention_dims[i]));
+        assert_int_equal(weft_graph_add_input(graph, &info, NULL), WEFT_OK);
+    }
+    const char *const scores[] = {"q", "kt"}, *const masked[] = {"scores", "mask"};
+    const char *const weights[] = {"masked"}, *const sum[] = {"weights", "v"};
+    const char *turned_input = "sum", *turned_output = "y";
+    const int64_t order[] = {0, -2, -3, 3};
+    weft_attribute perm = {
+        .name = "perm", .kind = WEFT_ATTRIBUTE_INTS, .ints = order, .count = 4};
+    weft_node turned = {.op_type = "Transpose",
+                        .inputs = &turned_input,
+                        .input_count = 1,
+                        .outputs = &turned_output,
+                        .output_count = 1,
+                        .attributes = &perm,
+                        .attribute_count = 1};
+    assert_int_equal(add_node(graph, "MatMul", scores, 2, "scores", NULL), WEFT_OK);
+    assert_int_equal(add_node(graph, "Add", masked, 2, "masked", NULL), WEFT_OK);
+    assert_int_equal(add_node(graph, "Softmax", weights, 1, "weights", NULL), WEFT_OK);
+    assert_int_equal(add_node(graph, "MatMul", sum, 2, "sum", NULL), WEFT_OK);
+    assert_int_equal(weft_graph_add_node(graph, &turned, NULL), WEFT_OK);
+    assert_int_equal(weft_graph_add_output(graph, "y", NULL), WEFT_OK);
+    weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    params.no_fusion = no_fusion;
+    if (weft_model_create(device, graph, &params, &model, &error) != WEFT_OK) {
+        fail_msg("%s", error.message);
+    }
+    weft_graph_release(graph);
+    return model;
+}
+
+/* The fused form gives what the written-out one does, also where a row sees no key. */
+static void test_attention_is_what_was_written(void **state)
+{
+    (void)state;
+    static const char *const isas[] = {"avx512", "avx2", "sse2", "neon", "reference"};
+    enum { COUNT = 2 * 3 * 8 };
+    float results[2 * sizeof(isas) / sizeof(isas[0])][COUNT], data[4][80];
+    int result_count = 0;
+    for (size_t i = 0; i < sizeof(isas) / sizeof(isas[0]); i++) {
+        weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+        params.isa = isas[i];
+        weft_device *device;
+        if (weft_device_open("cpu", &params, &device, NULL) != WEFT_OK) {
+            continue; /* not on this machine */
+        }
+        for (int no_fusion = 0; no_fusion < 2; no_fusion++) {
+            weft_model *model = make_attention(device, no_fusion != 0);
+            weft_tensor inputs[4], output = {.type = WEFT_TYPE_F32,
+                                             .rank = 4,
+                                             .dims = {1, 3, 2, 8},
+                                             .data = results[result_count++]};
+            for (uint32_t j = 0; j < 4; j++) {
+                weft_random_key key = {.seed = 5, .stream = j};
+                weft_random_fill_normal(&key, data[j], 80);
+                inputs[j] = (weft_tensor){
+                    .type = WEFT_TYPE_F32, .rank = j == 3 ? 2 : 4, .data = data[j]};
+                memcpy(inputs[j].dims, attention_dims[j], sizeof(attention_dims[j]));
+            }
+            for (int j = 0; j < 5; j++) {
+                data[3][5 + j] = -INFINITY; /* query 1 sees nothing */
+            }
+            weft_io io = {inputs, 4, &output, 1};
+            assert_int_equal(weft_run(model, &io, NULL, NULL), WEFT_OK);
+            weft_model_release(model);
+        }
+        weft_device_release(device);
+    }
+    assert_true(result_count >= 4);
+    for (int i = 0; i < COUNT; i++) {
+        bool blind = i / 16 == 1;
+        assert_int_equal(isnan(results[0][i]) != 0, blind);
+        for (int j = 0; j < result_count; j++) {
+            assert_int_equal(isnan(results[j][i]) != 0, blind);
+            assert_true(blind || fabsf(results[j][i] - results[0][i]) < 1e-5f);
+        }
+    }
+    for (int j = 2; j < result_count; j++) {
+        assert_memory_equal(results[j], results[j % 2], sizeof(results[0]));
+    }
+}
+
 /* A weight that is computed from a shape belongs to the plan: plans of other shapes
  * have other weights, and none may be taken for another's packed form. */
 static void test_weights_of_a_plan_are_its_own(void **state)
@@ -640,6 +739,7 @@ int main(void)
         cmocka_unit_test(test_steady_state_allocates_nothing),
         cmocka_unit_test(test_submit),
         cmocka_unit_test(test_submit_refuses_wrong_shapes),
+        cmocka_unit_test(test_attention_is_what_was_written),
         cmocka_unit_test(test_weights_of_a_plan_are_its_own),
         cmocka_unit_test(test_memory_cap),
         cmocka_unit_test(test_every_failure_is_an_answer),

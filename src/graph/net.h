@@ -37,6 +37,7 @@ typedef struct wefti_net {
     wefti_net_node *first, *last; /* in topological order */
     int32_t *inputs, *outputs;    /* values */
     size_t input_count, output_count;
+    size_t fold_budget_bytes; /* how much more may be folded */
 } wefti_net;
 
 /* Runs single nodes on constants, on the CPU. */

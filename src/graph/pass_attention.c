@@ -10,6 +10,7 @@ typedef struct attention {
     int32_t mask;    /* value, or -1 */
     bool k_transposed;
     bool causal;
+    bool written_out; /* as a Softmax, which gives NaN where no key is visible */
     float scale;
     int32_t output; /* [b,h,s,d] */
     const char *label;
@@ -112,6 +113,7 @@ static bool match_softmax(const wefti_net *net, const wefti_net_node *softmax,
     *found = (attention){
         .mask = -1,
         .scale = 1,
+        .written_out = true,
         .v = user->inputs[1],
         .output = user->outputs[0],
         .label = softmax->view.label,
@@ -216,6 +218,7 @@ static weft_status replace(wefti_net *net, wefti_net_node *last, const attention
     weft_attribute attributes[] = {
         wefti_make_float("scale", found->scale),
         wefti_make_int("is_causal", found->causal),
+        wefti_make_int("blind_is_nan", found->written_out),
         wefti_make_string("output_layout", "BSHD"),
     };
     wefti_net_new made = {

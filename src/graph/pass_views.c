@@ -283,7 +283,8 @@ static weft_status move_product(view_pass *pass, wefti_net_node *node)
     }
     const wefti_known *output = &net->values[node->outputs[0]].known;
     int64_t from = rows.dims[rows.rank - 1], to = output->dims[output->rank - 1];
-    if (from == 0 || to == 0 || output->rank != rows.rank) {
+    if (from == 0 || to == 0 || output->rank != rows.rank ||
+        rows.first[rows.rank - 1] + (to > 1) > WEFT_MAX_RANK) {
         return WEFT_OK;
     }
     int32_t matrix, result;

@@ -132,6 +132,7 @@ static void unlink_locked(wefti_plan_cache *cache, wefti_plan_pending *pending)
         link = &(*link)->next;
     }
     *link = pending->next;
+    cache->pending_count--;
 }
 
 static void publish_locked(wefti_plan_cache *cache, wefti_plan *plan)
@@ -194,7 +195,7 @@ weft_status wefti_plan_cache_get(wefti_plan_cache *cache,
             if (--pending->waiters == 0) {
                 wefti_condition_wake_all(&cache->built);
             }
-        } else if (cache->plan_count >= cache->max_plans) {
+        } else if (cache->plan_count + cache->pending_count >= cache->max_plans) {
             status = WEFT_OUT_OF_MEMORY;
             wefti_error(
                 &mine.error, status,
@@ -204,6 +205,7 @@ weft_status wefti_plan_cache_get(wefti_plan_cache *cache,
         } else {
             mine.next = cache->pending;
             cache->pending = &mine;
+            cache->pending_count++;
             build = true;
         }
     }

@@ -30,7 +30,7 @@ typedef struct wefti_plan_cache {
     wefti_mutex lock;      /* WEFTI_RANK_PLAN_CACHE */
     wefti_condition built; /* woken by whoever has finished building, well or not */
     wefti_plan_pending *pending;
-    size_t plan_count;
+    size_t plan_count, pending_count;
 
     /* immutable after init */
     size_t max_plans;

@@ -96,9 +96,6 @@ static weft_status execute(weft_context *context, const wefti_plan *plan,
     weft_status ended =
         stream->synchronize(handle, INT64_MAX, status == WEFT_OK ? error : NULL);
     status = status == WEFT_OK ? ended : status;
-    if (status != WEFT_OK) {
-        zero_outputs(plan, io);
-    }
 #if defined(WEFT_TESTING)
     if (wefti_sabotaged(WEFTI_SABOTAGE_SWAP_OUTPUTS)) {
         swap_with_last_answer(plan, io);
@@ -114,11 +111,15 @@ static weft_status run_in_context(weft_context *context, weft_model *model,
     const wefti_plan *plan;
     WEFTI_TRY(wefti_model_plan(model, io, &plan, error));
     WEFTI_TRY(wefti_check_tensors(model, plan, io, error));
-    WEFTI_TRY(wefti_context_enter(context, error));
-    weft_status status = execute(context, plan, io, error);
-    wefti_context_leave(context);
+    weft_status status = wefti_context_enter(context, error);
+    if (status == WEFT_OK) {
+        status = execute(context, plan, io, error);
+        wefti_context_leave(context);
+    }
     if (status == WEFT_OK) {
         describe_output_tensors(plan, io);
+    } else {
+        zero_outputs(plan, io);
     }
     return status;
 }
@@ -165,6 +166,7 @@ weft_status weft_model_infer_outputs(weft_model *model, const weft_io *io,
 {
     WEFTI_TRY(wefti_fork_check(error));
     WEFTI_TRY(wefti_check_counts(model, io, error));
+    WEFTI_TRY(wefti_device_check_open(model->device, error));
     const wefti_plan *plan;
     WEFTI_TRY(wefti_model_plan(model, io, &plan, error));
     for (size_t i = 0; i < io->output_count; i++) {
@@ -185,6 +187,7 @@ weft_status weft_model_dump_plan(weft_model *model, const weft_io *io, char **te
     inputs_only.output_count = model == NULL ? 0 : model->net.output_count;
     inputs_only.outputs = inputs_only.output_count > 0 ? &(weft_tensor){0} : NULL;
     WEFTI_TRY(wefti_check_counts(model, &inputs_only, error));
+    WEFTI_TRY(wefti_device_check_open(model->device, error));
     const wefti_plan *plan;
     WEFTI_TRY(wefti_model_plan(model, &inputs_only, &plan, error));
     return wefti_plan_dump(plan, text, error);

@@ -119,6 +119,7 @@ bool wefti_strided_transpose(const wefti_strided *from, const int64_t *permutati
         (wefti_strided){.root = from->root, .offset = from->offset, .rank = from->rank};
     for (int32_t i = 0; i < from->rank; i++) {
         int64_t source = permutation == NULL ? from->rank - 1 - i : permutation[i];
+        source += source < 0 ? from->rank : 0;
         begin_dim(made, i, from->dims[source]);
         for (int32_t j = from->first[source]; j < from->first[source + 1]; j++) {
             if (!push(made, i, from->factors[j])) {

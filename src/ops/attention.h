@@ -10,7 +10,8 @@ typedef struct wefti_attention_request {
     wefti_view mask;    /* broadcasts to [batch, heads, queries, keys]; or absent */
     wefti_view output;  /* [batch, heads, queries, size], the last dim contiguous */
     float scale;
-    bool causal; /* query i sees the keys j <= i + keys - queries */
+    bool blind_is_nan; /* as a softmax written out gives for a row of -infinity */
+    bool causal;       /* query i sees the keys j <= i + keys - queries */
 } wefti_attention_request;
 
 /* Adds the step. */

@@ -230,6 +230,7 @@ weft_status wefti_lower_fused_attention_node(wefti_lowering *lowering)
         .mask = wefti_lower_input(lowering, 3),
         .output = rows_first(node) ? wefti_view_permute(&output, swap) : output,
         .scale = wefti_attribute_float(node, "scale", 1.0F / sqrtf(size)),
-        .causal = wefti_attribute_int(node, "is_causal", 0) != 0};
+        .causal = wefti_attribute_int(node, "is_causal", 0) != 0,
+        .blind_is_nan = wefti_attribute_int(node, "blind_is_nan", 0) != 0};
     return wefti_lower_attention(lowering, &request);
 }

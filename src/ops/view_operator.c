@@ -26,6 +26,10 @@ weft_status wefti_lower_view_node(wefti_lowering *lowering)
     const weft_attribute *dims = wefti_attribute_find(lowering->node, "dims");
     const weft_attribute *strides = wefti_attribute_find(lowering->node, "strides");
     wefti_view view = lowering->inputs[0];
+    if (dims->count > WEFT_MAX_RANK) {
+        return wefti_error(lowering->error, WEFT_INTERNAL, "%s: a view has %zu dims",
+                           lowering->node->label, dims->count);
+    }
     WEFTI_TRY(wefti_lower_dense(lowering, &view));
     int64_t offset = wefti_attribute_int(lowering->node, "offset", 0);
     view.offset_bytes += offset * (int64_t)weft_type_size(view.type);

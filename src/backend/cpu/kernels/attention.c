@@ -206,7 +206,7 @@ static void run_queries(const attention_run *r, int64_t first, int64_t count)
     }
     const uint64_t blind = weigh(r, count);
     sum_values(r, first, count);
-    for (int64_t i = 0; i < count && blind != 0; i++) {
+    for (int64_t i = 0; i < count && blind != 0 && !p->blind_is_nan; i++) {
         if ((blind >> i & 1) != 0) {
             float *output = r->output + (first + i) * p->output.row;
             memset(output, 0, sizeof(float) * (size_t)p->value_size);

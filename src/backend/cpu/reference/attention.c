@@ -44,7 +44,7 @@ static float fold(float lane[16], bool largest)
 }
 
 /* Scores become weights. Returns false when no key is visible. */
-static bool weigh(float *scores, int64_t count)
+static bool weigh(float *scores, int64_t count, bool blind_is_nan)
 {
     float lane[16];
     for (int32_t j = 0; j < 16; j++) {
@@ -54,7 +54,7 @@ static bool weigh(float *scores, int64_t count)
         lane[i % 16] = ref_max(lane[i % 16], scores[i]);
     }
     const float largest = fold(lane, true);
-    if (largest == -INFINITY) {
+    if (largest == -INFINITY && !blind_is_nan) {
         return false;
     }
     memset(lane, 0, sizeof(lane));
@@ -75,7 +75,7 @@ static void run_row(const attention_row *r, float *scores)
     for (int64_t j = 0; j < p->key_length; j++) {
         scores[j] = score(r, j);
     }
-    const bool any = weigh(scores, p->key_length);
+    const bool any = weigh(scores, p->key_length, p->blind_is_nan);
     for (int64_t i = 0; i < p->value_size; i++) {
         float sum = 0.0f;
         for (int64_t j = 0; j < p->key_length && any; j++) {
