@@ -14,7 +14,8 @@ typedef struct weft_model weft_model;
 
 typedef struct weft_model_params {
     size_t struct_size;
-    /* Most plans (one per set of input shapes) kept; 0: 1024. */
+    /* Most plans (one per set of input shapes) kept; 0: 1024. A run with a further
+     * set of shapes fails with WEFT_OUT_OF_MEMORY. */
     int32_t max_plans;
     /* Leaves out the fusions: one kernel per operator. */
     bool no_fusion;

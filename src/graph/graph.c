@@ -371,6 +371,19 @@ static weft_status copy_tensor(weft_graph *graph, const weft_tensor **tensor,
     return WEFT_OK;
 }
 
+static weft_status check_list(const weft_attribute *attribute, weft_error *error)
+{
+    bool is_ints = attribute->kind == WEFT_ATTRIBUTE_INTS;
+    const void *list = is_ints ? (const void *)attribute->ints : attribute->floats;
+    if (attribute->count > 0 &&
+        (list == NULL || attribute->count > PTRDIFF_MAX / sizeof(int64_t))) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "attribute '%s' has %zu values but no room for them",
+                           attribute->name, attribute->count);
+    }
+    return WEFT_OK;
+}
+
 static weft_status copy_attribute(weft_graph *graph, weft_attribute *attribute,
                                   weft_error *error)
 {
@@ -390,11 +403,13 @@ static weft_status copy_attribute(weft_graph *graph, weft_attribute *attribute,
         copied = copied && attribute->s != NULL;
         break;
     case WEFT_ATTRIBUTE_INTS:
+        WEFTI_TRY(check_list(attribute, error));
         attribute->ints = wefti_arena_copy(arena, attribute->ints,
                                            attribute->count * sizeof(int64_t));
         copied = copied && attribute->ints != NULL;
         break;
     case WEFT_ATTRIBUTE_FLOATS:
+        WEFTI_TRY(check_list(attribute, error));
         attribute->floats = wefti_arena_copy(arena, attribute->floats,
                                              attribute->count * sizeof(float));
         copied = copied && attribute->floats != NULL;

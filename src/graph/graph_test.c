@@ -87,6 +87,32 @@ static void test_bad_inputs_are_named(void **state)
     weft_graph_release(graph);
 }
 
+static void test_lists_without_data(void **state)
+{
+    (void)state;
+    weft_graph *graph = new_graph();
+    const char *input = "x", *output = "y";
+    weft_attribute attribute = {
+        .name = "axes", .kind = WEFT_ATTRIBUTE_INTS, .count = 2};
+    weft_node node = {.op_type = "Squeeze",
+                      .inputs = &input,
+                      .input_count = 1,
+                      .outputs = &output,
+                      .output_count = 1,
+                      .attributes = &attribute,
+                      .attribute_count = 1};
+    weft_error error;
+    assert_int_equal(weft_graph_add_node(graph, &node, &error), WEFT_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "'axes'"));
+    attribute.kind = WEFT_ATTRIBUTE_FLOATS;
+    assert_int_equal(weft_graph_add_node(graph, &node, &error), WEFT_INVALID_ARGUMENT);
+    const float one = 1;
+    attribute.floats = &one;
+    attribute.count = (size_t)1 << 62;
+    assert_int_equal(weft_graph_add_node(graph, &node, &error), WEFT_INVALID_ARGUMENT);
+    weft_graph_release(graph);
+}
+
 static void count_release(void *user)
 {
     ++*(int *)user;
@@ -223,6 +249,7 @@ int main(void)
         cmocka_unit_test(test_opsets),
         cmocka_unit_test(test_names_are_taken_once),
         cmocka_unit_test(test_bad_inputs_are_named),
+        cmocka_unit_test(test_lists_without_data),
         cmocka_unit_test(test_borrowed_data_is_released_once),
         cmocka_unit_test(test_replace_initializer),
         cmocka_unit_test(test_many_names),
