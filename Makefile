@@ -20,7 +20,7 @@ help:
 	@echo "make run        build and run the acceptance tables (weft-report.html)"
 	@echo "make test       build and run all tests"
 	@echo "make build      build library and command into $(BUILD)/"
-	@echo "make bench      time the tables; see docs/performance.md"
+	@echo "make bench      time Weft beside PyTorch and ONNX Runtime"
 	@echo "make install    install into PREFIX ($(PREFIX)); make uninstall takes it back"
 	@echo "make check      format, include direction, contracts, sizes"
 	@echo "make tsan, asan, ubsan    the tests under a sanitizer"
@@ -44,7 +44,8 @@ test: build
 	@cd $(BUILD) && $(CTEST)
 
 bench: build
-	@$(BUILD)/weft bench
+	@$(BUILD)/weft bench --null
+	@bench/peers.py --weft $(BUILD)/weft --json bench-peers.json
 
 check:
 	@tools/install-deps clang-format-14 python3

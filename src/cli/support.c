@@ -213,7 +213,9 @@ const char *cli_thousands(double value, char text[32])
         snprintf(text, 32, "%.3g", value);
         return text;
     }
-    int length = snprintf(digits, sizeof(digits), value < 100 ? "%.1f" : "%.0f", value);
+    int length =
+        snprintf(digits, sizeof(digits),
+                 value < 100 && value != floor(value) ? "%.1f" : "%.0f", value);
     if (value < 1000) {
         memcpy(text, digits, (size_t)length + 1);
         return text;

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every row of every table, direct, at 1 to 64 threads, in one process. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "cli/suite.h"
+
+enum { ALL_TABLES = (1 << CLI_TABLE_COUNT) - 1, MODELS = 1 << CLI_TABLE_MODELS };
+
+static void run_tables(uint32_t tables, int32_t iterations)
+{
+    const cli_suite_options options = {
+        .device = "cpu",
+        .tables = tables,
+        .threads = {{1, 2, 4, 8, 16, 32, 64}, 7},
+        .iterations = iterations,
+        .distinct = 1,
+        .golden = WEFT_SOURCE_DIR "/tests/golden",
+    };
+    cli_suite suite;
+    assert_true(cli_suite_run(&options, &suite));
+    assert_true(cli_suite_passed(&suite));
+    cli_suite_fini(&suite);
+}
+
+static void test_small_tables(void **state)
+{
+    (void)state;
+    run_tables(ALL_TABLES & ~(uint32_t)(MODELS | 1 << CLI_TABLE_RACE), 2);
+}
+
+static void test_ten_models(void **state)
+{
+    (void)state;
+    run_tables(MODELS, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_small_tables),
+                                       cmocka_unit_test(test_ten_models)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
