@@ -55,15 +55,17 @@ static void describe_output_tensors(const wefti_plan *plan, const weft_io *io)
 static void swap_with_last_answer(const wefti_plan *plan, const weft_io *io)
 {
     static wefti_atomic_ptr last; /* {size, data}; taken out while it is used */
-    size_t *mine = wefti_malloc(sizeof(size_t) + plan->output_bytes[0]);
+    size_t bytes = plan->output_bytes[0];
+    size_t *mine = wefti_malloc(sizeof(size_t) + bytes);
     if (mine == NULL) {
         return;
     }
-    mine[0] = plan->output_bytes[0];
-    memcpy(mine + 1, io->outputs[0].data, mine[0]);
+    mine[0] = bytes;
+    memcpy(mine + 1, io->outputs[0].data, bytes);
+    /* From here on another thread may take and free `mine`. */
     size_t *theirs = wefti_atomic_ptr_exchange_acq_rel(&last, mine);
-    if (theirs != NULL && theirs[0] == mine[0]) {
-        memcpy(io->outputs[0].data, theirs + 1, theirs[0]);
+    if (theirs != NULL && theirs[0] == bytes) {
+        memcpy(io->outputs[0].data, theirs + 1, bytes);
     }
     wefti_free(theirs);
     if (!wefti_sabotaged(WEFTI_SABOTAGE_SWAP_OUTPUTS)) {
