@@ -61,18 +61,18 @@ uninstall:
 
 tsan: deps
 	@cmake -S . -B build-tsan -DWEFT_SANITIZE=thread $(SANITIZER_FLAGS) >/dev/null
-	@cmake --build build-tsan -j $(JOBS)
+	@cmake --build build-tsan -j $(JOBS) --target weft_tests
 	@cd build-tsan && $(NO_ASLR) $(CTEST) -LE slow
 
 asan: deps
 	@cmake -S . -B build-asan -DWEFT_SANITIZE=address,undefined $(SANITIZER_FLAGS) \
 	  >/dev/null
-	@cmake --build build-asan -j $(JOBS)
+	@cmake --build build-asan -j $(JOBS) --target weft_tests
 	@cd build-asan && ASAN_OPTIONS=detect_leaks=1 $(CTEST) -LE slow
 
 ubsan: deps
 	@cmake -S . -B build-ubsan -DWEFT_SANITIZE=undefined $(SANITIZER_FLAGS) >/dev/null
-	@cmake --build build-ubsan -j $(JOBS)
+	@cmake --build build-ubsan -j $(JOBS) --target weft_tests
 	@cd build-ubsan && $(CTEST) -LE slow
 
 clang:
