@@ -130,6 +130,27 @@ WEFT_API WEFT_MUST_USE weft_status weft_graph_add_initializer_borrowed(
 WEFT_API WEFT_MUST_USE weft_status weft_graph_replace_initializer(
     weft_graph *graph, const char *name, const weft_tensor *tensor, weft_error *error);
 
+/* Returns the number of inputs that have a default value: the file lists them both as
+ * inputs and as initializers. Models hold these values as constants, and runs do not
+ * give them, unless weft_graph_require_input says otherwise.
+ * Threads: any once built. */
+WEFT_API size_t weft_graph_default_input_count(const weft_graph *graph);
+
+/* Describes an input that has a default value and lends the value; false past the
+ * last.
+ * Threads: any once built. */
+WEFT_API bool weft_graph_get_default_input(const weft_graph *graph, size_t index,
+                                           weft_value_info *info, weft_tensor *value);
+
+/* Takes the default value from an input: models of the graph have it as their last
+ * input, and every run gives it. (To change the value for good, see
+ * weft_graph_replace_initializer.)
+ * Threads: owner.
+ * Errors: WEFT_NOT_FOUND when there is no input of this name with a default. */
+WEFT_API WEFT_MUST_USE weft_status weft_graph_require_input(weft_graph *graph,
+                                                            const char *name,
+                                                            weft_error *error);
+
 /* Adds an operator. Its inputs may be added later; order does not matter.
  * Threads: owner. Owns: everything is copied. */
 WEFT_API WEFT_MUST_USE weft_status weft_graph_add_node(weft_graph *graph,

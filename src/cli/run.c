@@ -122,6 +122,24 @@ static const struct argp_option list[] = {
     {0},
 };
 
+/* An input that has a default value in the file is given only where it is named. */
+static weft_status require_named_inputs(const cli_run_options *options,
+                                        weft_graph *graph, weft_error *error)
+{
+    weft_value_info info;
+    weft_tensor value;
+    weft_status status = WEFT_OK;
+    for (size_t i = weft_graph_default_input_count(graph); i > 0; i--) {
+        if (weft_graph_get_default_input(graph, i - 1, &info, &value) &&
+            cli_setting_find(options->inputs, options->input_count, info.name) !=
+                NULL &&
+            status == WEFT_OK) {
+            status = weft_graph_require_input(graph, info.name, error);
+        }
+    }
+    return status;
+}
+
 static bool open_model(const cli_run_options *options, weft_device **device,
                        weft_model **model)
 {
@@ -136,6 +154,9 @@ static bool open_model(const cli_run_options *options, weft_device **device,
         return false;
     }
     weft_status status = weft_graph_load_onnx(options->model, NULL, &graph, &error);
+    if (status == WEFT_OK) {
+        status = require_named_inputs(options, graph, &error);
+    }
     if (status == WEFT_OK) {
         status = weft_model_create(*device, graph, &model_params, model, &error);
     }

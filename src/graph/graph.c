@@ -5,6 +5,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "base/fork.h"
 #include "base/memory.h"
 #include "base/tensor.h"
 
@@ -16,6 +17,7 @@ weft_status weft_graph_create(int32_t opset, weft_graph **graph, weft_error *err
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "graph is NULL");
     }
     *graph = NULL;
+    WEFTI_TRY(wefti_fork_check(error));
     if (opset < MIN_OPSET || opset > MAX_OPSET) {
         return wefti_error(error, WEFT_UNSUPPORTED,
                            "opset %d is not supported; export with opset %d to %d",
@@ -61,6 +63,7 @@ void weft_graph_release(weft_graph *graph)
     wefti_free(graph->nodes);
     wefti_free(graph->initializers);
     wefti_free(graph->inputs);
+    wefti_free(graph->standbys);
     wefti_free(graph->outputs);
     wefti_free(graph->name_slots);
     wefti_arena_fini(&graph->arena);
@@ -134,7 +137,7 @@ static weft_status intern(weft_graph *graph, const char *name, int32_t *value,
         return wefti_error_memory(error, "a value's name");
     }
     graph->values[graph->value_count] = (wefti_graph_value){
-        .name = copy, .input = -1, .initializer = -1, .producer = -1};
+        .name = copy, .input = -1, .initializer = -1, .producer = -1, .standby = -1};
     *value = (int32_t)graph->value_count++;
     graph->name_slots[find_slot(graph, copy)] = *value;
     return WEFT_OK;
@@ -143,6 +146,7 @@ static weft_status intern(weft_graph *graph, const char *name, int32_t *value,
 static weft_status check_open(const weft_graph *graph, const void *argument,
                               weft_error *error)
 {
+    WEFTI_TRY(wefti_fork_check(error));
     if (graph == NULL || argument == NULL) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "%s is NULL",
                            graph == NULL ? "graph" : "an argument");
@@ -192,6 +196,25 @@ static weft_status check_info(const weft_value_info *info, weft_error *error)
     return WEFT_OK;
 }
 
+/* Copies what an input is called and looks like. */
+static weft_status copy_info(weft_graph *graph, const weft_value_info *info,
+                             int32_t value, wefti_graph_input *input, weft_error *error)
+{
+    *input = (wefti_graph_input){.value = value, .info = *info};
+    input->info.name = graph->values[value].name;
+    for (int32_t i = 0; i < info->rank; i++) {
+        if (info->dim_names[i] == NULL) {
+            continue;
+        }
+        char *name = wefti_arena_strdup(&graph->arena, info->dim_names[i]);
+        if (name == NULL) {
+            return wefti_error_memory(error, "a dimension's name");
+        }
+        input->info.dim_names[i] = name;
+    }
+    return WEFT_OK;
+}
+
 weft_status weft_graph_add_input(weft_graph *graph, const weft_value_info *info,
                                  weft_error *error)
 {
@@ -200,20 +223,90 @@ weft_status weft_graph_add_input(weft_graph *graph, const weft_value_info *info,
     WEFTI_TRY(intern_new(graph, info->name, &value, error));
     WEFTI_TRY(check_info(info, error));
     GROW(graph, input, "the table of inputs", error);
-    wefti_graph_input input = {.value = value, .info = *info};
-    input.info.name = graph->values[value].name;
-    for (int32_t i = 0; i < info->rank; i++) {
-        if (info->dim_names[i] != NULL) {
-            input.info.dim_names[i] =
-                wefti_arena_strdup(&graph->arena, info->dim_names[i]);
-            if (input.info.dim_names[i] == NULL) {
-                return wefti_error_memory(error, "a dimension's name");
-            }
-        }
-    }
+    wefti_graph_input input;
+    WEFTI_TRY(copy_info(graph, info, value, &input, error));
     graph->values[value].input = (int32_t)graph->input_count;
     graph->inputs[graph->input_count++] = input;
     return WEFT_OK;
+}
+
+/* True when a tensor has this type and fits these dims. */
+static bool fits_info(const weft_tensor *tensor, const weft_value_info *info)
+{
+    bool fits =
+        tensor->type == info->type && (info->rank < 0 || tensor->rank == info->rank);
+    for (int32_t i = 0; fits && i < info->rank; i++) {
+        fits = info->dims[i] < 0 || info->dims[i] == tensor->dims[i];
+    }
+    return fits;
+}
+
+weft_status wefti_graph_add_default_input(weft_graph *graph,
+                                          const weft_value_info *info,
+                                          weft_error *error)
+{
+    WEFTI_TRY(check_open(graph, info, error));
+    WEFTI_TRY(check_info(info, error));
+    int32_t value = wefti_graph_find_value(graph, info->name);
+    if (value < 0 || graph->values[value].initializer < 0 ||
+        graph->values[value].standby >= 0) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "the name '%s' is taken twice",
+                           info->name);
+    }
+    const wefti_graph_initializer *initializer =
+        &graph->initializers[graph->values[value].initializer];
+    if (!fits_info(&initializer->tensor, info)) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "input '%s' and the initializer that is its default have "
+                           "different types or shapes",
+                           info->name);
+    }
+    GROW(graph, standby, "the table of inputs", error);
+    wefti_graph_input input;
+    WEFTI_TRY(copy_info(graph, info, value, &input, error));
+    graph->values[value].standby = (int32_t)graph->standby_count;
+    graph->standbys[graph->standby_count++] = input;
+    return WEFT_OK;
+}
+
+weft_status weft_graph_require_input(weft_graph *graph, const char *name,
+                                     weft_error *error)
+{
+    WEFTI_TRY(check_open(graph, name, error));
+    int32_t value = wefti_graph_find_value(graph, name);
+    int32_t index = value < 0 ? -1 : graph->values[value].standby;
+    if (index < 0) {
+        return wefti_error(error, WEFT_NOT_FOUND,
+                           "the graph has no input '%s' with a default value", name);
+    }
+    GROW(graph, input, "the table of inputs", error);
+    graph->values[value].standby = -1;
+    graph->values[value].initializer = -1;
+    graph->values[value].input = (int32_t)graph->input_count;
+    graph->inputs[graph->input_count++] = graph->standbys[index];
+    graph->standby_count--;
+    for (size_t i = (size_t)index; i < graph->standby_count; i++) {
+        graph->standbys[i] = graph->standbys[i + 1];
+        graph->values[graph->standbys[i].value].standby = (int32_t)i;
+    }
+    return WEFT_OK;
+}
+
+size_t weft_graph_default_input_count(const weft_graph *graph)
+{
+    return graph->standby_count;
+}
+
+bool weft_graph_get_default_input(const weft_graph *graph, size_t index,
+                                  weft_value_info *info, weft_tensor *value)
+{
+    if (index >= graph->standby_count) {
+        return false;
+    }
+    const wefti_graph_input *input = &graph->standbys[index];
+    *info = input->info;
+    *value = graph->initializers[graph->values[input->value].initializer].tensor;
+    return true;
 }
 
 weft_status weft_graph_add_initializer_borrowed(weft_graph *graph, const char *name,

@@ -18,6 +18,7 @@ typedef struct wefti_graph_value {
     int32_t input;       /* index, or -1 */
     int32_t initializer; /* index, or -1 */
     int32_t producer;    /* node, or -1 */
+    int32_t standby;     /* index among the inputs that have a default, or -1 */
 } wefti_graph_value;
 
 typedef struct wefti_graph_node {
@@ -59,12 +60,21 @@ struct weft_graph {
     size_t initializer_count, initializer_capacity;
     wefti_graph_input *inputs;
     size_t input_count, input_capacity;
+    /* Inputs that have a default: constants unless the caller requires them. */
+    wefti_graph_input *standbys;
+    size_t standby_count, standby_capacity;
     int32_t *outputs;
     size_t output_count, output_capacity;
     /* Names to values: open addressing, power-of-two size, -1 empty. */
     int32_t *name_slots;
     size_t name_slot_count;
 };
+
+/* Says that an initializer is a default value: the model lists it as an input too.
+ * Errors: WEFT_INVALID_ARGUMENT when it is listed twice or has another type. */
+weft_status wefti_graph_add_default_input(weft_graph *graph,
+                                          const weft_value_info *info,
+                                          weft_error *error);
 
 /* Finds a value by name; -1 when there is none. */
 int32_t wefti_graph_find_value(const weft_graph *graph, const char *name);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <math.h>
+#include <float.h>
 #include <string.h>
 
 #include "ops/check.h"
@@ -50,12 +50,31 @@ static wefti_view scalar_view(const wefti_view *view)
     return scalar;
 }
 
-/* The limits as operands: MAX with the lower, then MIN with the upper. */
+/* ONNX's default of a limit is the type's lowest or greatest finite number, which cuts
+ * off infinities; to integers it does nothing. */
+static weft_status default_limit(wefti_lowering *lowering, weft_type type, int32_t sign,
+                                 wefti_view *limit)
+{
+    bool is_float = type == WEFT_TYPE_F32 || type == WEFT_TYPE_F64;
+    if (wefti_view_present(limit) || !is_float) {
+        return WEFT_OK;
+    }
+    int64_t none = 0;
+    uint64_t bits =
+        wefti_value_bits(type, sign * (type == WEFT_TYPE_F32 ? FLT_MAX : DBL_MAX));
+    return wefti_lower_constant(lowering, type, 0, &none, &bits, limit);
+}
+
+/* The limits as operands: MAX with the lower, then MIN with the upper; what is absent
+ * does not limit. */
 static weft_status clip_by_inputs(wefti_lowering *lowering, const wefti_view *low,
                                   const wefti_view *high, const wefti_view *output)
 {
     wefti_view operands[2] = {lowering->inputs[0]};
     bool both = wefti_view_present(low) && wefti_view_present(high);
+    if (!wefti_view_present(low) && !wefti_view_present(high)) {
+        return wefti_lower_alias(lowering, 0, &operands[0]);
+    }
     wefti_view middle = *output;
     if (both) {
         WEFTI_TRY(wefti_lower_temporary(lowering, output->type, output->rank,
@@ -86,11 +105,8 @@ weft_status wefti_lower_clip_node(wefti_lowering *lowering)
     wefti_view high = wefti_lower_input(lowering, 2);
     bool has_low = wefti_view_present(&low);
     bool has_high = wefti_view_present(&high);
-    if (!has_low && !has_high) {
-        return wefti_lower_alias(lowering, 0, &lowering->inputs[0]);
-    }
     wefti_instruction clip = {
-        .operation = WEFTI_OP_CLIP, .alpha = -INFINITY, .beta = INFINITY};
+        .operation = WEFTI_OP_CLIP, .alpha = -FLT_MAX, .beta = FLT_MAX};
     const wefti_known *known = lowering->known_inputs;
     bool constant = output.type == WEFT_TYPE_F32 &&
                     (!has_low || constant_f32(lowering->node, known, 1, &clip.alpha)) &&
@@ -99,6 +115,8 @@ weft_status wefti_lower_clip_node(wefti_lowering *lowering)
         return wefti_lower_elementwise(lowering, lowering->inputs, 1, &clip, 1,
                                        &output);
     }
+    WEFTI_TRY(default_limit(lowering, output.type, -1, &low));
+    WEFTI_TRY(default_limit(lowering, output.type, 1, &high));
     return clip_by_inputs(lowering, &low, &high, &output);
 }
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <float.h>
+
 #include "support/op_case.h"
 
 #include "base/memory.h"
@@ -344,12 +346,62 @@ static void test_clip(void **state)
     op_expect_f32(&c, 0, DIMS(3), F32(-2, 0.5F, 1), 0);
     op_end(&c);
     op_begin(&c, "", "Clip", 13);
+    op_input(&c, WEFT_TYPE_I64, DIMS(2), I64(INT64_MIN, INT64_MAX));
+    op_run(&c, 1);
+    op_expect_bytes(&c, 0, WEFT_TYPE_I64, DIMS(2), I64(INT64_MIN, INT64_MAX));
+    op_end(&c);
+    op_begin(&c, "", "Clip", 13);
     op_input(&c, WEFT_TYPE_I64, DIMS(3), I64(-9, 1LL << 60, 4));
     op_constant(&c, WEFT_TYPE_I64, SCALAR, I64(0));
     op_constant(&c, WEFT_TYPE_I64, SCALAR, I64((1LL << 60) - 1));
     op_run(&c, 1);
     op_expect_bytes(&c, 0, WEFT_TYPE_I64, DIMS(3), I64(0, (1LL << 60) - 1, 4));
     op_end(&c);
+}
+
+/* An absent limit is the lowest or greatest finite number, as ONNX says. */
+static void check_clip_default(weft_type type, int32_t given, bool constant)
+{
+    static const float in32[] = {-INFINITY, INFINITY, NAN, -2, 2};
+    static const double in64[] = {-INFINITY, INFINITY, NAN, -2, 2};
+    bool is_f64 = type == WEFT_TYPE_F64;
+    float out32[5];
+    double out64[5];
+    for (int32_t i = 0; i < 5; i++) {
+        double low = given == 1 ? -1 : is_f64 ? -DBL_MAX : -(double)FLT_MAX;
+        double high = given == 2 ? 1 : is_f64 ? DBL_MAX : (double)FLT_MAX;
+        out64[i] = isnan(in64[i]) ? in64[i] : fmin(fmax(in64[i], low), high);
+        out32[i] = isnan(in32[i]) ? in32[i] : (float)out64[i];
+    }
+    op_case c;
+    op_begin(&c, "", "Clip", 13);
+    op_input(&c, type, DIMS(5), is_f64 ? (const void *)in64 : (const void *)in32);
+    for (int32_t i = 1; i <= given; i++) {
+        double limit64 = i == 1 ? -1 : 1;
+        float limit32 = (float)limit64;
+        const void *limit = is_f64 ? (const void *)&limit64 : (const void *)&limit32;
+        if (i < given) {
+            op_absent(&c);
+        } else if (constant) {
+            op_constant(&c, type, SCALAR, limit);
+        } else {
+            op_input(&c, type, SCALAR, limit);
+        }
+    }
+    op_run(&c, 1);
+    op_expect_bytes(&c, 0, type, DIMS(5),
+                    is_f64 ? (const void *)out64 : (const void *)out32);
+    op_end(&c);
+}
+
+static void test_clip_defaults(void **state)
+{
+    (void)state;
+    for (int32_t given = 0; given < 3; given++) {
+        check_clip_default(WEFT_TYPE_F32, given, true);
+        check_clip_default(WEFT_TYPE_F32, given, false);
+        check_clip_default(WEFT_TYPE_F64, given, true);
+    }
 }
 
 static void test_pow(void **state)
@@ -457,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_where),
         cmocka_unit_test(test_prelu),
         cmocka_unit_test(test_clip),
+        cmocka_unit_test(test_clip_defaults),
         cmocka_unit_test(test_pow),
         cmocka_unit_test(test_any_number_of_inputs),
         cmocka_unit_test(test_fused_program),

@@ -180,6 +180,57 @@ static void test_slice(void **state)
     expect_slice((slice_case){99, -99, 0, INT64_MIN}, 1, 3, F32(4, 5, 6));
 }
 
+/* What ONNX's text says, step by step. */
+static int64_t slice_as_written(slice_case slice, int64_t dim, float *values)
+{
+    int64_t start = slice.start < 0 ? slice.start + dim : slice.start;
+    int64_t end = slice.end < 0 ? slice.end + dim : slice.end;
+    bool ahead = slice.step > 0;
+    int64_t most = ahead ? dim : dim - 1;
+    start = start < 0 ? 0 : start > most ? most : start;
+    end = end < (ahead ? 0 : -1) ? (ahead ? 0 : -1) : end > most ? most : end;
+    int64_t count = 0;
+    for (int64_t i = start; ahead ? i < end : i > end; i += slice.step) {
+        values[count++] = (float)i;
+        if (slice.step > dim || slice.step < -dim) {
+            break; /* the next would not fit, or overflow */
+        }
+    }
+    return count;
+}
+
+static void test_slice_bounds(void **state)
+{
+    (void)state;
+    static const int64_t bounds[] = {
+        INT64_MIN, INT64_MIN + 1, INT32_MIN, -7, -6, -5, -4, -1, 0, 1, 4, 5, 6, 7,
+        INT32_MAX, INT64_MAX - 1, INT64_MAX};
+    static const int64_t steps[] = {INT64_MIN, INT64_MIN + 1, -6, -5, -2, -1, 1, 2, 5,
+                                    6,         INT64_MAX};
+    static const float five[] = {0, 1, 2, 3, 4};
+    enum { BOUNDS = WEFTI_COUNT_OF(bounds), STEPS = WEFTI_COUNT_OF(steps) };
+    for (size_t n = 0; n < (size_t)BOUNDS * BOUNDS * STEPS; n++) {
+        slice_case slice = {bounds[n / STEPS % BOUNDS], bounds[n / STEPS / BOUNDS], 0,
+                            steps[n % STEPS]};
+        float expected[5];
+        int64_t count = slice_as_written(slice, 5, expected);
+        op_case c;
+        op_begin(&c, "", "Slice", 13);
+        op_f32(&c, DIMS(5), five);
+        op_list(&c, 1, &slice.start);
+        op_list(&c, 1, &slice.end);
+        op_list(&c, 1, &slice.axis);
+        op_list(&c, 1, &slice.step);
+        assert_int_equal(op_infer(&c, 1), WEFT_OK);
+        op_expect_shape(&c, 0, WEFT_TYPE_F32, DIMS(count));
+        if (n % 11 == 0 || (slice.start < -5 && slice.step < 0)) {
+            op_run(&c, 1);
+            op_expect_f32(&c, 0, DIMS(count), expected, 0);
+        }
+        op_end(&c);
+    }
+}
+
 static void test_slice_without_axes(void **state)
 {
     (void)state;
@@ -466,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_flatten_squeeze_unsqueeze),
         cmocka_unit_test(test_transpose),
         cmocka_unit_test(test_slice),
+        cmocka_unit_test(test_slice_bounds),
         cmocka_unit_test(test_slice_without_axes),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_concat),

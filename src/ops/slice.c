@@ -14,7 +14,9 @@ static int64_t clamp(int64_t value, int64_t least, int64_t most)
     return value < least ? least : value > most ? most : value;
 }
 
-/* Numpy's meaning of start:end:step for a dim; negative bounds count from its end. */
+/* ONNX's meaning of start:end:step for a dim; negative bounds count from its end. Going
+ * backwards a start before the first element is the first element (numpy takes
+ * nothing); an end is as numpy has it. */
 static slice_range resolve_range(int64_t start, int64_t end, int64_t step, int64_t dim)
 {
     start = start < 0 ? start + dim : start;
@@ -25,7 +27,7 @@ static slice_range resolve_range(int64_t start, int64_t end, int64_t step, int64
         int64_t span = clamp(end, 0, dim) - range.start;
         range.count = span > 0 ? (span - 1) / step + 1 : 0;
     } else {
-        range.start = clamp(start, -1, dim - 1);
+        range.start = dim > 0 ? clamp(start, 0, dim - 1) : -1;
         int64_t span = range.start - clamp(end, -1, dim - 1);
         /* -step may not be representable; -(step + 1) always is. */
         uint64_t stride = (uint64_t)(-(step + 1)) + 1;

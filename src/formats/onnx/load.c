@@ -36,44 +36,6 @@ static weft_status find_opset(const Onnx__ModelProto *model, int32_t *opset,
     return WEFT_OK;
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* The initializers' names in order, to find those that are also listed as inputs. */
-static weft_status sort_initializer_names(const Onnx__GraphProto *graph,
-                                          const char ***names, weft_error *error)
-{
-    *names = wefti_calloc(graph->n_initializer, sizeof **names);
-    if (!*names) {
-        return wefti_error_memory(error, "the table of initializers");
-    }
-    for (size_t i = 0; i < graph->n_initializer; i++) {
-        (*names)[i] = wefti_onnx_text(graph->initializer[i]->name);
-    }
-    qsort(*names, graph->n_initializer, sizeof **names, compare_names);
-    return WEFT_OK;
-}
-
-/* An input with an initializer of the same name has a default value: a constant to
- * us (before IR version 4 all initializers were listed so). */
-static weft_status add_inputs(wefti_onnx_reader *reader, const Onnx__GraphProto *graph)
-{
-    const char **names = NULL;
-    WEFTI_TRY(sort_initializer_names(graph, &names, reader->error));
-    weft_status status = WEFT_OK;
-    for (size_t i = 0; i < graph->n_input && status == WEFT_OK; i++) {
-        const char *name = wefti_onnx_text(graph->input[i]->name);
-        if (!bsearch(&name, names, graph->n_initializer, sizeof *names,
-                     compare_names)) {
-            status = wefti_onnx_add_input(reader, graph->input[i]);
-        }
-    }
-    wefti_free(names);
-    return status;
-}
-
 static weft_status add_initializers(wefti_onnx_reader *reader,
                                     const Onnx__GraphProto *graph)
 {
@@ -149,8 +111,10 @@ static weft_status build(wefti_onnx_reader *reader, const Onnx__ModelProto *mode
     int32_t opset = 0;
     WEFTI_TRY(find_opset(model, &opset, reader->error));
     WEFTI_TRY(weft_graph_create(opset, &reader->graph, reader->error));
-    WEFTI_TRY(add_inputs(reader, graph));
     WEFTI_TRY(add_initializers(reader, graph));
+    for (size_t i = 0; i < graph->n_input; i++) {
+        WEFTI_TRY(wefti_onnx_add_input(reader, graph->input[i]));
+    }
     WEFTI_TRY(add_nodes(reader, model));
     for (size_t i = 0; i < graph->n_output; i++) {
         weft_status status = weft_graph_add_output(

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <weft/model.h>
+#include <weft/context.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -180,12 +180,101 @@ static void takes_inputs_with_initializers_as_constants(void **state)
     (void)state;
     onnx_builder builder;
     onnx_builder_make_small(&builder);
-    onnx_builder_input(&builder, "w", WEFT_TYPE_F32, 2, (int64_t[]){2, 3});
+    onnx_builder_input(&builder, "w", WEFT_TYPE_F32, 2, (int64_t[]){-1, 3});
     weft_graph *graph = onnx_check_reads(&builder);
+    onnx_builder_fini(&builder);
+    weft_value_info info;
+    weft_tensor value;
     assert_int_equal(graph->input_count, 1);
     assert_int_equal(graph->initializer_count, 1);
+    assert_int_equal(weft_graph_default_input_count(graph), 1);
+    assert_true(weft_graph_get_default_input(graph, 0, &info, &value));
+    assert_false(weft_graph_get_default_input(graph, 1, &info, &value));
+    assert_string_equal(info.name, "w");
+    assert_int_equal(info.dims[0], WEFT_DIM_DYNAMIC);
+    assert_string_equal(info.dim_names[0], "n");
+    assert_int_equal(value.dims[0], 2);
+    assert_non_null(value.data);
     weft_graph_release(graph);
-    onnx_builder_fini(&builder);
+}
+
+static void refuses_defaults_that_do_not_fit_their_inputs(void **state)
+{
+    (void)state;
+    static const int64_t wrong[] = {3, 2}, right[] = {2, 3};
+    onnx_builder builder;
+    onnx_builder_make_small(&builder);
+    onnx_builder_input(&builder, "w", WEFT_TYPE_F32, 2, wrong);
+    onnx_check_refused(&builder, WEFT_INVALID_MODEL, "input 'w' and the initializer");
+    onnx_builder_make_small(&builder);
+    onnx_builder_input(&builder, "w", WEFT_TYPE_F64, 2, right);
+    onnx_check_refused(&builder, WEFT_INVALID_MODEL, "different types or shapes");
+    onnx_builder_make_small(&builder);
+    onnx_builder_input(&builder, "w", WEFT_TYPE_F32, 2, right);
+    onnx_builder_input(&builder, "w", WEFT_TYPE_F32, 2, right);
+    onnx_check_refused(&builder, WEFT_INVALID_MODEL, "'w' is taken twice");
+}
+
+/* Runs y = f(x) and, where the model has a second input, f of x and w. */
+static void run_small(weft_graph *graph, const float *w, float *y)
+{
+    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+    weft_device *device = NULL;
+    weft_model *model = NULL;
+    weft_error error = {0};
+    float x[2] = {1, -2};
+    params.worker_count = 0;
+    assert_int_equal(weft_device_open("cpu", &params, &device, NULL), WEFT_OK);
+    assert_int_equal(weft_model_create(device, graph, NULL, &model, &error), WEFT_OK);
+    weft_tensor inputs[2] = {
+        {.data = x, .type = WEFT_TYPE_F32, .rank = 2, .dims = {1, 2}},
+        {.data = (void *)(uintptr_t)w,
+         .type = WEFT_TYPE_F32,
+         .rank = 2,
+         .dims = {2, 3}}};
+    weft_tensor output = {.data = y, .size_bytes = 3 * sizeof(float), .rank = -1};
+    weft_io io = {inputs, w != NULL ? 2 : 1, &output, 1};
+    assert_int_equal(weft_model_input_count(model), io.input_count);
+    assert_int_equal(weft_model_find_input(model, "w"), w != NULL ? 1 : -1);
+    assert_int_equal(weft_run(model, &io, NULL, &error), WEFT_OK);
+    weft_model_release(model);
+    weft_device_release(device);
+}
+
+/* The value that a caller gives takes the place of the default. */
+static void takes_an_input_instead_of_its_default(void **state)
+{
+    (void)state;
+    float as_default[3], as_given[3], other[3], mine[6];
+    for (int i = 0; i < 4; i++) {
+        onnx_builder builder;
+        onnx_builder_make_small(&builder);
+        onnx_builder_input(&builder, "w", WEFT_TYPE_F32, 2, (int64_t[]){2, 3});
+        weft_graph *graph = onnx_check_reads(&builder);
+        onnx_builder_fini(&builder);
+        weft_value_info info;
+        weft_tensor value;
+        assert_true(weft_graph_get_default_input(graph, 0, &info, &value));
+        memcpy(mine, value.data, sizeof mine);
+        if (i > 0) {
+            assert_int_equal(weft_graph_require_input(graph, "w", NULL), WEFT_OK);
+            assert_int_equal(weft_graph_default_input_count(graph), 0);
+        }
+        assert_int_equal(weft_graph_require_input(graph, i ? "w" : "x", NULL),
+                         WEFT_NOT_FOUND);
+        for (int j = 0; i == 2 && j < 6; j++) {
+            mine[j] += (float)(j + 1);
+        }
+        run_small(graph, i ? mine : NULL,
+                  i == 0   ? as_default
+                  : i == 2 ? other
+                           : as_given);
+        assert_int_equal(weft_graph_require_input(graph, "w", NULL),
+                         WEFT_INVALID_ARGUMENT); /* a model was made of it */
+        weft_graph_release(graph);
+    }
+    assert_memory_equal(as_default, as_given, sizeof as_given);
+    assert_memory_not_equal(as_default, other, sizeof other);
 }
 
 static void reads_shapes_that_may_vary(void **state)
@@ -471,6 +560,8 @@ int main(void)
         cmocka_unit_test(refuses_wrong_attribute_names),
         cmocka_unit_test(checks_the_opset),
         cmocka_unit_test(takes_inputs_with_initializers_as_constants),
+        cmocka_unit_test(refuses_defaults_that_do_not_fit_their_inputs),
+        cmocka_unit_test(takes_an_input_instead_of_its_default),
         cmocka_unit_test(reads_shapes_that_may_vary),
         cmocka_unit_test(refuses_inputs_that_are_no_tensors),
         cmocka_unit_test(refuses_names_taken_twice),

@@ -37,7 +37,8 @@ weft_status wefti_onnx_read_tensor(wefti_onnx_reader *reader, Onnx__TensorProto 
                                    wefti_onnx_tensor *tensor);
 void wefti_onnx_tensor_release(wefti_onnx_tensor *tensor);
 
-/* Adds a graph input. */
+/* Adds a graph input; one that an initializer has the name of has it as its default.
+ * Initializers come first. */
 weft_status wefti_onnx_add_input(wefti_onnx_reader *reader,
                                  const Onnx__ValueInfoProto *source);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "formats/onnx/reader.h"
 
+#include "graph/graph.h"
+
 const char *wefti_onnx_text(const char *text)
 {
     return text ? text : "";
@@ -87,6 +89,13 @@ static weft_status read_info(wefti_onnx_reader *reader,
     return WEFT_OK;
 }
 
+/* A name that an initializer has taken: the input has a default value. */
+static bool has_default(const weft_graph *graph, const char *name)
+{
+    int32_t value = wefti_graph_find_value(graph, name);
+    return value >= 0 && graph->values[value].initializer >= 0;
+}
+
 weft_status wefti_onnx_add_input(wefti_onnx_reader *reader,
                                  const Onnx__ValueInfoProto *source)
 {
@@ -96,6 +105,8 @@ weft_status wefti_onnx_add_input(wefti_onnx_reader *reader,
         return wefti_error_prefix(reader->error, status, "input '" WEFTI_ONNX_NAME "'",
                                   info.name);
     }
-    return wefti_onnx_blame_model(
-        reader, weft_graph_add_input(reader->graph, &info, reader->error));
+    status = has_default(reader->graph, info.name)
+                 ? wefti_graph_add_default_input(reader->graph, &info, reader->error)
+                 : weft_graph_add_input(reader->graph, &info, reader->error);
+    return wefti_onnx_blame_model(reader, status);
 }
