@@ -13,8 +13,12 @@ CTEST = ctest --output-on-failure -j $(JOBS)
 # Newer kernels place code where gcc 12's ThreadSanitizer cannot; -R prevents that.
 NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
+# Schedules of `make explore`, and its other settings (--seed N, --only SCENARIO).
+COUNT ?= 10000000
+EXPLORE_FLAGS ?=
+
 .PHONY: help deps build run test bench check install uninstall clean tsan asan \
-  ubsan clang fuzz-build aarch64 format
+  ubsan clang fuzz-build aarch64 format explore
 
 help:
 	@echo "make run        build and run the acceptance tables (weft-report.html)"
@@ -27,6 +31,7 @@ help:
 	@echo "make clang      the tests built by clang, lock annotations checked"
 	@echo "make aarch64    cross compile, and run the tests under qemu"
 	@echo "make fuzz-build the libFuzzer programs"
+	@echo "make explore    COUNT ($(COUNT)) schedules of the concurrent code, new seeds"
 	@echo "make format     format all sources"
 	@echo "make clean      remove the build folders"
 
@@ -80,6 +85,9 @@ clang:
 	@CC=clang-14 cmake -S . -B build-clang $(CMAKE_FLAGS) >/dev/null
 	@cmake --build build-clang -j $(JOBS)
 	@cd build-clang && $(CTEST) -LE slow
+
+explore: build
+	@$(BUILD)/tests/explore --count $(COUNT) --jobs $(JOBS) $(EXPLORE_FLAGS)
 
 fuzz-build:
 	@tools/install-deps clang-14

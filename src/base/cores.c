@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/compiler.h"
+#include "base/testing.h"
 #include "base/thread.h"
 
 /* Reads one cpu.max: "max 100000" or "150000 100000". */
@@ -83,6 +84,9 @@ static int32_t affinity_cores(void)
 
 int32_t wefti_core_count(void)
 {
+    if (wefti_pretended_cores > 0) {
+        return wefti_pretended_cores;
+    }
     int32_t cores = affinity_cores();
     char group[PATH_MAX];
     if (read_own_group(group, sizeof group)) {

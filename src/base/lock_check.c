@@ -6,10 +6,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MOST_HELD = 16 };
+static _Thread_local wefti_lock_list own_list;
+static _Thread_local wefti_lock_list *other_list;
 
-static _Thread_local const wefti_mutex *held[MOST_HELD];
-static _Thread_local int held_count;
+static wefti_lock_list *present_list(void)
+{
+    return other_list ? other_list : &own_list;
+}
+
+void wefti_lock_check_use(wefti_lock_list *list)
+{
+    other_list = list;
+}
 
 static _Noreturn void stop(const char *what, const wefti_mutex *mutex,
                            const wefti_mutex *other)
@@ -25,23 +33,25 @@ static _Noreturn void stop(const char *what, const wefti_mutex *mutex,
 
 void wefti_lock_check_acquire(const wefti_mutex *mutex)
 {
-    for (int i = 0; i < held_count; i++) {
-        if (held[i]->rank >= mutex->rank) {
-            stop("lock order: taking", mutex, held[i]);
+    wefti_lock_list *list = present_list();
+    for (int i = 0; i < list->held_count; i++) {
+        if (list->held[i]->rank >= mutex->rank) {
+            stop("lock order: taking", mutex, list->held[i]);
         }
     }
-    if (held_count == MOST_HELD) {
-        stop("too many locks held: taking", mutex, held[MOST_HELD - 1]);
+    if (list->held_count == WEFTI_MOST_HELD) {
+        stop("too many locks held: taking", mutex, list->held[WEFTI_MOST_HELD - 1]);
     }
-    held[held_count++] = mutex;
+    list->held[list->held_count++] = mutex;
 }
 
 void wefti_lock_check_release(const wefti_mutex *mutex)
 {
-    for (int i = held_count - 1; i >= 0; i--) {
-        if (held[i] == mutex) {
-            held_count--;
-            held[i] = held[held_count];
+    wefti_lock_list *list = present_list();
+    for (int i = list->held_count - 1; i >= 0; i--) {
+        if (list->held[i] == mutex) {
+            list->held_count--;
+            list->held[i] = list->held[list->held_count];
             return;
         }
     }
@@ -50,11 +60,12 @@ void wefti_lock_check_release(const wefti_mutex *mutex)
 
 void wefti_lock_check_wait(const wefti_mutex *mutex)
 {
-    if (held_count == 0 || held[held_count - 1] != mutex) {
+    const wefti_lock_list *list = present_list();
+    if (list->held_count == 0 || list->held[list->held_count - 1] != mutex) {
         stop("waiting with a lock that this thread did not take last:", mutex, NULL);
     }
-    if (held_count > 1) {
-        stop("waiting with", mutex, held[0]);
+    if (list->held_count > 1) {
+        stop("waiting with", mutex, list->held[0]);
     }
 }
 

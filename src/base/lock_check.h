@@ -9,6 +9,17 @@
  * thread-local: a debugging aid, not a state of the library. */
 #if defined(WEFT_TESTING) || !defined(NDEBUG)
 
+/* The mutexes that one thread holds. */
+enum { WEFTI_MOST_HELD = 16 };
+typedef struct wefti_lock_list {
+    const wefti_mutex *held[WEFTI_MOST_HELD];
+    int held_count;
+} wefti_lock_list;
+
+/* Lets the calling thread keep its list there from now on, NULL: in its own again. For
+ * a scheduler that plays several threads in one. */
+void wefti_lock_check_use(wefti_lock_list *list);
+
 /* Aborts unless `mutex` ranks above all that the thread holds; then notes it. */
 void wefti_lock_check_acquire(const wefti_mutex *mutex);
 

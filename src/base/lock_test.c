@@ -292,7 +292,7 @@ static void wakes_are_not_lost(void **state)
 }
 
 /* A scheduler that only writes down what it was asked for. */
-static char asked[64];
+static char asked[128];
 
 static void ask(const char *what)
 {
@@ -337,6 +337,21 @@ static void ask_join(wefti_thread *thread)
     ask("join ");
 }
 
+static pthread_t ask_current(void)
+{
+    ask("who ");
+    return (pthread_t)3;
+}
+static void ask_yield(void)
+{
+    ask("yield ");
+}
+static uint32_t ask_core(void)
+{
+    ask("core ");
+    return 7;
+}
+
 static void a_scheduler_takes_the_place_of_the_system(void **state)
 {
     (void)state;
@@ -347,6 +362,9 @@ static void a_scheduler_takes_the_place_of_the_system(void **state)
         .condition_wake = ask_wake,
         .thread_start = ask_start,
         .thread_join = ask_join,
+        .current = ask_current,
+        .yield = ask_yield,
+        .current_core = ask_core,
     };
     wefti_mutex mutex;
     wefti_condition condition;
@@ -362,9 +380,14 @@ static void a_scheduler_takes_the_place_of_the_system(void **state)
     wefti_condition_wake_all(&condition);
     weft_status status = wefti_thread_start(&thread, "t", lock_once, &mutex, NULL);
     wefti_thread_join(&thread);
+    wefti_thread_yield();
+    uint32_t core = wefti_current_core();
+    wefti_thread self = wefti_thread_current();
+    bool same = wefti_thread_is_current(&self);
     wefti_scheduler_in_charge = NULL;
-    assert_true(in_time && late && status == WEFT_OK);
-    assert_string_equal(asked, "lock wait wait unlock one all start lock unlock join ");
+    assert_true(in_time && late && status == WEFT_OK && core == 7 && same);
+    assert_string_equal(asked, "lock wait wait unlock one all start lock unlock join "
+                               "yield core who who ");
     wefti_condition_fini(&condition);
     wefti_mutex_fini(&mutex);
 }

@@ -17,11 +17,16 @@ typedef struct wefti_scheduler {
     bool (*condition_wait)(wefti_condition *condition, wefti_mutex *mutex,
                            int64_t deadline_ns);
     void (*condition_wake)(wefti_condition *condition, bool all);
-    /* Sets thread->handle to a real thread that runs only when it is picked. */
+    /* Sets thread->handle to what `current` returns in that thread, which runs only
+     * when it is picked. */
     weft_status (*thread_start)(wefti_thread *thread, const char *name,
                                 void (*function)(void *argument), void *argument,
                                 weft_error *error);
     void (*thread_join)(wefti_thread *thread);
+    pthread_t (*current)(void);
+    /* The calling thread asks for others to run: it may be waiting for one. */
+    void (*yield)(void);
+    uint32_t (*current_core)(void);
 } wefti_scheduler;
 
 /* The scheduler in charge, NULL for the system's. Set it while no other thread is in

@@ -55,6 +55,11 @@ extern void (*wefti_schedule_hook)(void);
  * condition variables stay with the system's clock unless a scheduler is in charge.
  * Set it while no other thread is in the library. */
 extern int64_t (*wefti_clock_hook)(void);
+
+/* What wefti_core_count says, so that a test goes the same way on every machine; 0: the
+ * truth. Set it while no other thread is in the library. */
+extern int32_t wefti_pretended_cores;
+
 #define WEFTI_SCHEDULE_POINT()                                                         \
     do {                                                                               \
         if (__builtin_expect(wefti_schedule_hook != 0, 0)) {                           \
@@ -67,6 +72,7 @@ extern int64_t (*wefti_clock_hook)(void);
 #define wefti_fault_here(site) false
 #define wefti_sabotaged(what) false
 #define wefti_clock_hook ((int64_t(*)(void))0)
+#define wefti_pretended_cores 0
 #define WEFTI_SCHEDULE_POINT() ((void)0)
 
 #endif

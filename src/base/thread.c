@@ -95,26 +95,35 @@ void wefti_thread_detach(wefti_thread *thread)
     }
 }
 
+static pthread_t current_handle(void)
+{
+    return wefti_scheduler_in_charge ? wefti_scheduler_in_charge->current()
+                                     : pthread_self();
+}
+
 wefti_thread wefti_thread_current(void)
 {
-    return (wefti_thread){.handle = pthread_self()};
+    return (wefti_thread){.handle = current_handle()};
 }
 
 _Bool wefti_thread_is_current(const wefti_thread *thread)
 {
-    return pthread_equal(thread->handle, pthread_self()) != 0;
+    return pthread_equal(thread->handle, current_handle()) != 0;
 }
 
 void wefti_thread_yield(void)
 {
-    WEFTI_SCHEDULE_POINT();
+    if (wefti_scheduler_in_charge) {
+        wefti_scheduler_in_charge->yield();
+        return;
+    }
     (void)sched_yield();
 }
 
 uint32_t wefti_current_core(void)
 {
     if (wefti_scheduler_in_charge) {
-        return 0; /* the same each time a schedule is repeated */
+        return wefti_scheduler_in_charge->current_core();
     }
     int core = sched_getcpu();
     return core < 0 ? 0 : (uint32_t)core;

@@ -1,30 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "support/explore.h"
 
-#include <pthread.h>
-#include <semaphore.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/lock_check.h"
 #include "base/schedule.h"
 #include "base/testing.h"
-#include "support/crew.h"
+#include "support/coroutine.h"
+#include "support/explore_pick.h"
 
 enum {
-    MOST_ACTORS = 16,
     MOST_LOCKS = 64,
-    MOST_DECISIONS = 1 << 16,
     MOST_POINTS_ALONE = 200, /* then another must run: a spin loop waits for it */
+    MOST_BREAK_UPS = 4,      /* then the schedule is given up */
     NOBODY = -1,
+    CORES = 4, /* that the library believes in */
     EPOCH_NS = 1000000000,
+    LOOK_NS = 100, /* passes with each look at the clock */
 };
 
 typedef enum actor_state {
@@ -36,59 +33,72 @@ typedef enum actor_state {
     ACTOR_DONE,
 } actor_state;
 
-/* A real thread, kept from schedule to schedule, that runs while it has the baton. All
- * that is below belongs to who has the baton. */
+/* A thread of the library's, kept from schedule to schedule. */
 typedef struct actor {
-    pthread_t handle;
-    sem_t baton;
-    bool exists;
+    coroutine coroutine;
+    bool made;
+    wefti_lock_list locks;
     actor_state state;
     void (*function)(void *argument);
     void *argument;
+    const char *name;
     const void *awaited; /* the mutex, condition or actor */
     int64_t deadline_ns;
     uint64_t sleep_order;
     bool timed_out;
 } actor;
 
-/* What was picked at a point, of how many. */
-typedef struct decision {
-    uint16_t picked, count;
-    bool costs; /* picking another than the first is a preemption */
-} decision;
-
 static struct {
-    actor actors[MOST_ACTORS];
-    sem_t over;
+    actor actors[EXPLORE_MOST_ACTORS];
+    int32_t actor_count; /* in use in this schedule */
+    coroutine outside;
     int32_t current;
     uint32_t alone;
     int64_t clock_ns;
     uint64_t sleeps;
-    bool stuck;
+    uint32_t break_ups;
+    bool given_up;
+    bool cores_differ;
+    bool trace;
+    uint64_t steps;
+    int32_t lock_count;
     struct {
         const wefti_mutex *mutex;
         int32_t owner;
     } locks[MOST_LOCKS];
-
-    bool random;
-    uint64_t random_state;
-    decision *decisions;
-    uint32_t decision_count, replay_count;
+    explore_picker *picker;
 } stage;
 
-static _Thread_local actor *self;
-
-static void give_up(const char *why)
+static void fail(const char *why)
 {
     fprintf(stderr, "explore: %s\n", why);
     abort();
+}
+
+static actor *self(void)
+{
+    return &stage.actors[stage.current];
+}
+
+static void trace(const char *what, const char *name, const void *where)
+{
+    stage.steps++;
+    if (stage.trace) {
+        fprintf(stderr, "%6" PRIu64 "  thread %d (%s): %s %s", stage.steps,
+                (int)stage.current, self()->name, what, name);
+        if (where) {
+            extern const char __executable_start;
+            fprintf(stderr, "at 0x%tx", (const char *)where - &__executable_start);
+        }
+        fprintf(stderr, "\n");
+    }
 }
 
 /* The one who waits for a deadline that comes first; NULL: there is none. */
 static actor *soonest_sleeper(void)
 {
     actor *soonest = NULL;
-    for (int i = 0; i < MOST_ACTORS; i++) {
+    for (int32_t i = 0; i < stage.actor_count; i++) {
         actor *a = &stage.actors[i];
         if (a->state == ACTOR_SLEEPS && a->deadline_ns != WEFTI_NEVER &&
             (!soonest || a->deadline_ns < soonest->deadline_ns)) {
@@ -105,109 +115,110 @@ static void time_out(actor *a)
     }
     a->timed_out = true;
     a->state = ACTOR_READY;
+    if (stage.trace) {
+        fprintf(stderr, "        the deadline of thread %d (%s) passes\n",
+                (int)(a - stage.actors), a->name);
+    }
 }
 
-/* Nobody can go on: ends the schedule by letting all sleeps time out. */
-static void break_up(void)
+/* Nobody can go on: lets all sleeps time out, so that the schedule may come to an end.
+ * False: that does not help. */
+static bool break_up(void)
 {
     bool any = false;
-    stage.stuck = true;
-    for (int i = 0; i < MOST_ACTORS; i++) {
+    if (stage.trace) {
+        fprintf(stderr, "        nobody can go on\n");
+    }
+    for (int32_t i = 0; i < stage.actor_count; i++) {
         if (stage.actors[i].state == ACTOR_SLEEPS) {
             time_out(&stage.actors[i]);
             any = true;
         }
     }
-    if (!any) {
-        give_up("a deadlock of mutexes or joins");
-    }
+    return ++stage.break_ups <= MOST_BREAK_UPS && any;
 }
 
-static uint32_t decide(uint32_t count, bool costs)
+static void list_candidates(explore_choice *choice)
 {
-    if (count == 1) {
-        return 0;
+    bool able = self()->state == ACTOR_READY;
+    *choice = (explore_choice){.tired = NOBODY};
+    for (int32_t i = 0; i < stage.actor_count; i++) {
+        if (i != stage.current && stage.actors[i].state == ACTOR_READY) {
+            choice->who[1 + choice->count++] = i;
+        }
     }
-    if (stage.random) {
-        return crew_random(&stage.random_state) % count;
+    if (soonest_sleeper()) {
+        choice->who[1 + choice->count++] = EXPLORE_TIME;
     }
-    uint32_t at = stage.decision_count++;
-    if (at == MOST_DECISIONS) {
-        give_up("a schedule without end");
+    if (able && ++stage.alone > MOST_POINTS_ALONE && choice->count > 0) {
+        choice->tired = stage.current;
+        able = false;
     }
-    decision *d = &stage.decisions[at];
-    if (at >= stage.replay_count) {
-        *d = (decision){.picked = 0, .count = (uint16_t)count, .costs = costs};
-    } else if (d->count != count) {
-        give_up("a schedule that does not repeat");
+    if (able) {
+        choice->who[0] = stage.current;
+        choice->count++;
+        choice->goes_on = true;
+    } else {
+        memmove(choice->who, choice->who + 1, choice->count * sizeof choice->who[0]);
     }
-    return d->picked;
 }
 
-/* Picks who goes on. The candidates: the current one if it can, the others that can,
- * and the passing of the first deadline. */
+/* Picks who goes on; NULL: the schedule is given up. */
 static actor *pick_next(void)
 {
-    actor *candidates[MOST_ACTORS + 1];
-    uint32_t count = 0;
-    actor *now = &stage.actors[stage.current];
-    bool goes_on = now->state == ACTOR_READY;
-    bool must_switch = ++stage.alone > MOST_POINTS_ALONE;
-    if (goes_on) {
-        candidates[count++] = now;
-    }
-    for (int i = 0; i < MOST_ACTORS; i++) {
-        if (i != stage.current && stage.actors[i].state == ACTOR_READY) {
-            candidates[count++] = &stage.actors[i];
+    explore_choice choice;
+    list_candidates(&choice);
+    while (choice.count == 0) {
+        if (!break_up()) {
+            return NULL;
         }
+        list_candidates(&choice);
+    }
+    int32_t picked = explore_pick(stage.picker, &choice);
+    if (picked < 0) {
+        return NULL;
+    }
+    int32_t who = choice.who[picked];
+    if (who != EXPLORE_TIME) {
+        return &stage.actors[who];
     }
     actor *sleeper = soonest_sleeper();
-    if (sleeper) {
-        candidates[count++] = sleeper;
-    }
-    if (count == 0) {
-        break_up();
-        return pick_next();
-    }
-    uint32_t first = goes_on && must_switch && count > 1 ? 1 : 0;
-    actor *picked = candidates[first + decide(count - first, goes_on && !must_switch)];
-    if (picked->state == ACTOR_SLEEPS) {
-        time_out(picked);
-    }
-    return picked;
+    time_out(sleeper);
+    return sleeper;
 }
 
-static bool all_done(void)
+static void enter(coroutine *from, actor *next)
 {
-    for (int i = 0; i < MOST_ACTORS; i++) {
-        actor_state state = stage.actors[i].state;
-        if (state != ACTOR_UNUSED && state != ACTOR_DONE) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Hands the baton on; returns when the caller has it again, if it comes back. */
-static void switch_over(void)
-{
-    actor *next = pick_next();
-    if (next == self) {
-        return;
-    }
-    bool done = self->state == ACTOR_DONE;
-    actor *me = self;
     stage.current = (int32_t)(next - stage.actors);
     stage.alone = 0;
-    sem_post(&next->baton);
-    if (!done) {
-        sem_wait(&me->baton);
+    wefti_lock_check_use(&next->locks);
+    coroutine_switch(from, &next->coroutine);
+}
+
+/* Ends the schedule from inside. */
+static void leave(void)
+{
+    wefti_lock_check_use(NULL);
+    coroutine_switch(&self()->coroutine, &stage.outside);
+}
+
+/* Lets the next one go on; returns when that is the caller again. */
+static void step(const char *what, const char *name, const void *where)
+{
+    actor *me = self();
+    trace(what, name, where);
+    actor *next = pick_next();
+    if (!next) {
+        stage.given_up = true;
+        leave();
+    } else if (next != me) {
+        enter(&me->coroutine, next);
     }
 }
 
 static void ready_all_that_await(const void *what, actor_state state)
 {
-    for (int i = 0; i < MOST_ACTORS; i++) {
+    for (int32_t i = 0; i < stage.actor_count; i++) {
         actor *a = &stage.actors[i];
         if (a->state == state && a->awaited == what) {
             a->state = ACTOR_READY;
@@ -215,76 +226,82 @@ static void ready_all_that_await(const void *what, actor_state state)
     }
 }
 
-static void *act(void *argument)
+static bool all_done(void)
 {
-    self = argument;
-    for (;;) {
-        sem_wait(&self->baton);
-        self->function(self->argument);
-        self->state = ACTOR_DONE;
-        ready_all_that_await(self, ACTOR_JOINS);
-        if (all_done()) {
-            sem_post(&stage.over);
-        } else {
-            switch_over();
+    for (int32_t i = 0; i < stage.actor_count; i++) {
+        if (stage.actors[i].state != ACTOR_DONE) {
+            return false;
         }
     }
-    return NULL;
+    return true;
 }
 
-static actor *cast_actor(void (*function)(void *argument), void *argument)
+static void act(void *argument)
 {
-    actor *a = stage.actors;
-    while (a < stage.actors + MOST_ACTORS && a->state != ACTOR_UNUSED) {
-        a++;
-    }
-    if (a == stage.actors + MOST_ACTORS) {
-        give_up("too many threads");
-    }
-    if (!a->exists) {
-        sem_init(&a->baton, 0, 0);
-        if (pthread_create(&a->handle, NULL, act, a) != 0) {
-            give_up("cannot start a thread");
+    actor *me = argument;
+    for (;;) {
+        me->function(me->argument);
+        me->state = ACTOR_DONE;
+        ready_all_that_await(me, ACTOR_JOINS);
+        if (all_done()) {
+            leave();
+        } else {
+            step("ends", "", NULL);
         }
-        pthread_detach(a->handle);
-        a->exists = true;
+    }
+}
+
+static actor *cast_actor(const char *name, void (*function)(void *argument),
+                         void *argument)
+{
+    if (stage.actor_count == EXPLORE_MOST_ACTORS) {
+        fail("too many threads");
+    }
+    actor *a = &stage.actors[stage.actor_count++];
+    if (!a->made) {
+        coroutine_init(&a->coroutine, act, a);
+        a->made = true;
     }
     a->function = function;
     a->argument = argument;
+    a->name = name;
     a->state = ACTOR_READY;
+    a->locks.held_count = 0;
     return a;
 }
 
 static void point(void)
 {
-    if (self) {
-        switch_over();
-    }
+    step("atomic", "", __builtin_return_address(0));
 }
 
 /* The place of a mutex; one that nobody holds may lose its place to another. */
 static int32_t *owner_of(const wefti_mutex *mutex)
 {
-    int unused = NOBODY;
-    for (int i = 0; i < MOST_LOCKS; i++) {
+    int32_t unused = NOBODY;
+    for (int32_t i = 0; i < stage.lock_count; i++) {
         if (stage.locks[i].mutex == mutex) {
             return &stage.locks[i].owner;
         }
         unused = stage.locks[i].owner == NOBODY ? i : unused;
     }
+    if (stage.lock_count < MOST_LOCKS) {
+        unused = stage.lock_count++;
+    }
     if (unused == NOBODY) {
-        give_up("too many locks");
+        fail("too many locks");
     }
     stage.locks[unused].mutex = mutex;
+    stage.locks[unused].owner = NOBODY;
     return &stage.locks[unused].owner;
 }
 
 static void lock_mutex(wefti_mutex *mutex)
 {
     while (*owner_of(mutex) != NOBODY) {
-        self->state = ACTOR_WAITS_LOCK;
-        self->awaited = mutex;
-        switch_over();
+        self()->state = ACTOR_WAITS_LOCK;
+        self()->awaited = mutex;
+        step("awaits lock", mutex->name, NULL);
     }
     *owner_of(mutex) = stage.current;
 }
@@ -297,28 +314,30 @@ static void release_mutex(const wefti_mutex *mutex)
 
 static void unlock_mutex(wefti_mutex *mutex)
 {
+    const char *name = mutex->name;
     release_mutex(mutex);
-    switch_over();
+    step("unlocked", name, NULL);
 }
 
 static bool wait_condition(wefti_condition *condition, wefti_mutex *mutex,
                            int64_t deadline_ns)
 {
+    actor *me = self();
     release_mutex(mutex);
-    self->timed_out = false;
-    self->deadline_ns = deadline_ns;
-    self->sleep_order = stage.sleeps++;
-    self->awaited = condition;
-    self->state = ACTOR_SLEEPS;
-    switch_over();
+    me->timed_out = false;
+    me->deadline_ns = deadline_ns;
+    me->sleep_order = stage.sleeps++;
+    me->awaited = condition;
+    me->state = ACTOR_SLEEPS;
+    step("sleeps under", mutex->name, NULL);
     lock_mutex(mutex);
-    return !self->timed_out;
+    return !me->timed_out;
 }
 
 static void wake_condition(wefti_condition *condition, bool all)
 {
     actor *first = NULL;
-    for (int i = 0; i < MOST_ACTORS; i++) {
+    for (int32_t i = 0; i < stage.actor_count; i++) {
         actor *a = &stage.actors[i];
         bool sleeps = a->state == ACTOR_SLEEPS && a->awaited == condition;
         if (sleeps && (!first || a->sleep_order < first->sleep_order)) {
@@ -332,37 +351,56 @@ static void wake_condition(wefti_condition *condition, bool all)
     }
 }
 
+static pthread_t handle_of(const actor *a)
+{
+    return (pthread_t)(a - stage.actors + 1);
+}
+
 static weft_status start_thread(wefti_thread *thread, const char *name,
                                 void (*function)(void *argument), void *argument,
                                 weft_error *error)
 {
-    (void)name;
     if (wefti_fault_here(WEFTI_FAULT_THREAD)) {
         return wefti_error(error, WEFT_OUT_OF_MEMORY, "made to fail by a test");
     }
-    thread->handle = cast_actor(function, argument)->handle;
+    thread->handle = handle_of(cast_actor(name, function, argument));
     return WEFT_OK;
 }
 
 static void join_thread(wefti_thread *thread)
 {
-    for (int i = 0; i < MOST_ACTORS; i++) {
-        actor *a = &stage.actors[i];
-        if (!a->exists || !pthread_equal(a->handle, thread->handle)) {
-            continue;
-        }
-        while (a->state != ACTOR_DONE) {
-            self->state = ACTOR_JOINS;
-            self->awaited = a;
-            switch_over();
-        }
-        return;
+    actor *other = &stage.actors[(size_t)thread->handle - 1];
+    while (other->state != ACTOR_DONE) {
+        self()->state = ACTOR_JOINS;
+        self()->awaited = other;
+        step("joins", other->name, NULL);
     }
 }
 
-static int64_t stage_clock(void)
+static pthread_t current_thread(void)
 {
-    return stage.clock_ns;
+    return handle_of(self());
+}
+
+static void yield_now(void)
+{
+    stage.alone = MOST_POINTS_ALONE;
+    step("yields", "", NULL);
+}
+
+static uint32_t current_core(void)
+{
+    return stage.cores_differ ? (uint32_t)stage.current : 0;
+}
+
+static int64_t look_at_clock(void)
+{
+    return stage.clock_ns += LOOK_NS;
+}
+
+void explore_pass_time(int64_t ns)
+{
+    stage.clock_ns += ns;
 }
 
 static const wefti_scheduler scheduler = {
@@ -372,6 +410,9 @@ static const wefti_scheduler scheduler = {
     .condition_wake = wake_condition,
     .thread_start = start_thread,
     .thread_join = join_thread,
+    .current = current_thread,
+    .yield = yield_now,
+    .current_core = current_core,
 };
 
 typedef struct role {
@@ -386,100 +427,131 @@ static void play_role(void *argument)
     r->what->run(r->state, r->index);
 }
 
-static void clear_stage(void)
+static void put_in_charge(bool in_charge)
 {
-    for (int i = 0; i < MOST_ACTORS; i++) {
-        stage.actors[i].state = ACTOR_UNUSED;
+    wefti_scheduler_in_charge = in_charge ? &scheduler : NULL;
+    wefti_schedule_hook = in_charge ? point : NULL;
+    wefti_clock_hook = in_charge ? look_at_clock : NULL;
+}
+
+static void clear_stage(const explore_case *what)
+{
+    static bool ready;
+    if (!ready) {
+        coroutine_init_self(&stage.outside);
+        ready = true;
     }
-    for (int i = 0; i < MOST_LOCKS; i++) {
-        stage.locks[i].mutex = NULL;
-        stage.locks[i].owner = NOBODY;
-    }
+    stage.actor_count = 0;
+    stage.lock_count = 0;
     stage.alone = 0;
     stage.clock_ns = EPOCH_NS;
-    stage.stuck = false;
-    stage.decision_count = 0;
+    stage.break_ups = 0;
+    stage.given_up = false;
+    stage.steps = 0;
+    stage.cores_differ = what->cores_differ;
+    wefti_pretended_cores = CORES;
+}
+
+/* Anybody may be the first. */
+static actor *pick_first(uint32_t count)
+{
+    explore_choice choice = {.count = count, .tired = NOBODY};
+    for (uint32_t i = 0; i < count; i++) {
+        choice.who[i] = (int32_t)i;
+    }
+    int32_t picked = explore_pick(stage.picker, &choice);
+    return &stage.actors[picked < 0 ? 0 : picked];
 }
 
 static bool run_schedule(const explore_case *what)
 {
-    static role roles[MOST_ACTORS];
-    static bool ready;
-    if (!ready) {
-        sem_init(&stage.over, 0, 0);
-        ready = true;
-    }
-    clear_stage();
+    static role roles[EXPLORE_MOST_ACTORS];
+    clear_stage(what);
     void *state = what->set_up();
     for (uint32_t i = 0; i < what->thread_count; i++) {
         roles[i] = (role){.what = what, .state = state, .index = i};
-        cast_actor(play_role, &roles[i]);
+        (void)cast_actor("case", play_role, &roles[i]);
     }
-    wefti_scheduler_in_charge = &scheduler;
-    wefti_schedule_hook = point;
-    wefti_clock_hook = stage_clock;
-    stage.current = 0;
-    sem_post(&stage.actors[0].baton);
-    sem_wait(&stage.over);
-    wefti_scheduler_in_charge = NULL;
-    wefti_schedule_hook = NULL;
-    wefti_clock_hook = NULL;
-    return what->check(state) && !stage.stuck;
+    put_in_charge(true);
+    enter(&stage.outside, pick_first(what->thread_count));
+    put_in_charge(false);
+    bool right = false;
+    if (stage.given_up) {
+        for (int32_t i = 0; i < stage.actor_count; i++) {
+            coroutine_init(&stage.actors[i].coroutine, act, &stage.actors[i]);
+        }
+    } else {
+        right = what->check(state) && stage.break_ups == 0;
+    }
+    wefti_pretended_cores = 0;
+    return right;
 }
 
-static void count_schedule(explore_result *result, bool right, uint64_t name)
+static void count_schedule(explore_result *result, bool right)
 {
     if (!right && result->bad++ == 0) {
-        result->first_bad = name;
+        explore_token_write(stage.picker, result->first_bad, sizeof result->first_bad);
     }
-    result->stuck += stage.stuck;
+    result->stuck += stage.break_ups > 0;
     result->schedules++;
 }
 
-explore_result explore_random(const explore_case *what, uint64_t first_seed,
-                              uint32_t count)
+static bool is_enough(const explore_effort *effort, const explore_result *result)
 {
-    explore_result result = {0};
-    stage.random = true;
-    for (uint64_t seed = first_seed; seed < first_seed + count; seed++) {
-        stage.random_state = seed;
-        count_schedule(&result, run_schedule(what), seed);
-    }
-    return result;
+    return effort->enough_bad > 0 && result->bad >= effort->enough_bad;
 }
 
-/* Changes the last decision that can still be changed within the bound and drops what
- * came after it; false: none is left. */
-static bool next_schedule(uint32_t preemptions)
+void explore_random(const explore_case *what, const explore_effort *effort,
+                    explore_result *result)
 {
-    uint32_t cost = 0;
-    for (uint32_t i = 0; i < stage.decision_count; i++) {
-        cost += stage.decisions[i].costs && stage.decisions[i].picked > 0;
+    stage.picker = explore_picker_get();
+    uint64_t end = effort->first_seed + effort->count;
+    for (uint64_t seed = effort->first_seed; seed < end && !is_enough(effort, result);
+         seed++) {
+        explore_pick_by_walk(stage.picker, seed);
+        count_schedule(result, run_schedule(what));
     }
-    for (uint32_t i = stage.decision_count; i-- > 0;) {
-        decision *d = &stage.decisions[i];
-        cost -= d->costs && d->picked > 0;
-        if (d->picked + 1 < d->count && cost + d->costs <= preemptions) {
-            d->picked++;
-            stage.replay_count = i + 1;
-            return true;
+}
+
+void explore_pct(const explore_case *what, const explore_effort *effort,
+                 explore_result *result)
+{
+    uint64_t length = 1;
+    stage.picker = explore_picker_get();
+    uint64_t end = effort->first_seed + effort->count;
+    for (uint64_t seed = effort->first_seed; seed < end && !is_enough(effort, result);
+         seed++) {
+        explore_pick_by_priority(stage.picker, 2 + seed % 3, length, seed);
+        count_schedule(result, run_schedule(what));
+        if (!stage.given_up && explore_pick_length(stage.picker) > length) {
+            length = explore_pick_length(stage.picker);
         }
     }
-    return false;
 }
 
-explore_result explore_all(const explore_case *what, uint32_t preemptions,
-                           uint64_t limit)
+void explore_all(const explore_case *what, const explore_effort *effort,
+                 explore_result *result)
 {
-    explore_result result = {0};
-    stage.random = false;
-    stage.replay_count = 0;
-    stage.decisions = calloc(MOST_DECISIONS, sizeof *stage.decisions);
-    assert_non_null(stage.decisions);
-    while (result.schedules < limit && !result.complete) {
-        count_schedule(&result, run_schedule(what), result.schedules);
-        result.complete = !next_schedule(preemptions);
+    stage.picker = explore_picker_get();
+    bool more = explore_pick_first_of_all(stage.picker);
+    for (uint64_t i = 0; i < effort->count && more && !is_enough(effort, result); i++) {
+        count_schedule(result, run_schedule(what));
+        more = explore_pick_next_of_all(stage.picker, effort->preemptions);
     }
-    free(stage.decisions);
-    return result;
+    result->complete = !more;
+}
+
+bool explore_replay(const explore_case *what, const char *token)
+{
+    stage.picker = explore_picker_get();
+    if (!explore_token_read(stage.picker, token)) {
+        fprintf(stderr, "explore: '%s' names no schedule\n", token);
+        return false;
+    }
+    stage.trace = true;
+    bool right = run_schedule(what);
+    stage.trace = false;
+    fprintf(stderr, "%s %s: %s\n", what->name, token,
+            right ? "all was right" : "WRONG");
+    return right;
 }

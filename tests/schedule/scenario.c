@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "schedule/scenario.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const scenario *const lists[] = {
+    lease_scenarios,
+    device_scenarios,
+    request_scenarios,
+    stream_scenarios,
+};
+enum { LIST_COUNT = sizeof(lists) / sizeof(lists[0]) };
+
+const scenario *scenario_at(size_t index)
+{
+    for (size_t i = 0; i < LIST_COUNT; i++) {
+        for (const scenario *s = lists[i]; s->what.name; s++) {
+            if (index-- == 0) {
+                return s;
+            }
+        }
+    }
+    return NULL;
+}
+
+const scenario *scenario_find(const char *name)
+{
+    const scenario *found = NULL;
+    for (size_t i = 0; !found && scenario_at(i); i++) {
+        found = strcmp(scenario_at(i)->what.name, name) == 0 ? scenario_at(i) : NULL;
+    }
+    return found;
+}
+
+const char *scenario_guard_name(wefti_sabotage guard)
+{
+    static const char *const names[WEFTI_SABOTAGE_COUNT] = {
+        [WEFTI_SABOTAGE_NONE] = "NONE",
+        [WEFTI_SABOTAGE_LEASE_TWICE] = "LEASE_TWICE",
+        [WEFTI_SABOTAGE_REUSE_EARLY] = "REUSE_EARLY",
+        [WEFTI_SABOTAGE_SWAP_OUTPUTS] = "SWAP_OUTPUTS",
+        [WEFTI_SABOTAGE_SUM_ORDER] = "SUM_ORDER",
+        [WEFTI_SABOTAGE_EXACTLY_ONCE] = "EXACTLY_ONCE",
+        [WEFTI_SABOTAGE_PLAN_DEDUPE] = "PLAN_DEDUPE",
+        [WEFTI_SABOTAGE_WAKE_NEXT] = "WAKE_NEXT",
+        [WEFTI_SABOTAGE_WAKE_ON_CLOSE] = "WAKE_ON_CLOSE",
+        [WEFTI_SABOTAGE_FREE_WAIT] = "FREE_WAIT",
+    };
+    return (unsigned)guard < WEFTI_SABOTAGE_COUNT ? names[guard] : NULL;
+}
+
+void scenario_require(bool right, const char *what)
+{
+    if (!right) {
+        fprintf(stderr, "a scenario cannot be set up: %s\n", what);
+        abort();
+    }
+}
