@@ -30,6 +30,13 @@ typedef enum wefti_sabotage {
     WEFTI_SABOTAGE_WAKE_NEXT,     /* a freed context wakes nobody */
     WEFTI_SABOTAGE_WAKE_ON_CLOSE, /* closing wakes nobody */
     WEFTI_SABOTAGE_FREE_WAIT,     /* memory is reused before its streams passed */
+    WEFTI_SABOTAGE_DRAIN_WAKE,    /* the end of work wakes no drainer */
+    WEFTI_SABOTAGE_TIMER_WAKE,    /* a new deadline does not wake the timer */
+    WEFTI_SABOTAGE_EVENT_WAKE,    /* raising an event wakes nobody */
+    WEFTI_SABOTAGE_PLAN_WAKE,  /* who waits for a plan is not told that it is there */
+    WEFTI_SABOTAGE_ROOM_WAKE,  /* nor who waits for evicted memory */
+    WEFTI_SABOTAGE_POINT_WISH, /* who leaves a stream forgets a wanted point */
+    WEFTI_SABOTAGE_TEAM_WAIT,  /* a step ends while helpers hold tiles of it */
     WEFTI_SABOTAGE_COUNT,
 } wefti_sabotage;
 

@@ -160,7 +160,9 @@ static void build_and_publish(wefti_plan_cache *cache, const wefti_plan_source *
     if (status == WEFT_OK) {
         publish_locked(cache, plan);
     }
-    wefti_condition_wake_all(&cache->built);
+    if (!wefti_sabotaged(WEFTI_SABOTAGE_PLAN_WAKE)) {
+        wefti_condition_wake_all(&cache->built);
+    }
     while (pending->waiters > 0) {
         /* Woken by the last waiter below. */
         wefti_condition_wait(&cache->built, &cache->lock, INT64_MAX);

@@ -149,7 +149,7 @@ static void add_timed_locked(wefti_executor *executor, weft_request *request)
     request->timed_next = after;
     *(before ? &before->timed_next : &executor->timed_first) = request;
     *(after ? &after->timed_previous : &executor->timed_last) = request;
-    if (!before) {
+    if (!before && !wefti_sabotaged(WEFTI_SABOTAGE_TIMER_WAKE)) {
         wefti_condition_wake_all(&executor->timer_due);
     }
 }

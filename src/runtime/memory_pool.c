@@ -192,7 +192,9 @@ static void free_evicted(wefti_memory_pool *pool, weft_memory *evicted,
     wefti_mutex_lock(&pool->lock);
     pool->held_bytes -= evicted_bytes;
     pool->freeing_bytes -= evicted_bytes;
-    wefti_condition_wake_all(&pool->freed);
+    if (!wefti_sabotaged(WEFTI_SABOTAGE_ROOM_WAKE)) {
+        wefti_condition_wake_all(&pool->freed);
+    }
     wefti_mutex_unlock(&pool->lock);
 }
 

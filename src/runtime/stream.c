@@ -216,7 +216,8 @@ static bool wants_point(const weft_stream *stream)
 void wefti_stream_leave(weft_stream *stream)
 {
     wefti_atomic_u32_store_seq_cst(&stream->in_use, STREAM_IDLE);
-    if (WEFTI_UNLIKELY(wants_point(stream))) {
+    if (WEFTI_UNLIKELY(wants_point(stream)) &&
+        !wefti_sabotaged(WEFTI_SABOTAGE_POINT_WISH)) {
         record_wanted(stream);
     }
 }

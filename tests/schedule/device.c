@@ -68,6 +68,7 @@ const scenario device_scenarios[] = {
               .set_up = set_device_alone,
               .run = work_or_drain,
               .check = check_device_stage},
-     .preemptions = 2},
+     .preemptions = 2,
+     .guards = {WEFTI_SABOTAGE_DRAIN_WAKE}},
     {.what = {.name = NULL}},
 };

@@ -6,10 +6,8 @@
 #include <string.h>
 
 static const scenario *const lists[] = {
-    lease_scenarios,
-    device_scenarios,
-    request_scenarios,
-    stream_scenarios,
+    lease_scenarios,  device_scenarios, request_scenarios, stream_scenarios,
+    memory_scenarios, host_scenarios,   plan_scenarios,    team_scenarios,
 };
 enum { LIST_COUNT = sizeof(lists) / sizeof(lists[0]) };
 
@@ -47,6 +45,13 @@ const char *scenario_guard_name(wefti_sabotage guard)
         [WEFTI_SABOTAGE_WAKE_NEXT] = "WAKE_NEXT",
         [WEFTI_SABOTAGE_WAKE_ON_CLOSE] = "WAKE_ON_CLOSE",
         [WEFTI_SABOTAGE_FREE_WAIT] = "FREE_WAIT",
+        [WEFTI_SABOTAGE_DRAIN_WAKE] = "DRAIN_WAKE",
+        [WEFTI_SABOTAGE_TIMER_WAKE] = "TIMER_WAKE",
+        [WEFTI_SABOTAGE_EVENT_WAKE] = "EVENT_WAKE",
+        [WEFTI_SABOTAGE_PLAN_WAKE] = "PLAN_WAKE",
+        [WEFTI_SABOTAGE_ROOM_WAKE] = "ROOM_WAKE",
+        [WEFTI_SABOTAGE_POINT_WISH] = "POINT_WISH",
+        [WEFTI_SABOTAGE_TEAM_WAIT] = "TEAM_WAIT",
     };
     return (unsigned)guard < WEFTI_SABOTAGE_COUNT ? names[guard] : NULL;
 }

@@ -35,5 +35,9 @@ extern const scenario lease_scenarios[];
 extern const scenario device_scenarios[];
 extern const scenario request_scenarios[];
 extern const scenario stream_scenarios[];
+extern const scenario memory_scenarios[];
+extern const scenario host_scenarios[];
+extern const scenario plan_scenarios[];
+extern const scenario team_scenarios[];
 
 #endif

@@ -56,6 +56,7 @@ const scenario stream_scenarios[] = {
               .set_up = set_stream_stage,
               .run = submit_or_mark,
               .check = check_stream_stage},
-     .preemptions = 2},
+     .preemptions = 2,
+     .guards = {WEFTI_SABOTAGE_POINT_WISH}},
     {.what = {.name = NULL}},
 };

@@ -398,6 +398,11 @@ static int64_t look_at_clock(void)
     return stage.clock_ns += LOOK_NS;
 }
 
+uint64_t explore_number(void)
+{
+    return explore_pick_number(stage.picker);
+}
+
 void explore_pass_time(int64_t ns)
 {
     stage.clock_ns += ns;

@@ -63,6 +63,9 @@ void explore_all(const explore_case *what, const explore_effort *effort,
  * token says nothing. */
 bool explore_replay(const explore_case *what, const char *token);
 
+/* For the code of a case, also in set_up: a number of the schedule; 0 by `all`. */
+uint64_t explore_number(void);
+
 /* For the code of a case: lets time pass. Each look at the clock does so too. */
 void explore_pass_time(int64_t ns);
 

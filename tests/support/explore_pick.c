@@ -257,3 +257,8 @@ uint64_t explore_pick_length(const explore_picker *picker)
 {
     return picker->length;
 }
+
+uint64_t explore_pick_number(const explore_picker *picker)
+{
+    return picker->strategy == BY_ORDER ? 0 : picker->seed;
+}

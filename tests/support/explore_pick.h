@@ -40,6 +40,9 @@ int32_t explore_pick(explore_picker *picker, const explore_choice *choice);
 void explore_token_write(const explore_picker *picker, char *token, size_t bytes);
 bool explore_token_read(explore_picker *picker, const char *token);
 
+/* The seed; 0 by order. */
+uint64_t explore_pick_number(const explore_picker *picker);
+
 /* Number of choices made in this schedule. */
 uint64_t explore_pick_length(const explore_picker *picker);
 

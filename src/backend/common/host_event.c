@@ -125,7 +125,8 @@ void wefti_host_event_raise(wefti_backend_event *event, uint64_t value,
     wefti_host_waiter *due = NULL;
     if (failure == NULL && !event->timed) {
         if (!raise_value(event, value) ||
-            wefti_atomic_u32_load_seq_cst(&event->waiter_count) == 0) {
+            wefti_atomic_u32_load_seq_cst(&event->waiter_count) == 0 ||
+            wefti_sabotaged(WEFTI_SABOTAGE_EVENT_WAKE)) {
             return;
         }
         wefti_mutex_lock(&event->lock);

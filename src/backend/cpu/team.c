@@ -399,7 +399,8 @@ static void await_tiles(wefti_team_run *run, uint32_t own, uint32_t tile_count)
 {
     int64_t begin = 0, waited = 0;
     uint32_t spins = 0;
-    while (wefti_atomic_u64_load_acquire(&run->done) + own != tile_count) {
+    while (wefti_atomic_u64_load_acquire(&run->done) + own != tile_count &&
+           !wefti_sabotaged(WEFTI_SABOTAGE_TEAM_WAIT)) {
         wefti_pause();
         if (++spins % SPINS_PER_LOOK != 0 && waited < YIELD_AFTER_NS) {
             continue;
