@@ -9,27 +9,39 @@
 #include "ops/families.h"
 #include "ops/lower.h"
 
-/* Attention of ONNX 23, without the cache of past keys and values. */
+/* Attention of ONNX 23. Past keys and values are joined with the new ones in one
+ * buffer, which is the present ones when they are asked for. */
 
 enum { BATCH, HEADS, LENGTH, SIZE };
+enum { MASK = 3, PAST_KEY = 4, PAST_VALUE = 5 };         /* inputs */
+enum { PRESENT_KEY = 1, PRESENT_VALUE = 2, SCORES = 3 }; /* outputs */
+
+/* The operands by heads: K and V without the past. */
+typedef struct attention_shapes {
+    wefti_known q, k, v;
+    int64_t past, keys; /* lengths: of the past, and of past and new keys together */
+} attention_shapes;
 
 static weft_status check_features(const wefti_node_view *node,
                                   const wefti_known *inputs, weft_error *error)
 {
-    const char *missing = NULL;
-    if (wefti_known_present(node, inputs, 4) || wefti_known_present(node, inputs, 5)) {
-        missing = "past_key and past_value (inputs 4 and 5)";
-    } else if (node->output_count > 1) {
-        missing = "present_key, present_value and qk_matmul_output (outputs 1 to 3)";
-    } else if (wefti_attribute_float(node, "softcap", 0.0F) != 0.0F) {
-        missing = "softcap";
-    } else if (wefti_attribute_int(node, "softmax_precision", WEFT_TYPE_F32) !=
-               WEFT_TYPE_F32) {
-        missing = "a softmax_precision other than f32";
+    int64_t mode = wefti_attribute_int(node, "qk_matmul_output_mode", 0);
+    if (wefti_attribute_int(node, "softmax_precision", WEFT_TYPE_F32) !=
+        WEFT_TYPE_F32) {
+        return wefti_error(error, WEFT_UNSUPPORTED,
+                           "%s: a softmax_precision other than f32 is not supported",
+                           node->label);
     }
-    if (missing) {
-        return wefti_error(error, WEFT_UNSUPPORTED, "%s: %s is not supported",
-                           node->label, missing);
+    if (mode < WEFTI_SCORES_RAW || mode > WEFTI_SCORES_WEIGHTS) {
+        return wefti_error(error, WEFT_INVALID_MODEL,
+                           "%s: qk_matmul_output_mode is %lld; 0 to 3 are known",
+                           node->label, (long long)mode);
+    }
+    if (wefti_known_present(node, inputs, PAST_KEY) !=
+        wefti_known_present(node, inputs, PAST_VALUE)) {
+        return wefti_error(error, WEFT_INVALID_MODEL,
+                           "%s: past_key and past_value (inputs 4 and 5) go together",
+                           node->label);
     }
     return WEFT_OK;
 }
@@ -58,14 +70,56 @@ static weft_status split_heads(const wefti_node_view *node, const char *attribut
     return WEFT_OK;
 }
 
-static weft_status split_all(const wefti_node_view *node, const wefti_known *inputs,
-                             wefti_known *heads, weft_error *error)
+static weft_status find_shapes(const wefti_node_view *node, const wefti_known *inputs,
+                               attention_shapes *shapes, weft_error *error)
 {
-    for (size_t i = 0; i < 3; i++) {
-        WEFTI_TRY(split_heads(node, i == 0 ? "q_num_heads" : "kv_num_heads", &inputs[i],
-                              &heads[i], error));
+    WEFTI_TRY(split_heads(node, "q_num_heads", &inputs[0], &shapes->q, error));
+    WEFTI_TRY(split_heads(node, "kv_num_heads", &inputs[1], &shapes->k, error));
+    WEFTI_TRY(split_heads(node, "kv_num_heads", &inputs[2], &shapes->v, error));
+    bool has_past = wefti_known_present(node, inputs, PAST_KEY);
+    shapes->past = has_past ? inputs[PAST_KEY].dims[LENGTH] : 0;
+    if (WEFTI_ADD_OVERFLOWS(shapes->past, shapes->k.dims[LENGTH], &shapes->keys)) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "%s: past and new keys are too many", node->label);
     }
     return WEFT_OK;
+}
+
+static weft_status check_past(const wefti_node_view *node, const wefti_known *inputs,
+                              const attention_shapes *shapes, weft_error *error)
+{
+    if (!wefti_known_present(node, inputs, PAST_KEY)) {
+        return WEFT_OK;
+    }
+    int64_t dims[4];
+    memcpy(dims, shapes->k.dims, sizeof(dims));
+    dims[LENGTH] = shapes->past;
+    WEFTI_TRY(wefti_check_shape(node, "past_key", &inputs[PAST_KEY], 4, dims, error));
+    dims[SIZE] = shapes->v.dims[SIZE];
+    return wefti_check_shape(node, "past_value", &inputs[PAST_VALUE], 4, dims, error);
+}
+
+/* What past and new keys or values are together. */
+static wefti_known joined_shape(const wefti_known *heads, int64_t keys)
+{
+    wefti_known joined = *heads;
+    joined.dims[LENGTH] = keys;
+    return joined;
+}
+
+static weft_status set_cache_outputs(const wefti_node_view *node, wefti_known *outputs,
+                                     const attention_shapes *shapes, weft_error *error)
+{
+    wefti_known k = joined_shape(&shapes->k, shapes->keys);
+    wefti_known v = joined_shape(&shapes->v, shapes->keys);
+    const int64_t *q = shapes->q.dims;
+    int64_t scores[4] = {q[BATCH], q[HEADS], q[LENGTH], shapes->keys};
+    WEFTI_TRY(wefti_set_output(node, outputs, PRESENT_KEY,
+                               (wefti_shape){WEFT_TYPE_F32, 4, k.dims}, error));
+    WEFTI_TRY(wefti_set_output(node, outputs, PRESENT_VALUE,
+                               (wefti_shape){WEFT_TYPE_F32, 4, v.dims}, error));
+    return wefti_set_output(node, outputs, SCORES,
+                            (wefti_shape){WEFT_TYPE_F32, 4, scores}, error);
 }
 
 weft_status wefti_infer_attention(const wefti_node_view *node,
@@ -78,16 +132,27 @@ weft_status wefti_infer_attention(const wefti_node_view *node,
         WEFTI_TRY(wefti_check_rank(node, inputs, i, i ? inputs[0].rank : 3,
                                    i ? inputs[0].rank : 4, error));
     }
-    wefti_known heads[3];
-    WEFTI_TRY(split_all(node, inputs, heads, error));
-    WEFTI_TRY(wefti_check_attention(node, &heads[0], &heads[1], &heads[2],
-                                    wefti_known_input(node, inputs, 3), error));
-    wefti_known shape = heads[0];
-    shape.dims[SIZE] = heads[2].dims[SIZE];
+    for (size_t i = PAST_KEY; i <= PAST_VALUE; i++) {
+        if (wefti_known_present(node, inputs, i)) {
+            WEFTI_TRY(wefti_check_type(node, inputs, i, WEFTI_TYPES_F32, error));
+            WEFTI_TRY(wefti_check_rank(node, inputs, i, 4, 4, error));
+        }
+    }
+    attention_shapes s;
+    wefti_known no_mask = {.type = WEFT_TYPE_NONE};
+    WEFTI_TRY(find_shapes(node, inputs, &s, error));
+    WEFTI_TRY(wefti_check_attention(node, &s.q, &s.k, &s.v, &no_mask, error));
+    WEFTI_TRY(check_past(node, inputs, &s, error));
+    wefti_known k = joined_shape(&s.k, s.keys), v = joined_shape(&s.v, s.keys);
+    WEFTI_TRY(wefti_check_attention(node, &s.q, &k, &v,
+                                    wefti_known_input(node, inputs, MASK), error));
+    WEFTI_TRY(set_cache_outputs(node, outputs, &s, error));
+    wefti_known shape = s.q;
+    shape.dims[SIZE] = s.v.dims[SIZE];
     if (inputs[0].rank == 3) {
         shape.rank = 3;
-        shape.dims[1] = heads[0].dims[LENGTH];
-        WEFTI_TRY(wefti_check_product(node, heads[0].dims[HEADS], heads[2].dims[SIZE],
+        shape.dims[1] = s.q.dims[LENGTH];
+        WEFTI_TRY(wefti_check_product(node, s.q.dims[HEADS], s.v.dims[SIZE],
                                       &shape.dims[2], error));
     }
     return wefti_set_output(
@@ -110,11 +175,12 @@ static wefti_view heads_view(const wefti_view *view, const wefti_known *heads)
     return result;
 }
 
-/* ONNX aligns the causal triangle with the first key, the kernel with the last. Where
- * that differs the triangle becomes a mask. */
-static weft_status make_triangle(wefti_lowering *lowering, int64_t queries,
-                                 int64_t keys, wefti_view *mask)
+/* ONNX aligns the causal triangle with the first new key, the kernel with the last key.
+ * Where that differs the triangle becomes a mask. */
+static weft_status make_triangle(wefti_lowering *lowering,
+                                 const attention_shapes *shapes, wefti_view *mask)
 {
+    int64_t queries = shapes->q.dims[LENGTH], keys = shapes->keys;
     int64_t dims[] = {queries, keys};
     uint8_t *visible = wefti_calloc((size_t)queries, (size_t)keys);
     if (!visible) {
@@ -122,7 +188,7 @@ static weft_status make_triangle(wefti_lowering *lowering, int64_t queries,
     }
     for (int64_t i = 0; i < queries; i++) {
         for (int64_t j = 0; j < keys; j++) {
-            visible[i * keys + j] = j <= i;
+            visible[i * keys + j] = j <= i + shapes->past;
         }
     }
     weft_status status =
@@ -163,33 +229,79 @@ static weft_status join_masks(wefti_lowering *lowering, const wefti_view *triang
     return WEFT_OK;
 }
 
-weft_status wefti_lower_attention_node(wefti_lowering *lowering)
+/* Makes `view` past and new keys or values together, in the output where they are asked
+ * for. */
+static weft_status join_past(wefti_lowering *lowering, size_t past, size_t present,
+                             int64_t keys, wefti_view *view)
 {
-    wefti_view output = wefti_lower_output(lowering, 0);
-    if (!wefti_view_present(&output) || wefti_view_element_count(&output) == 0) {
+    wefti_view old = wefti_lower_input(lowering, past);
+    if (!wefti_view_present(&old)) {
+        return present < lowering->node->output_count
+                   ? wefti_lower_alias(lowering, present, view)
+                   : WEFT_OK;
+    }
+    wefti_view whole = wefti_lower_output(lowering, present);
+    if (!wefti_view_present(&whole)) {
+        int64_t dims[4] = {view->dims[BATCH], view->dims[HEADS], keys,
+                           view->dims[SIZE]};
+        WEFTI_TRY(wefti_lower_temporary(lowering, WEFT_TYPE_F32, 4, dims, &whole));
+    }
+    wefti_view part = whole;
+    part.dims[LENGTH] = old.dims[LENGTH];
+    WEFTI_TRY(wefti_lower_copy(lowering, &old, &part));
+    part.dims[LENGTH] = view->dims[LENGTH];
+    part.offset_bytes +=
+        old.dims[LENGTH] * part.strides[LENGTH] * (int64_t)weft_type_size(part.type);
+    WEFTI_TRY(wefti_lower_copy(lowering, view, &part));
+    *view = whole;
+    return WEFT_OK;
+}
+
+static weft_status lower_mask(wefti_lowering *lowering, const attention_shapes *shapes,
+                              bool written_out, wefti_attention_request *request)
+{
+    bool same = shapes->q.dims[LENGTH] == shapes->k.dims[LENGTH];
+    if (!request->causal || (same && !written_out) || shapes->keys == 0 ||
+        shapes->q.dims[LENGTH] == 0) {
         return WEFT_OK;
     }
+    wefti_view triangle;
+    WEFTI_TRY(make_triangle(lowering, shapes, &triangle));
+    request->causal = false;
+    return join_masks(lowering, &triangle, &request->mask);
+}
+
+weft_status wefti_lower_attention_node(wefti_lowering *lowering)
+{
     const wefti_node_view *node = lowering->node;
-    wefti_known heads[4];
-    WEFTI_TRY(split_all(node, lowering->known_inputs, heads, lowering->error));
-    heads[3] = heads[0];
-    heads[3].dims[SIZE] = heads[2].dims[SIZE];
+    attention_shapes shapes;
+    WEFTI_TRY(find_shapes(node, lowering->known_inputs, &shapes, lowering->error));
+    wefti_known result = shapes.q;
+    result.dims[SIZE] = shapes.v.dims[SIZE];
+    wefti_view output = wefti_lower_output(lowering, 0);
     wefti_attention_request request = {
-        .q = heads_view(&lowering->inputs[0], &heads[0]),
-        .k = heads_view(&lowering->inputs[1], &heads[1]),
-        .v = heads_view(&lowering->inputs[2], &heads[2]),
-        .mask = wefti_lower_input(lowering, 3),
-        .output = heads_view(&output, &heads[3]),
+        .q = heads_view(&lowering->inputs[0], &shapes.q),
+        .k = heads_view(&lowering->inputs[1], &shapes.k),
+        .v = heads_view(&lowering->inputs[2], &shapes.v),
+        .mask = wefti_lower_input(lowering, MASK),
         .scale = wefti_attribute_float(node, "scale",
-                                       1.0F / sqrtf((float)heads[0].dims[SIZE])),
+                                       1.0F / sqrtf((float)shapes.q.dims[SIZE])),
         .causal = wefti_attribute_int(node, "is_causal", 0) != 0};
-    int64_t queries = heads[0].dims[LENGTH];
-    int64_t keys = heads[1].dims[LENGTH];
-    if (request.causal && queries != keys && keys > 0) {
-        wefti_view triangle;
-        WEFTI_TRY(make_triangle(lowering, queries, keys, &triangle));
-        WEFTI_TRY(join_masks(lowering, &triangle, &request.mask));
-        request.causal = false;
+    WEFTI_TRY(join_past(lowering, PAST_KEY, PRESENT_KEY, shapes.keys, &request.k));
+    WEFTI_TRY(join_past(lowering, PAST_VALUE, PRESENT_VALUE, shapes.keys, &request.v));
+    wefti_attention_scores scores = {
+        .output = wefti_lower_output(lowering, SCORES),
+        .mode =
+            (wefti_scores_mode)wefti_attribute_int(node, "qk_matmul_output_mode", 0),
+        .softcap = wefti_attribute_float(node, "softcap", 0.0F)};
+    bool wants_scores = wefti_view_present(&scores.output);
+    bool written_out = wants_scores || scores.softcap > 0;
+    request.output =
+        wefti_view_present(&output) ? heads_view(&output, &result) : output;
+    if (!written_out && !wefti_view_present(&output)) {
+        return WEFT_OK;
     }
-    return wefti_lower_attention(lowering, &request);
+    WEFTI_TRY(lower_mask(lowering, &shapes, written_out, &request));
+    return written_out ? wefti_lower_attention_scores(lowering, &request, &scores)
+                       : wefti_lower_attention(lowering, &request);
 }

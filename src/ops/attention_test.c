@@ -172,11 +172,11 @@ static void test_bad_attention(void **state)
     attention_error(1, 16, WEFT_INVALID_ARGUMENT, "share");
     op_case c;
     op_begin(&c, "", "Attention", 23);
-    op_float(&c, "softcap", 2);
+    op_int(&c, "softmax_precision", WEFT_TYPE_F64);
     op_f32(&c, DIMS(1, 1, 3, 8), NULL);
     op_f32(&c, DIMS(1, 1, 3, 8), NULL);
     op_f32(&c, DIMS(1, 1, 3, 8), NULL);
-    op_expect_error(&c, 1, WEFT_UNSUPPORTED, "softcap");
+    op_expect_error(&c, 1, WEFT_UNSUPPORTED, "softmax_precision");
     op_end(&c);
     op_begin(&c, "", "Attention", 23);
     op_f32(&c, DIMS(1, 1, 3, 8), NULL);

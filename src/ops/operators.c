@@ -32,9 +32,9 @@ static const wefti_operator operators[] = {
     OP(And, 13, 2, 2, elementwise, ""),
     OP(ArgMax, 13, 1, 1, arg_reduce, "axis keepdims select_last_index"),
     OP(ArgMin, 13, 1, 1, arg_reduce, "axis keepdims select_last_index"),
-    OP(Attention, 23, 3, 6, attention,
-       "is_causal kv_num_heads q_num_heads qk_matmul_output_mode scale softcap "
-       "softmax_precision"),
+    ROW("", Attention, 23, 3, 6, 1, 4, attention,
+        "is_causal kv_num_heads q_num_heads qk_matmul_output_mode scale softcap "
+        "softmax_precision"),
     OP(AveragePool, 13, 1, 1, pool,
        "auto_pad ceil_mode count_include_pad dilations kernel_shape pads strides"),
     ROW("", BatchNormalization, 13, 5, 5, 1, 5, batch_norm,
