@@ -46,6 +46,12 @@ def raw():
     return model(nodes, [value("x", ["n", 3])], [value("y", ["n", 3])], [weights, bias])
 
 
+def defaults():
+    made = raw()
+    made.graph.input.append(value("b", [3]))
+    return made
+
+
 def external():
     made = raw()
     for tensor in made.graph.initializer:
@@ -116,8 +122,8 @@ def convolution():
 
 
 def main():
-    makers = [typed, raw, external, attributes, control, functions, kinds, attention,
-              convolution]
+    makers = [typed, raw, defaults, external, attributes, control, functions, kinds,
+              attention, convolution]
     (ROOT / "onnx").mkdir(parents=True, exist_ok=True)
     (ROOT / "npy").mkdir(parents=True, exist_ok=True)
     for maker in makers:

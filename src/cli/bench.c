@@ -162,9 +162,15 @@ static const struct argp_option report_options[] = {
 static int run_suite(const cli_suite_options *options)
 {
     cli_suite suite;
+    if (cli_computes_nothing(options->device)) {
+        return cli_misuse("the device '%s' computes nothing, so no answer can be "
+                          "checked; for its cost type: weft bench --null",
+                          options->device);
+    }
     bool passed = cli_suite_run(options, &suite) && cli_suite_passed(&suite);
+    int status = suite.misused ? CLI_EXIT_USAGE : passed ? 0 : 1;
     cli_suite_fini(&suite);
-    return passed ? 0 : 1;
+    return status;
 }
 
 int cli_command_bench(int argument_count, char **argument_list)

@@ -2,6 +2,10 @@
 #ifndef WEFTI_CLI_COMMANDS_H
 #define WEFTI_CLI_COMMANDS_H
 
+#include <stdbool.h>
+
+#include <weft/device.h>
+
 /* The commands; each parses its own options and returns an exit status: 0 all well,
  * 1 something failed, 2 wrong use. */
 int cli_command_run(int argument_count, char **arguments);
@@ -13,6 +17,17 @@ int cli_command_report(int argument_count, char **arguments);
 enum { CLI_EXIT_USAGE = 2 };
 
 struct argp;
+
+/* Says what is wrong and what to type, and returns CLI_EXIT_USAGE; for wrong use that
+ * shows only once the model is known. */
+int cli_misuse(const char *format, ...);
+
+/* Opens a device; returns 0, or the exit status after words on the error stream. */
+int cli_open_device(const char *name, const char *isa, weft_device **device);
+
+/* The null device leaves outputs as they are: nothing there can be compared or shown.
+ */
+bool cli_computes_nothing(const char *device_name);
 
 /* Parses with argp, but wrong use gets one line that says what to type. */
 void cli_parse(const struct argp *parser, const char *command, int argument_count,

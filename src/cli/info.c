@@ -48,14 +48,12 @@ int cli_command_info(int argument_count, char **arguments)
         list, parse, NULL, "Tell device, instruction set, cores, build and limits.",
         NULL, NULL,  NULL};
     options chosen = {.device = "cpu"};
-    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
     weft_device *device = NULL;
     weft_device_info info;
-    weft_error error = {0};
     cli_parse(&parser, "info", argument_count, arguments, &chosen);
-    params.isa = chosen.isa;
-    if (weft_device_open(chosen.device, &params, &device, &error) != WEFT_OK) {
-        return cli_complain_error(chosen.device, &error);
+    int status = cli_open_device(chosen.device, chosen.isa, &device);
+    if (status != 0) {
+        return status;
     }
     weft_device_get_info(device, &info);
     printf("weft         %s\n", weft_build_id());

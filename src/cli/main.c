@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/support.h"
 
 static const struct {
@@ -19,7 +20,7 @@ static const struct {
 
 enum { COMMAND_COUNT = sizeof(commands) / sizeof(commands[0]) };
 
-static int help(void)
+static int overview(void)
 {
     puts("Weft runs neural networks from many threads on one device at the same time,\n"
          "and gives every caller exactly the bits it would have got alone.\n");
@@ -27,31 +28,54 @@ static int help(void)
     for (int i = 0; i < COMMAND_COUNT; i++) {
         printf("  weft %-8s %s\n", commands[i].name, commands[i].what);
     }
-    puts("  weft help     this text\n");
+    puts("  weft help     this text, or a command's: weft help run\n");
     puts("`weft COMMAND --help` lists a command's options. To begin:\n\n"
          "  weft run model.onnx --input x=random --threads 8 --iterations 50 --check");
     return 0;
 }
 
-int main(int argument_count, char **arguments)
+static int run_command(const char *name, int argument_count, char **arguments)
+{
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            return commands[i].run(argument_count, arguments);
+        }
+    }
+    return cli_misuse("no command '%s'; type: weft help", name);
+}
+
+/* weft help, or weft help COMMAND. */
+static int help(int argument_count, char **arguments)
+{
+    static char name[] = "help", option[] = "--help";
+    char *words[] = {name, option, NULL};
+    if (argument_count > 2) {
+        return cli_misuse("one command at a time, not '%s' too; type: weft help %s",
+                          arguments[2], arguments[1]);
+    }
+    return argument_count < 2 || strcmp(arguments[1], "help") == 0
+               ? overview()
+               : run_command(arguments[1], 2, words);
+}
+
+static int run_main(int argument_count, char **arguments)
 {
     if (argument_count < 2) {
-        return cli_complain("say what to do, such as: weft report (or: weft help)") + 1;
+        return cli_misuse("say what to do, such as: weft report (or: weft help)");
     }
     const char *name = arguments[1];
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 ||
         strcmp(name, "-h") == 0) {
-        return help();
+        return help(argument_count - 1, arguments + 1);
     }
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
         printf("weft %s\n", weft_build_id());
         return 0;
     }
-    for (int i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(name, commands[i].name) == 0) {
-            return commands[i].run(argument_count - 1, arguments + 1);
-        }
-    }
-    cli_complain("no command '%s'; type: weft help", name);
-    return CLI_EXIT_USAGE;
+    return run_command(name, argument_count - 1, arguments + 1);
+}
+
+int main(int argument_count, char **arguments)
+{
+    return cli_finish(run_main(argument_count, arguments));
 }

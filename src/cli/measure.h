@@ -27,6 +27,7 @@ typedef struct cli_pass_params {
     int32_t iterations; /* of each thread, at least */
     double seconds;     /* and at least so long */
     bool compare_all;   /* else one answer in 64 */
+    bool compare_none;  /* where the device computes nothing */
 } cli_pass_params;
 
 /* Lets the threads start together, each with its own lane. */

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cli/output.h"
+
 enum { WARM_CALLS = 1000, CALLS_PER_LOOK = 256, REPEATS = 3 };
 
 /* One thread's part of a measurement. */
@@ -111,11 +113,8 @@ static bool write_json(const char *path, json_t *lines)
 {
     json_t *root = json_pack("{s:s, s:i, s:o}", "weft", weft_build_id(), "cores",
                              (int)cli_core_count(), "null", lines);
-    bool written = json_dump_file(root, path, JSON_INDENT(1)) == 0;
+    bool written = cli_output_json(root, path);
     json_decref(root);
-    if (!written) {
-        cli_complain("cannot write %s", path);
-    }
     return written;
 }
 

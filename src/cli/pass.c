@@ -146,7 +146,8 @@ static void *caller_main(void *user)
            begin_ns - self->start_ns < least_ns) {
         uint64_t index = self->calls % case_count;
         const cli_case *request = &cases[index];
-        bool check = params->compare_all || self->calls % COMPARE_EVERY == 0;
+        bool check = !params->compare_none &&
+                     (params->compare_all || self->calls % COMPARE_EVERY == 0);
         if (check) {
             spoil(self, request);
             begin_ns = cli_now_ns();

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "cli/html.h"
+#include "cli/output.h"
 
 static const char style[] =
     ":root{--ink:#1f2937;--soft:#6b7280;--paper:#ffffff;--card:#f6f7f9;--rule:#e2e5ea;"
@@ -319,11 +320,11 @@ static void write_table(FILE *file, const cli_suite *suite, cli_table table)
 
 bool cli_write_html(const cli_suite *suite, const char *path)
 {
-    FILE *file = fopen(path, "w");
-    if (file == NULL) {
-        cli_complain("cannot write %s", path);
+    cli_output output;
+    if (!cli_output_begin(&output, path)) {
         return false;
     }
+    FILE *file = output.file;
     write_head(file, suite);
     write_tiles(file, suite);
     write_failures(file, suite);
@@ -344,10 +345,5 @@ bool cli_write_html(const cli_suite *suite, const char *path)
           "other times; only ratios measured side by side last: see <code>make bench"
           "</code>.</p>\n</body></html>\n",
           file);
-    bool written = ferror(file) == 0;
-    written = fclose(file) == 0 && written;
-    if (!written) {
-        cli_complain("cannot write %s", path);
-    }
-    return written;
+    return cli_output_end(&output, true);
 }

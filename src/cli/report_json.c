@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <jansson.h>
 
+#include "cli/output.h"
 #include "cli/suite.h"
 
 static const char *verdict_name(cli_verdict verdict)
@@ -113,6 +114,18 @@ static json_t *statistics_json(const weft_device_statistics *s)
     return object;
 }
 
+bool cli_output_json(const json_t *root, const char *path)
+{
+    cli_output output;
+    if (!cli_output_begin(&output, path)) {
+        return false;
+    }
+    /* A write that fails shows when the file is ended. */
+    (void)json_dumpf(root, output.file, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    (void)fputc('\n', output.file);
+    return cli_output_end(&output, true);
+}
+
 bool cli_write_json(const cli_suite *suite, const char *path)
 {
     json_t *root = json_object();
@@ -134,11 +147,7 @@ bool cli_write_json(const cli_suite *suite, const char *path)
     }
     json_object_set_new(root, "results", results);
     json_object_set_new(root, "statistics", statistics_json(&suite->statistics));
-    bool written =
-        json_dump_file(root, path, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0;
+    bool written = cli_output_json(root, path);
     json_decref(root);
-    if (!written) {
-        cli_complain("cannot write %s", path);
-    }
     return written;
 }

@@ -38,9 +38,17 @@ static void add_setting(cli_setting *settings, int32_t *count, int32_t most,
     if (*count == most) {
         cli_usage("run", "more than %d of %s", most, option);
     }
-    if (!cli_setting_parse(value, &settings[*count])) {
+    cli_setting *setting = &settings[*count];
+    if (!cli_setting_parse(value, setting)) {
         cli_usage("run", "'%s %s' lacks a name or a value; type: %s NAME=VALUE", option,
                   value, option);
+    }
+    for (int32_t i = 0; i < *count; i++) {
+        if (settings[i].name_length == setting->name_length &&
+            memcmp(settings[i].name, setting->name, setting->name_length) == 0) {
+            cli_usage("run", "'%s %s' comes after '%s %s'; give one of them", option,
+                      value, option, settings[i].name);
+        }
     }
     ++*count;
 }
@@ -140,18 +148,16 @@ static weft_status require_named_inputs(const cli_run_options *options,
     return status;
 }
 
-static bool open_model(const cli_run_options *options, weft_device **device,
-                       weft_model **model)
+static int open_model(const cli_run_options *options, weft_device **device,
+                      weft_model **model)
 {
-    weft_device_params device_params = WEFT_DEVICE_PARAMS_INIT;
     weft_model_params model_params = WEFT_MODEL_PARAMS_INIT;
     weft_graph *graph = NULL;
     weft_error error = {0};
-    device_params.isa = options->isa;
     model_params.no_fusion = options->no_fusion;
-    if (weft_device_open(options->device, &device_params, device, &error) != WEFT_OK) {
-        cli_complain_error(options->device, &error);
-        return false;
+    int opened = cli_open_device(options->device, options->isa, device);
+    if (opened != 0) {
+        return opened;
     }
     weft_status status = weft_graph_load_onnx(options->model, NULL, &graph, &error);
     if (status == WEFT_OK) {
@@ -161,14 +167,11 @@ static bool open_model(const cli_run_options *options, weft_device **device,
         status = weft_model_create(*device, graph, &model_params, model, &error);
     }
     weft_graph_release(graph);
-    if (status != WEFT_OK) {
-        cli_complain_error(options->model, &error);
-    }
-    return status == WEFT_OK;
+    return status == WEFT_OK ? 0 : cli_complain_error(options->model, &error);
 }
 
 /* Every name on the command line must be one of the model's. */
-static bool check_names(const cli_run_options *options, const weft_model *model)
+static int check_names(const cli_run_options *options, const weft_model *model)
 {
     for (int32_t i = 0; i < options->input_count + options->output_count; i++) {
         bool is_input = i < options->input_count;
@@ -182,20 +185,20 @@ static bool check_names(const cli_run_options *options, const weft_model *model)
             weft_value_info info = {0};
             bool any = is_input ? weft_model_get_input(model, 0, &info)
                                 : weft_model_get_output(model, 0, &info);
-            cli_complain("%s has no %s '%s'%s%s%s", options->model,
-                         is_input ? "input" : "output", name,
-                         any ? "; its first is '" : "", any ? info.name : "",
-                         any ? "'" : "");
+            cli_misuse("%s has no %s '%s'%s%s%s", options->model,
+                       is_input ? "input" : "output", name,
+                       any ? "; its first is '" : "", any ? info.name : "",
+                       any ? "'" : "");
         }
         free(name);
         if (index < 0) {
-            return false;
+            return CLI_EXIT_USAGE;
         }
     }
-    return true;
+    return 0;
 }
 
-static bool dump_plan(weft_model *model, const cli_case *request)
+static int dump_plan(weft_model *model, const cli_case *request)
 {
     weft_error error = {0};
     char *text = NULL;
@@ -206,16 +209,15 @@ static bool dump_plan(weft_model *model, const cli_case *request)
         outputs[i].rank = -1;
     }
     if (weft_model_dump_plan(model, &io, &text, &error) != WEFT_OK) {
-        cli_complain_error("plan", &error);
-        return false;
+        return cli_complain_error("plan", &error);
     }
     fputs(text, stdout);
     weft_text_free(text);
-    return true;
+    return 0;
 }
 
-static bool write_outputs(const cli_run_options *options, const weft_model *model,
-                          const cli_case *request)
+static int write_outputs(const cli_run_options *options, const weft_model *model,
+                         const cli_case *request)
 {
     weft_error error = {0};
     for (int32_t i = 0; i < options->output_count; i++) {
@@ -225,38 +227,56 @@ static bool write_outputs(const cli_run_options *options, const weft_model *mode
         free(name);
         if (weft_npy_save(setting->value, &request->expected[index], &error) !=
             WEFT_OK) {
-            cli_complain_error(setting->value, &error);
-            return false;
+            return cli_complain_error(setting->value, &error);
         }
         printf("%.*s -> %s\n", (int)setting->name_length, setting->name,
                setting->value);
     }
-    return true;
+    return 0;
 }
 
-static bool run(const cli_run_options *options, weft_device *device, weft_model *model)
+static int run_once(const cli_run_options *options, weft_model *model,
+                    cli_case *request)
+{
+    weft_error error = {0};
+    int status = cli_run_make_inputs(options, model, 0, request);
+    if (status == 0 && options->dump_plan) {
+        status = dump_plan(model, request);
+    }
+    if (status != 0) {
+        return status;
+    }
+    if (cli_case_run_alone(request, &error) != WEFT_OK) {
+        return cli_complain_error(options->model, &error);
+    }
+    if (cli_computes_nothing(options->device)) {
+        printf("the device '%s' computes nothing: there are no outputs to show\n",
+               options->device);
+        return 0;
+    }
+    if (options->output_count > 0) {
+        return write_outputs(options, model, request);
+    }
+    cli_run_print_outputs(model, request);
+    return 0;
+}
+
+static int run(const cli_run_options *options, weft_device *device, weft_model *model)
 {
     cli_case request = {0};
-    weft_error error = {0};
-    bool done =
-        check_names(options, model) && cli_run_make_inputs(options, model, 0, &request);
-    if (done && options->dump_plan) {
-        done = dump_plan(model, &request);
+    int status = check_names(options, model);
+    if (status == 0) {
+        status = cli_run_check_dims(options, model);
     }
-    if (done && cli_case_run_alone(&request, &error) != WEFT_OK) {
-        cli_complain_error(options->model, &error);
-        done = false;
-    }
-    if (done && options->output_count > 0) {
-        done = write_outputs(options, model, &request);
-    } else if (done) {
-        cli_run_print_outputs(model, &request);
+    if (status == 0) {
+        status = run_once(options, model, &request);
     }
     cli_case_fini(&request);
-    if (done && (options->threads > 1 || options->iterations > 1 || options->check)) {
-        done = cli_run_threads(options, device, model);
+    if (status == 0 &&
+        (options->threads > 1 || options->iterations > 1 || options->check)) {
+        status = cli_run_threads(options, device, model);
     }
-    return done;
+    return status;
 }
 
 int cli_command_run(int argument_count, char **arguments)
@@ -278,8 +298,16 @@ int cli_command_run(int argument_count, char **arguments)
     if (options.model == NULL) {
         cli_usage("run", "no model given; type: weft run MODEL.onnx --input x=random");
     }
-    bool done = open_model(&options, &device, &model) && run(&options, device, model);
+    if (cli_computes_nothing(options.device) &&
+        (options.check || options.output_count > 0)) {
+        cli_usage("run", "the device '%s' computes nothing, so it has no answers to %s",
+                  options.device, options.check ? "check" : "write");
+    }
+    int status = open_model(&options, &device, &model);
+    if (status == 0) {
+        status = run(&options, device, model);
+    }
     weft_model_release(model);
     weft_device_release(device);
-    return done ? 0 : 1;
+    return status;
 }

@@ -39,17 +39,20 @@ bool cli_setting_parse(const char *text, cli_setting *setting);
 const cli_setting *cli_setting_find(const cli_setting *settings, int32_t count,
                                     const char *name);
 
-/* Fills a case's inputs for one thread from files or random numbers. Complains and
- * returns false when an input is missing or wrong. */
-bool cli_run_make_inputs(const cli_run_options *options, weft_model *model,
-                         int32_t thread, cli_case *request);
+/* Fills a case's inputs for one thread from files or random numbers. Returns 0, or the
+ * exit status after words on the error stream when an input is missing or wrong. */
+int cli_run_make_inputs(const cli_run_options *options, weft_model *model,
+                        int32_t thread, cli_case *request);
 
 /* Prints shapes, ranges and first values of the outputs. */
 void cli_run_print_outputs(const weft_model *model, const cli_case *request);
 
-/* Runs from many threads, compares when asked, prints the rates; false when an answer
- * was wrong. */
-bool cli_run_threads(const cli_run_options *options, weft_device *device,
-                     weft_model *model);
+/* Every --dim must be the size of a dimension that may vary. Returns an exit status. */
+int cli_run_check_dims(const cli_run_options *options, const weft_model *model);
+
+/* Runs from many threads, compares when asked, prints the rates; returns an exit
+ * status. */
+int cli_run_threads(const cli_run_options *options, weft_device *device,
+                    weft_model *model);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/commands.h"
 #include "cli/run.h"
 
 /* Numbers for integer inputs stay below this, so that they can be indices. */
@@ -44,50 +45,53 @@ static const cli_setting *find_size(const cli_run_options *options,
     return setting;
 }
 
-static bool choose_dim(const cli_run_options *options, const weft_value_info *info,
-                       int32_t axis, int64_t *size)
+static int parse_size(const cli_setting *setting, int64_t *size)
+{
+    if (!cli_parse_number(setting->value, 0, INT32_MAX, size)) {
+        return cli_misuse("'--dim %s' is not a size; type: --dim %.*s=1", setting->name,
+                          (int)setting->name_length, setting->name);
+    }
+    return 0;
+}
+
+static int choose_dim(const cli_run_options *options, const weft_value_info *info,
+                      int32_t axis, int64_t *size)
 {
     const cli_setting *setting = find_size(options, info, axis);
     if (setting == NULL && info->dim_names[axis] != NULL) {
-        cli_complain("dimension '%s' of input '%s' may have any size; add: --dim %s=1",
-                     info->dim_names[axis], info->name, info->dim_names[axis]);
-        return false;
+        return cli_misuse(
+            "dimension '%s' of input '%s' may have any size; add: --dim %s=1",
+            info->dim_names[axis], info->name, info->dim_names[axis]);
     }
     if (setting == NULL) {
-        cli_complain("axis %d of input '%s' may have any size; add: --dim %s.%d=1",
-                     axis, info->name, info->name, axis);
-        return false;
+        return cli_misuse("axis %d of input '%s' may have any size; add: --dim %s.%d=1",
+                          axis, info->name, info->name, axis);
     }
-    if (!cli_parse_number(setting->value, 0, INT32_MAX, size)) {
-        cli_complain("'--dim %s' is not a size; type: --dim %.*s=1", setting->name,
-                     (int)setting->name_length, setting->name);
-        return false;
-    }
-    return true;
+    return parse_size(setting, size);
 }
 
-static bool allocate_input(const cli_run_options *options, const weft_value_info *info,
-                           weft_tensor *tensor)
+static int allocate_input(const cli_run_options *options, const weft_value_info *info,
+                          weft_tensor *tensor)
 {
     *tensor = (weft_tensor){.type = info->type, .rank = info->rank};
     if (info->rank < 0) {
-        cli_complain("the shape of input '%s' is not known; give a file: --input "
-                     "%s=FILE.npy",
-                     info->name, info->name);
-        return false;
+        return cli_misuse("the shape of input '%s' is not known; give a file: --input "
+                          "%s=FILE.npy",
+                          info->name, info->name);
     }
     for (int32_t i = 0; i < info->rank; i++) {
         tensor->dims[i] = info->dims[i];
-        if (info->dims[i] < 0 && !choose_dim(options, info, i, &tensor->dims[i])) {
-            return false;
+        int status =
+            info->dims[i] < 0 ? choose_dim(options, info, i, &tensor->dims[i]) : 0;
+        if (status != 0) {
+            return status;
         }
     }
     if (!cli_tensor_allocate(tensor)) {
-        cli_complain("input '%s' is too large", info->name);
-        return false;
+        return cli_complain("input '%s' is too large", info->name);
     }
     memset(tensor->data, 0, tensor->size_bytes);
-    return true;
+    return 0;
 }
 
 static void fill_integers(weft_tensor *tensor, const weft_random_key *key)
@@ -123,29 +127,29 @@ static void fill_floats(weft_tensor *tensor, const weft_random_key *key)
     free(numbers);
 }
 
-static bool fill_random(weft_tensor *tensor, const weft_random_key *key,
-                        const char *name)
+static int fill_random(weft_tensor *tensor, const weft_random_key *key,
+                       const char *name)
 {
     switch (tensor->type) {
     case WEFT_TYPE_F32:
     case WEFT_TYPE_F64:
         fill_floats(tensor, key);
-        return true;
+        return 0;
     case WEFT_TYPE_I64:
     case WEFT_TYPE_I32:
     case WEFT_TYPE_U8:
     case WEFT_TYPE_I8:
     case WEFT_TYPE_BOOL:
         fill_integers(tensor, key);
-        return true;
+        return 0;
     default:
-        cli_complain("no random numbers of type %s for input '%s'; give a file",
-                     weft_type_name(tensor->type), name);
-        return false;
+        return cli_misuse("no random numbers of type %s for input '%s'; give a file: "
+                          "--input %s=FILE.npy",
+                          weft_type_name(tensor->type), name, name);
     }
 }
 
-static bool fill_ones(weft_tensor *tensor, const char *name)
+static int fill_ones(weft_tensor *tensor, const char *name)
 {
     size_t size = weft_type_size(tensor->type);
     size_t count = tensor->size_bytes / size;
@@ -157,90 +161,148 @@ static bool fill_ones(weft_tensor *tensor, const char *name)
                 ((double *)tensor->data)[i] = 1.0;
             }
         }
-        return true;
+        return 0;
     }
     if (tensor->type == WEFT_TYPE_F16 || tensor->type == WEFT_TYPE_BF16) {
-        cli_complain("input '%s' is %s; give a file", name,
-                     weft_type_name(tensor->type));
-        return false;
+        return cli_misuse("input '%s' is %s; give a file: --input %s=FILE.npy", name,
+                          weft_type_name(tensor->type), name);
     }
     for (size_t i = 0; i < count; i++) {
         ((uint8_t *)tensor->data)[i * size] = 1; /* little endian */
     }
-    return true;
+    return 0;
 }
 
-static bool load_file(const cli_setting *setting, weft_tensor *tensor)
+/* A --dim that speaks of an input from a file must agree with the file. */
+static int check_file_dims(const cli_run_options *options, const weft_value_info *info,
+                           const cli_setting *input, const weft_tensor *tensor)
+{
+    for (int32_t i = 0; i < info->rank && tensor->rank == info->rank; i++) {
+        const cli_setting *setting =
+            info->dims[i] < 0 ? find_size(options, info, i) : NULL;
+        int64_t size = 0;
+        int status = setting != NULL ? parse_size(setting, &size) : 0;
+        if (status != 0) {
+            return status;
+        }
+        if (setting != NULL && size != tensor->dims[i]) {
+            return cli_misuse("'--dim %s' does not fit '--input %s', where it is %lld; "
+                              "leave it out",
+                              setting->name, input->name, (long long)tensor->dims[i]);
+        }
+    }
+    return 0;
+}
+
+static int load_file(const cli_setting *setting, weft_tensor *tensor)
 {
     weft_tensor loaded = {0};
     weft_error error = {0};
     if (weft_npy_load(setting->value, &loaded, &error) != WEFT_OK) {
-        cli_complain_error(setting->value, &error);
-        return false;
+        return cli_complain_error(setting->value, &error);
     }
     *tensor = loaded;
     tensor->size_bytes = 0;
     if (!cli_tensor_allocate(tensor)) {
-        cli_complain("%s: too large", setting->value);
         weft_npy_free(&loaded);
-        return false;
+        return cli_complain("%s: too large", setting->value);
     }
     memcpy(tensor->data, loaded.data, tensor->size_bytes);
     weft_npy_free(&loaded);
-    return true;
+    return 0;
 }
 
-static bool make_input(const cli_run_options *options, const weft_value_info *info,
-                       weft_random_key key, weft_tensor *tensor)
+/* NAME=random or NAME=random:SEED. */
+static int make_random(const cli_run_options *options, const weft_value_info *info,
+                       const cli_setting *setting, weft_random_key key,
+                       weft_tensor *tensor)
+{
+    int64_t seed = 0;
+    if (setting->value[6] == ':' &&
+        !cli_parse_number(setting->value + 7, 0, INT64_MAX, &seed)) {
+        return cli_misuse("'%s' has no whole number as seed; type: --input %s=random:7",
+                          setting->name, info->name);
+    }
+    key.seed = (uint64_t)seed;
+    int status = allocate_input(options, info, tensor);
+    return status != 0 ? status : fill_random(tensor, &key, info->name);
+}
+
+static int make_input(const cli_run_options *options, const weft_value_info *info,
+                      weft_random_key key, weft_tensor *tensor)
 {
     const cli_setting *setting =
         cli_setting_find(options->inputs, options->input_count, info->name);
     if (setting == NULL) {
         char shape[200];
         describe(info, shape, sizeof(shape));
-        cli_complain("input '%s' (%s) has no value; add: --input %s=FILE.npy or "
-                     "--input %s=random",
-                     info->name, shape, info->name, info->name);
-        return false;
+        return cli_misuse("input '%s' (%s) has no value; add: --input %s=FILE.npy or "
+                          "--input %s=random",
+                          info->name, shape, info->name, info->name);
     }
     if (strcmp(setting->value, "zeros") == 0) {
         return allocate_input(options, info, tensor);
     }
     if (strcmp(setting->value, "ones") == 0) {
-        return allocate_input(options, info, tensor) && fill_ones(tensor, info->name);
+        int status = allocate_input(options, info, tensor);
+        return status != 0 ? status : fill_ones(tensor, info->name);
     }
-    if (strncmp(setting->value, "random", 6) != 0 ||
-        (setting->value[6] != '\0' && setting->value[6] != ':')) {
-        return load_file(setting, tensor);
+    if (strncmp(setting->value, "random", 6) == 0 &&
+        (setting->value[6] == '\0' || setting->value[6] == ':')) {
+        return make_random(options, info, setting, key, tensor);
     }
-    int64_t seed = 0;
-    if (setting->value[6] == ':' &&
-        !cli_parse_number(setting->value + 7, 0, INT64_MAX, &seed)) {
-        cli_complain("'%s' has no whole number as seed; type: --input %s=random:7",
-                     setting->name, info->name);
-        return false;
-    }
-    key.seed = (uint64_t)seed;
-    return allocate_input(options, info, tensor) &&
-           fill_random(tensor, &key, info->name);
+    int status = load_file(setting, tensor);
+    return status != 0 ? status : check_file_dims(options, info, setting, tensor);
 }
 
-bool cli_run_make_inputs(const cli_run_options *options, weft_model *model,
-                         int32_t thread, cli_case *request)
+/* True when the setting is the size of a dimension of the input. */
+static bool is_size_of(const cli_setting *setting, const weft_value_info *info)
+{
+    cli_run_options only = {.dims = {*setting}, .dim_count = 1};
+    for (int32_t i = 0; i < info->rank; i++) {
+        if (info->dims[i] < 0 && find_size(&only, info, i) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int cli_run_check_dims(const cli_run_options *options, const weft_model *model)
+{
+    for (int32_t i = 0; i < options->dim_count; i++) {
+        const cli_setting *setting = &options->dims[i];
+        weft_value_info info;
+        bool found = false;
+        for (size_t k = 0; !found && weft_model_get_input(model, k, &info); k++) {
+            found = is_size_of(setting, &info);
+        }
+        if (!found) {
+            return cli_misuse(
+                "%s has no dimension '%.*s' of any size; leave out: --dim "
+                "%s",
+                options->model, (int)setting->name_length, setting->name,
+                setting->name);
+        }
+    }
+    return 0;
+}
+
+int cli_run_make_inputs(const cli_run_options *options, weft_model *model,
+                        int32_t thread, cli_case *request)
 {
     weft_value_info info;
     request->model = model;
     request->input_count = weft_model_input_count(model);
     if (request->input_count > CLI_MAX_IO) {
-        cli_complain("%s has more than %d inputs", options->model, CLI_MAX_IO);
         request->input_count = 0;
-        return false;
+        return cli_complain("%s has more than %d inputs", options->model, CLI_MAX_IO);
     }
     for (size_t i = 0; weft_model_get_input(model, i, &info); i++) {
         weft_random_key key = {.stream = (uint32_t)i, .thread = (uint32_t)thread};
-        if (!make_input(options, &info, key, &request->inputs[i])) {
-            return false;
+        int status = make_input(options, &info, key, &request->inputs[i]);
+        if (status != 0) {
+            return status;
         }
     }
-    return true;
+    return 0;
 }

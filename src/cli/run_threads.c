@@ -2,11 +2,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cli/commands.h"
 #include "cli/measure.h"
 #include "cli/run.h"
 
 /* Gives every thread its own inputs where they are random. */
-static bool prepare(const cli_run_options *options, weft_model *model, cli_trial *trial)
+static int prepare(const cli_run_options *options, weft_model *model, cli_trial *trial)
 {
     weft_error error = {0};
     for (int32_t i = 0; i < trial->lane_count; i++) {
@@ -14,15 +15,15 @@ static bool prepare(const cli_run_options *options, weft_model *model, cli_trial
         lane->row = trial->row;
         lane->case_count = 1;
         lane->cases = cli_allocate(1, sizeof(*lane->cases));
-        if (!cli_run_make_inputs(options, model, i, &lane->cases[0])) {
-            return false;
+        int status = cli_run_make_inputs(options, model, i, &lane->cases[0]);
+        if (status != 0) {
+            return status;
         }
         if (cli_case_run_alone(&lane->cases[0], &error) != WEFT_OK) {
-            cli_complain_error(options->model, &error);
-            return false;
+            return cli_complain_error(options->model, &error);
         }
     }
-    return true;
+    return 0;
 }
 
 static void print_pass(const cli_run_options *options, const cli_pass *pass)
@@ -33,15 +34,16 @@ static void print_pass(const cli_run_options *options, const cli_pass *pass)
                (unsigned long long)(pass->compared - pass->wrong - pass->failed),
                (unsigned long long)pass->calls);
     }
-    printf("%lld threads x %lld calls: %s calls/s   P50 %s  P99 %s  P99.9 %s\n",
-           (long long)options->threads, (long long)options->iterations,
+    printf("%lld thread%s x %lld call%s: %s calls/s   P50 %s  P99 %s  P99.9 %s\n",
+           (long long)options->threads, options->threads == 1 ? "" : "s",
+           (long long)options->iterations, options->iterations == 1 ? "" : "s",
            cli_thousands((double)pass->calls / pass->seconds, rate),
            cli_duration(pass->p50_ns, p50), cli_duration(pass->p99_ns, p99),
            cli_duration(pass->p999_ns, p999));
 }
 
-bool cli_run_threads(const cli_run_options *options, weft_device *device,
-                     weft_model *model)
+int cli_run_threads(const cli_run_options *options, weft_device *device,
+                    weft_model *model)
 {
     cli_row row = {.name = options->model};
     cli_trial *trial = cli_allocate(1, sizeof(*trial));
@@ -50,20 +52,20 @@ bool cli_run_threads(const cli_run_options *options, weft_device *device,
     trial->device = weft_device_retain(device);
     trial->lane_count = (int32_t)options->threads;
     trial->lanes = cli_allocate((size_t)trial->lane_count, sizeof(*trial->lanes));
-    bool done = prepare(options, model, trial);
-    if (done) {
+    int status = prepare(options, model, trial);
+    if (status == 0) {
         cli_pass_params params = {
             .threads = (int32_t)options->threads,
             .iterations = (int32_t)options->iterations,
             .compare_all = options->check,
+            .compare_none = cli_computes_nothing(options->device),
         };
         cli_pass_run(trial, &params, &pass);
         print_pass(options, &pass);
-        done = pass.wrong == 0 && pass.failed == 0;
-        if (!done) {
-            cli_complain("%s", pass.reason);
+        if (pass.wrong > 0 || pass.failed > 0) {
+            status = cli_complain("%s", pass.reason);
         }
     }
     cli_trial_destroy(trial);
-    return done;
+    return status;
 }

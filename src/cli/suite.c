@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/suite.h"
 
+#include "cli/commands.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,7 +154,7 @@ static bool is_chosen(const cli_suite_options *options, const cli_row *row)
 }
 
 /* Every word of --rows must fit some row. */
-static bool check_words(const cli_suite *suite)
+static bool check_words(cli_suite *suite)
 {
     size_t row_count = 0;
     const cli_row *rows = cli_rows(&row_count);
@@ -167,9 +169,10 @@ static bool check_words(const cli_suite *suite)
             found = cli_row_matches(&suite->golden.rows[i], word, length);
         }
         if (!found) {
-            cli_complain("no row or table '%.*s'; type a name such as matmul, or "
-                         "table1 ... table5, race, one, files, all",
-                         (int)length, word);
+            suite->misused = true;
+            cli_misuse("no row or table '%.*s'; type a name such as matmul, or "
+                       "table1 ... table5, race, one, files, all",
+                       (int)length, word);
             return false;
         }
         word += length + (word[length] == ',' ? 1 : 0);
@@ -214,11 +217,9 @@ static void add_missing_files(cli_suite *suite)
 
 static bool open_device(const cli_suite_options *options, cli_suite *suite)
 {
-    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
-    weft_error error = {0};
-    params.isa = options->isa;
-    if (weft_device_open(options->device, &params, &suite->device, &error) != WEFT_OK) {
-        cli_complain_error(options->device, &error);
+    int status = cli_open_device(options->device, options->isa, &suite->device);
+    suite->misused = status == CLI_EXIT_USAGE;
+    if (status != 0) {
         return false;
     }
     weft_device_get_info(suite->device, &suite->info);
@@ -246,8 +247,9 @@ bool cli_suite_run(const cli_suite_options *options, cli_suite *suite)
     weft_device_get_statistics(suite->device, &suite->statistics);
     suite->seconds = (double)(cli_now_ns() - start_ns) * 1e-9;
     cli_terminal_end(suite);
-    return (options->json == NULL || cli_write_json(suite, options->json)) &&
-           (options->html == NULL || cli_write_html(suite, options->html));
+    bool json = options->json == NULL || cli_write_json(suite, options->json);
+    bool html = options->html == NULL || cli_write_html(suite, options->html);
+    return json && html;
 }
 
 void cli_suite_fini(cli_suite *suite)

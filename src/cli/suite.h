@@ -33,6 +33,7 @@ typedef struct cli_suite {
     size_t result_count, result_capacity;
     size_t row_count; /* rows finished */
     size_t failed_row_count;
+    bool misused; /* false was returned because of a wrong option */
     double seconds;
     weft_device_statistics statistics; /* at the end */
 } cli_suite;

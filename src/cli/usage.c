@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/support.h"
 
 /* While argp parses, stderr is a capture; complaints of our own go past it. */
@@ -21,6 +22,36 @@ void cli_usage(const char *command, const char *format, ...)
     va_end(arguments);
     fprintf(stream, "; see: weft %s --help\n", command);
     exit(CLI_EXIT_USAGE);
+}
+
+int cli_misuse(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("weft: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    return CLI_EXIT_USAGE;
+}
+
+int cli_open_device(const char *name, const char *isa, weft_device **device)
+{
+    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+    weft_error error = {0};
+    params.isa = isa;
+    weft_status status = weft_device_open(name, &params, device, &error);
+    if (status == WEFT_OK) {
+        return 0;
+    }
+    cli_complain_error(name, &error);
+    bool no_such = status == WEFT_NOT_FOUND || status == WEFT_INVALID_ARGUMENT;
+    return no_such ? CLI_EXIT_USAGE : 1;
+}
+
+bool cli_computes_nothing(const char *device_name)
+{
+    return strcmp(device_name, "null") == 0;
 }
 
 /* getopt's own complaint, which argp passes on, takes two lines; it is captured and
@@ -43,7 +74,7 @@ static void help_if_asked(const struct argp *parser, char *name, int count,
     for (int i = 1; i < count; i++) {
         if (strcmp(arguments[i], "--help") == 0 || strcmp(arguments[i], "-?") == 0) {
             argp_help(parser, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, name);
-            exit(0);
+            exit(cli_finish(0));
         }
     }
 }
