@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "graph/rows_rules.h"
+
+/* Whether two programs do the same arithmetic. Passes and lowering may choose by shape:
+ * a bias that has one row is a vector, with more it is a matrix; an axis of one element
+ * is no axis. What they chose shows in the kernels and in those of their parameters
+ * that a result's bits depend on; sizes along the rows and strides are not among them.
+ */
+
+/* Steps that only move data may differ. */
+static bool only_moves(const wefti_program_step *step)
+{
+    if (step->kernel == WEFTI_KERNEL_COPY) {
+        const wefti_copy_params *copy = step->params;
+        return copy->source_type == copy->target_type;
+    }
+    return step->kernel == WEFTI_KERNEL_FILL || step->kernel == WEFTI_KERNEL_GATHER;
+}
+
+static size_t next_sum(const wefti_program *program, size_t i)
+{
+    while (i < program->step_count && only_moves(&program->steps[i])) {
+        i++;
+    }
+    return i;
+}
+
+static bool same_float(float a, float b)
+{
+    return memcmp(&a, &b, sizeof(a)) == 0;
+}
+
+static bool same_sizes(const int64_t *a, const int64_t *b)
+{
+    return memcmp(a, b, 3 * sizeof(*a)) == 0;
+}
+
+/* Optional operands from `first` on are there in both or in neither. */
+static bool same_operands(const wefti_program_step *a, const wefti_program_step *b,
+                          size_t first)
+{
+    for (size_t i = first; i < WEFTI_MAX_OPERANDS; i++) {
+        if (wefti_view_present(&a->operands[i]) !=
+            wefti_view_present(&b->operands[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool same_copy(const wefti_program_step *a, const wefti_program_step *b)
+{
+    const wefti_copy_params *x = a->params, *y = b->params;
+    return x->source_type == y->source_type && x->target_type == y->target_type;
+}
+
+static bool same_elementwise(const wefti_program_step *a, const wefti_program_step *b)
+{
+    const wefti_elementwise_params *x = a->params, *y = b->params;
+    bool same = x->type == y->type && x->output_type == y->output_type &&
+                x->input_count == y->input_count &&
+                x->instruction_count == y->instruction_count;
+    for (int32_t i = 0; same && i < x->input_count; i++) {
+        same = x->input_types[i] == y->input_types[i];
+    }
+    for (int32_t i = 0; same && i < x->instruction_count; i++) {
+        const wefti_instruction *m = &x->instructions[i], *n = &y->instructions[i];
+        same = m->operation == n->operation && m->a == n->a && m->b == n->b &&
+               m->c == n->c && same_float(m->alpha, n->alpha) &&
+               same_float(m->beta, n->beta);
+    }
+    return same;
+}
+
+static int64_t reduced_count(const wefti_reduce_params *params)
+{
+    int64_t count = 1;
+    for (int32_t i = 0; i < params->reduced_rank; i++) {
+        count *= params->reduced_dims[i];
+    }
+    return count;
+}
+
+static bool same_reduce(const wefti_program_step *a, const wefti_program_step *b)
+{
+    const wefti_reduce_params *x = a->params, *y = b->params;
+    return x->reduction == y->reduction && x->type == y->type &&
+           reduced_count(x) == reduced_count(y);
+}
+
+static bool same_softmax(const wefti_program_step *a, const wefti_program_step *b)
+{
+    const wefti_softmax_params *x = a->params, *y = b->params;
+    return x->column_count == y->column_count && x->logarithmic == y->logarithmic;
+}
+
+static bool same_layer_norm(const wefti_program_step *a, const wefti_program_step *b)
+{
+    const wefti_layer_norm_params *x = a->params, *y = b->params;
+    return x->column_count == y->column_count && same_float(x->epsilon, y->epsilon) &&
+           x->root_mean_square == y->root_mean_square &&
+           same_operands(a, b, WEFTI_LAYER_NORM_RESIDUAL);
+}
+
+/* One thing added to a sum is added in the same place whether it is called a bias or a
+ * residual; with two, the bias is first in both. */
+static bool same_matmul(const wefti_program_step *a, const wefti_program_step *b)
+{
+    const wefti_matmul_params *x = a->params, *y = b->params;
+    int x_added = (x->bias != WEFTI_BIAS_NONE) +
+                  wefti_view_present(&a->operands[WEFTI_MATMUL_RESIDUAL]);
+    int y_added = (y->bias != WEFTI_BIAS_NONE) +
+                  wefti_view_present(&b->operands[WEFTI_MATMUL_RESIDUAL]);
+    return x->k == y->k && same_float(x->alpha, y->alpha) && x_added == y_added &&
+           x->activation == y->activation &&
+           same_float(x->activation_alpha, y->activation_alpha);
+}
+
+static bool same_conv(const wefti_program_step *a, const wefti_program_step *b)
+{
+    const wefti_conv_params *x = a->params, *y = b->params;
+    return x->in_channels == y->in_channels && x->out_channels == y->out_channels &&
+           x->groups == y->groups && same_sizes(x->kernel_dims, y->kernel_dims) &&
+           same_sizes(x->strides, y->strides) &&
+           same_sizes(x->dilations, y->dilations) &&
+           same_sizes(x->pads_begin, y->pads_begin) && x->activation == y->activation &&
+           same_float(x->activation_alpha, y->activation_alpha) &&
+           same_operands(a, b, WEFTI_CONV_BIAS);
+}
+
+static bool same_pool(const wefti_program_step *a, const wefti_program_step *b)
+{
+    const wefti_pool_params *x = a->params, *y = b->params;
+    return x->average == y->average && x->count_include_pad == y->count_include_pad &&
+           same_sizes(x->in_dims, y->in_dims) &&
+           same_sizes(x->kernel_dims, y->kernel_dims) &&
+           same_sizes(x->strides, y->strides) &&
+           same_sizes(x->dilations, y->dilations) &&
+           same_sizes(x->pads_begin, y->pads_begin) &&
+           same_sizes(x->pads_end, y->pads_end);
+}
+
+static bool same_attention(const wefti_program_step *a, const wefti_program_step *b)
+{
+    const wefti_attention_params *x = a->params, *y = b->params;
+    return x->heads == y->heads && x->kv_heads == y->kv_heads &&
+           x->query_length == y->query_length && x->key_length == y->key_length &&
+           x->head_size == y->head_size && x->value_size == y->value_size &&
+           same_float(x->scale, y->scale) && x->causal == y->causal &&
+           x->blind_is_nan == y->blind_is_nan &&
+           same_operands(a, b, WEFTI_ATTENTION_MASK) &&
+           (!wefti_view_present(&a->operands[WEFTI_ATTENTION_MASK]) ||
+            x->mask_type == y->mask_type);
+}
+
+static bool same_arithmetic(const wefti_program_step *a, const wefti_program_step *b)
+{
+    static bool (*const compare[WEFTI_KERNEL_COUNT])(const wefti_program_step *,
+                                                     const wefti_program_step *) = {
+        [WEFTI_KERNEL_COPY] = same_copy,
+        [WEFTI_KERNEL_ELEMENTWISE] = same_elementwise,
+        [WEFTI_KERNEL_REDUCE] = same_reduce,
+        [WEFTI_KERNEL_SOFTMAX] = same_softmax,
+        [WEFTI_KERNEL_LAYER_NORM] = same_layer_norm,
+        [WEFTI_KERNEL_MATMUL] = same_matmul,
+        [WEFTI_KERNEL_CONV] = same_conv,
+        [WEFTI_KERNEL_POOL] = same_pool,
+        [WEFTI_KERNEL_ATTENTION] = same_attention,
+    };
+    return a->kernel == b->kernel && strcmp(a->label, b->label) == 0 &&
+           compare[a->kernel] != NULL && compare[a->kernel](a, b);
+}
+
+weft_status wefti_rows_compare(const wefti_program *one, const wefti_program *many,
+                               weft_error *error)
+{
+    size_t i = next_sum(one, 0), j = next_sum(many, 0);
+    while (i < one->step_count && j < many->step_count) {
+        if (!same_arithmetic(&one->steps[i], &many->steps[j])) {
+            break;
+        }
+        i = next_sum(one, i + 1);
+        j = next_sum(many, j + 1);
+    }
+    if (i == one->step_count && j == many->step_count) {
+        return WEFT_OK;
+    }
+    const wefti_program_step *step =
+        j < many->step_count ? &many->steps[j] : &one->steps[i];
+    return wefti_error(error, WEFT_UNSUPPORTED,
+                       "%s is planned in another way for one row than for a batch, so "
+                       "its bits may differ",
+                       step->label);
+}
