@@ -491,6 +491,25 @@ def t5_block(full):
                seeded(lambda: encoder(256, 4, 1024)), x_cases((4, 128, 256)))
 
 
+# What a batch queue joins: rows of one request's size, as many as there are.
+
+
+@maker
+def q_linear(full):
+    return Row("q_linear", "queued Linear 2048 -> 2048, narrowed to 12 outputs",
+               seeded(lambda: nn.Linear(2048, 2048 if full else 12)),
+               x_cases((3, 2048), (1, 2048)), dynamic={"x": BATCH}, full_size=full,
+               exporters=ALL if full else ("dynamo",))
+
+
+@maker
+def q_encoder_token(full):
+    d, ff = (256, 2048) if full else (48, 96)
+    return Row("q_encoder_token", "queued TransformerEncoderLayer, one token per row",
+               seeded(lambda: encoder(d, 4, ff)), x_cases((3, 1, d), (1, 1, d)),
+               dynamic={"x": BATCH}, full_size=full)
+
+
 # The race reproduction.
 
 
