@@ -31,7 +31,8 @@ typedef struct weft_device_params {
     /* Most contexts leased at once; 0: 64. At most 1024. */
     int32_t max_contexts;
     /* Worker threads: they run asynchronous requests and help a lone caller with
-     * whole output tiles. -1: one per core. 0: none, then weft_submit fails. */
+     * whole output tiles. -1: one per core. 0: none, then weft_submit fails. At most
+     * 1024. */
     int32_t worker_count;
     /* Hard cap on device memory taken by contexts, streams and weights; 0: none. */
     size_t memory_cap_bytes;

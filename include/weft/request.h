@@ -37,8 +37,11 @@ typedef struct weft_submit_params {
  * Threads: any. Blocks: never.
  * Owns: the caller releases *request. The io arrays are copied; the tensors' data is
  * borrowed until the request has ended. The request owns its model.
- * Errors: wrong shapes are refused here and name the tensor; WEFT_CLOSED;
- * WEFT_UNAVAILABLE when the device was opened without workers. */
+ * Shape: as weft_run, but every output has its shape (weft_model_infer_outputs).
+ * Errors: WEFT_INVALID_ARGUMENT names the tensor; output shapes are compared here when
+ * a run or weft_model_infer_outputs has met these input shapes before, else the request
+ * fails so; WEFT_CLOSED; WEFT_UNAVAILABLE when the device was opened without workers.
+ */
 WEFT_API WEFT_MUST_USE weft_status weft_submit(weft_model *model, const weft_io *io,
                                                const weft_submit_params *params,
                                                weft_request **request,

@@ -38,9 +38,9 @@ WEFT_API WEFT_MUST_USE weft_status weft_stream_wait(weft_stream *stream,
                                                     weft_event *event, uint64_t value,
                                                     weft_error *error);
 
-/* Copies bytes in stream order. The ranges must not overlap and must stay valid until
- * the copy has ended.
- * Threads: owner. Blocks: never. */
+/* Copies bytes in stream order. The ranges must stay valid until the copy has ended.
+ * Threads: owner. Blocks: never.
+ * Errors: WEFT_INVALID_ARGUMENT when the ranges overlap. */
 WEFT_API WEFT_MUST_USE weft_status weft_stream_copy(weft_stream *stream, void *target,
                                                     const void *source,
                                                     size_t size_bytes,

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "base/fork.h"
 
 typedef struct type_text {
     const char *name;
@@ -60,6 +61,7 @@ static weft_status count_elements(const weft_tensor *tensor, int64_t *count,
 weft_status weft_tensor_measure(const weft_tensor *tensor, int64_t *element_count,
                                 size_t *size_bytes, weft_error *error)
 {
+    WEFTI_TRY(wefti_fork_check(error));
     if (!tensor) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "the tensor is NULL");
     }

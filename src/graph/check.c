@@ -215,3 +215,40 @@ weft_status wefti_check_tensors(const weft_model *model, const wefti_plan *plan,
     }
     return WEFT_OK;
 }
+
+/* A tensor by its own shape. */
+static weft_status check_alone(const weft_tensor *tensor, const char *kind,
+                               const char *name, weft_error *error)
+{
+    size_t size_bytes = 0;
+    weft_status status = weft_tensor_measure(tensor, NULL, &size_bytes, error);
+    if (status != WEFT_OK) {
+        return wefti_error_prefix(error, status, "%s '%s'", kind, name);
+    }
+    if (tensor->size_bytes != 0 && tensor->size_bytes < size_bytes) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "%s '%s' has %zu bytes; its shape needs %zu", kind, name,
+                           tensor->size_bytes, size_bytes);
+    }
+    return wefti_tensor_check_placement(tensor, kind, name, error);
+}
+
+weft_status wefti_check_unplanned(const weft_model *model, const weft_io *io,
+                                  weft_error *error)
+{
+    for (size_t i = 0; i < io->input_count; i++) {
+        WEFTI_TRY(check_alone(&io->inputs[i], "input", model->inputs[i].name, error));
+    }
+    for (size_t i = 0; i < io->output_count; i++) {
+        const weft_value_info *info = &model->outputs[i];
+        weft_type type = io->outputs[i].type;
+        WEFTI_TRY(check_alone(&io->outputs[i], "output", info->name, error));
+        if (info->type != WEFT_TYPE_NONE && type != info->type) {
+            return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                               "output '%s' has element type %s; the model gives %s",
+                               info->name, weft_type_name(type),
+                               weft_type_name(info->type));
+        }
+    }
+    return WEFT_OK;
+}

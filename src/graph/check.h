@@ -13,4 +13,9 @@ weft_status wefti_check_counts(const weft_model *model, const weft_io *io,
 weft_status wefti_check_tensors(const weft_model *model, const wefti_plan *plan,
                                 const weft_io *io, weft_error *error);
 
+/* Checks what can be told of a request's tensors before there is a plan: places, sizes
+ * by their own shapes, and the element types of outputs. */
+weft_status wefti_check_unplanned(const weft_model *model, const weft_io *io,
+                                  weft_error *error);
+
 #endif

@@ -13,11 +13,11 @@ enum { MIN_OPSET = 13, MAX_OPSET = 23, FIRST_NAME_SLOTS = 64 };
 
 weft_status weft_graph_create(int32_t opset, weft_graph **graph, weft_error *error)
 {
+    WEFTI_TRY(wefti_fork_check(error));
     if (graph == NULL) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "graph is NULL");
     }
     *graph = NULL;
-    WEFTI_TRY(wefti_fork_check(error));
     if (opset < MIN_OPSET || opset > MAX_OPSET) {
         return wefti_error(error, WEFT_UNSUPPORTED,
                            "opset %d is not supported; export with opset %d to %d",

@@ -476,6 +476,28 @@ static void test_submit_refuses_wrong_shapes(void **state)
     c.outputs[0].rank = -1;
     assert_int_equal(weft_submit(model, &c.io, NULL, &request, &error),
                      WEFT_INVALID_ARGUMENT);
+    prepare_call(&c, 2, 0, 0);
+    c.outputs[1].type = WEFT_TYPE_I32;
+    assert_int_equal(weft_submit(model, &c.io, NULL, &request, &error),
+                     WEFT_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "output 's' has element type i32"));
+    prepare_call(&c, 2, 0, 0);
+    c.outputs[1].size_bytes = 4;
+    assert_int_equal(weft_submit(model, &c.io, NULL, &request, &error),
+                     WEFT_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "output 's' has 4 bytes"));
+    /* Nobody knows yet what the outputs of two rows are like: the request does. */
+    prepare_call(&c, 2, 0, 0);
+    c.outputs[0].dims[0] = 1;
+    assert_int_equal(weft_submit(model, &c.io, NULL, &request, &error), WEFT_OK);
+    assert_int_equal(weft_request_wait(request, WEFT_FOREVER, &error),
+                     WEFT_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "output 'y' has the shape [1,"));
+    weft_request_release(request);
+    /* Now it is known. */
+    assert_int_equal(weft_submit(model, &c.io, NULL, &request, &error),
+                     WEFT_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "output 'y' has the shape [1,"));
     weft_model_release(model);
     weft_device_release(device);
 }

@@ -53,25 +53,41 @@ static bool live_together(const wefti_buffer *a, const wefti_buffer *b)
     return a->first_step <= b->last_step && b->first_step <= a->last_step;
 }
 
-/* The lowest offset where `buffer` overlaps none of the `count` placed ones that live
- * at the same time. `placed` is sorted by offset. */
-static int64_t find_place(wefti_buffer *const *placed, size_t count,
-                          const wefti_buffer *buffer)
+/* Where a buffer at `offset` ends, rounded up; false when that is beyond the largest
+ * offset there can be. */
+static bool find_end(int64_t offset, size_t size_bytes, int64_t *end)
 {
-    int64_t offset = 0;
+    if (size_bytes > (size_t)INT64_MAX ||
+        WEFTI_ADD_OVERFLOWS(offset, (int64_t)size_bytes, end) ||
+        *end > INT64_MAX - (ALIGNMENT - 1)) {
+        return false;
+    }
+    *end = (*end + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return true;
+}
+
+/* Gives `buffer` the lowest offset where it overlaps none of the `count` placed ones
+ * that live at the same time. `placed` is sorted by offset. False when there is none.
+ */
+static bool find_place(wefti_buffer *const *placed, size_t count, wefti_buffer *buffer)
+{
+    int64_t offset = 0, end = 0;
     for (size_t i = 0; i < count; i++) {
         const wefti_buffer *other = placed[i];
         if (!live_together(other, buffer)) {
             continue;
         }
+        if (!find_end(offset, buffer->size_bytes, &end)) {
+            return false;
+        }
         if (other->offset_bytes >= offset + (int64_t)buffer->size_bytes) {
             break;
         }
-        int64_t end = other->offset_bytes + (int64_t)other->size_bytes;
-        end = (end + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        (void)find_end(other->offset_bytes, other->size_bytes, &end); /* as it was */
         offset = end > offset ? end : offset;
     }
-    return offset;
+    buffer->offset_bytes = offset;
+    return find_end(offset, buffer->size_bytes, &end);
 }
 
 static void insert_by_offset(wefti_buffer **placed, size_t count, wefti_buffer *buffer)
@@ -100,14 +116,20 @@ weft_status wefti_plan_memory(wefti_program *program, size_t *workspace_bytes,
         }
     }
     qsort(order, count, sizeof(*order), larger_first);
-    for (size_t i = 0; i < count; i++) {
-        order[i]->offset_bytes = find_place(placed, i, order[i]);
-        insert_by_offset(placed, i, order[i]);
-        size_t end = (size_t)order[i]->offset_bytes + order[i]->size_bytes;
-        *workspace_bytes = end > *workspace_bytes ? end : *workspace_bytes;
+    bool fits = true;
+    for (size_t i = 0; i < count && fits; i++) {
+        fits = find_place(placed, i, order[i]);
+        if (fits) {
+            insert_by_offset(placed, i, order[i]);
+            size_t end = (size_t)order[i]->offset_bytes + order[i]->size_bytes;
+            *workspace_bytes = end > *workspace_bytes ? end : *workspace_bytes;
+        }
     }
     wefti_free(order);
-    return WEFT_OK;
+    return fits ? WEFT_OK
+                : wefti_error(error, WEFT_OUT_OF_MEMORY,
+                              "the workspace of these shapes is larger than memory can "
+                              "be; use smaller shapes");
 }
 
 static wefti_operand make_operand(const wefti_program *program, size_t input_count,

@@ -139,6 +139,7 @@ static weft_status run_with_lease(weft_model *model, const weft_io *io,
 weft_status weft_run(weft_model *model, const weft_io *io,
                      const weft_lease_params *params, weft_error *error)
 {
+    WEFTI_TRY(wefti_fork_check(error));
     WEFTI_TRY(wefti_check_counts(model, io, error));
     uint32_t shard;
     WEFTI_TRY(wefti_device_begin(model->device, &shard, error));
@@ -150,6 +151,7 @@ weft_status weft_run(weft_model *model, const weft_io *io,
 weft_status weft_context_run(weft_context *context, weft_model *model,
                              const weft_io *io, weft_error *error)
 {
+    WEFTI_TRY(wefti_fork_check(error));
     WEFTI_TRY(wefti_check_counts(model, io, error));
     if (context == NULL || context->device != model->device) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
@@ -262,7 +264,8 @@ static weft_status check_submit(const weft_model *model, const weft_io *io,
     }
     const wefti_plan *plan =
         wefti_plan_cache_find(&model->plans, io->inputs, io->input_count);
-    return plan == NULL ? WEFT_OK : wefti_check_tensors(model, plan, io, error);
+    return plan == NULL ? wefti_check_unplanned(model, io, error)
+                        : wefti_check_tensors(model, plan, io, error);
 }
 
 weft_status weft_submit(weft_model *model, const weft_io *io,

@@ -20,7 +20,7 @@
  * then reads `drainers`; drain counts itself, then reads the counts: so either drain
  * sees the end or the end wakes drain. All of these are sequentially consistent. */
 
-enum { DEFAULT_CONTEXTS = 64, MOST_CONTEXTS = 1024 };
+enum { DEFAULT_CONTEXTS = 64, MOST_CONTEXTS = 1024, MOST_WORKERS = 1024 };
 
 /* Frees all but the backend's device; half-built devices too. */
 static void destroy_parts(weft_device *device)
@@ -129,11 +129,11 @@ static weft_status check_params(const weft_device_params *given,
                            "max_contexts is %d; give 1 to %d, or 0 for %d",
                            (int)params->max_contexts, MOST_CONTEXTS, DEFAULT_CONTEXTS);
     }
-    if (params->worker_count < -1) {
+    if (params->worker_count < -1 || params->worker_count > MOST_WORKERS) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "worker_count is %d; give a number of threads, or -1 for "
-                           "one per core",
-                           (int)params->worker_count);
+                           "worker_count is %d; give 0 to %d threads, or -1 for one "
+                           "per core",
+                           (int)params->worker_count, MOST_WORKERS);
     }
     if ((unsigned)params->log_level > WEFT_LOG_DEBUG) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,

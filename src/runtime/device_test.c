@@ -71,6 +71,9 @@ static void test_wrong_arguments_are_named(void **state)
     params.worker_count = -2;
     assert_int_equal(open_with(&params, &error), WEFT_INVALID_ARGUMENT);
     assert_non_null(strstr(error.message, "worker_count is -2"));
+    params.worker_count = 1000000;
+    assert_int_equal(open_with(&params, &error), WEFT_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "worker_count is 1000000; give 0 to 1024"));
     params.worker_count = 0;
     params.log_level = 4;
     assert_int_equal(open_with(&params, &error), WEFT_INVALID_ARGUMENT);

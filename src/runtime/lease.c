@@ -264,6 +264,24 @@ static weft_status wait_in_queue(wefti_lease_pool *pool, waiter *who,
     return status;
 }
 
+static weft_status say_timeout(const wefti_lease_pool *pool, int64_t timeout_ns,
+                               weft_error *error)
+{
+    bool in_ms = timeout_ns % 1000000 == 0;
+    if (timeout_ns == 0) {
+        return wefti_error(error, WEFT_TIMEOUT,
+                           "all %d contexts are leased and no time to wait was given; "
+                           "wait or open the device with more max_contexts",
+                           (int)pool->slot_count);
+    }
+    return wefti_error(error, WEFT_TIMEOUT,
+                       "all %d contexts stayed leased for the %g %s given; wait "
+                       "longer or open the device with more max_contexts",
+                       (int)pool->slot_count,
+                       (double)timeout_ns / (in_ms ? 1000000 : 1000),
+                       in_ms ? "ms" : "us");
+}
+
 static WEFTI_NOINLINE weft_status acquire_waiting(wefti_lease_pool *pool,
                                                   const weft_lease_params *params,
                                                   bool accepted, int32_t *slot,
@@ -280,10 +298,7 @@ static WEFTI_NOINLINE weft_status acquire_waiting(wefti_lease_pool *pool,
         return refuse(accepted, error);
     }
     if (status == WEFT_TIMEOUT) {
-        return wefti_error(error, WEFT_TIMEOUT,
-                           "all %d contexts stayed leased for the %lld ms given; wait "
-                           "longer or open the device with more max_contexts",
-                           (int)pool->slot_count, (long long)(timeout_ns / 1000000));
+        return say_timeout(pool, timeout_ns, error);
     }
     *slot = self.slot;
     *shared = self.slept && params && params->policy == WEFT_LEASE_SHARE;

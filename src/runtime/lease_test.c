@@ -119,10 +119,21 @@ static void test_wait_until_times_out_and_counts_its_wait(void **state)
         WEFT_TIMEOUT);
     assert_true(wefti_clock_ns() - begin_ns >= 20 * MS);
     assert_non_null(strstr(error.message, "20 ms"));
+    weft_lease_params short_wait = until_20_ms;
+    short_wait.timeout_ns = 500000;
+    assert_int_equal(
+        wefti_lease_acquire(pool, &short_wait, false, &slot, &shared, &error),
+        WEFT_TIMEOUT);
+    assert_non_null(strstr(error.message, "for the 500 us given"));
+    short_wait.timeout_ns = 0;
+    assert_int_equal(
+        wefti_lease_acquire(pool, &short_wait, false, &slot, &shared, &error),
+        WEFT_TIMEOUT);
+    assert_non_null(strstr(error.message, "no time to wait was given"));
     assert_int_equal(wefti_lease_waiter_count(pool), 0);
     wefti_lease_statistics statistics;
     wefti_lease_get_statistics(pool, &statistics);
-    assert_int_equal(statistics.wait_count, 1);
+    assert_int_equal(statistics.wait_count, 3);
     assert_true(statistics.wait_ns >= 20 * MS);
     wefti_lease_release(pool, 0);
     wefti_lease_pool_destroy(pool);

@@ -332,6 +332,13 @@ weft_status weft_stream_wait(weft_stream *stream, weft_event *event, uint64_t va
     return status;
 }
 
+/* True when two ranges of the same size share a byte. */
+static bool overlap(const void *a, const void *b, size_t size_bytes)
+{
+    uintptr_t x = (uintptr_t)a, y = (uintptr_t)b;
+    return (x < y ? y - x : x - y) < size_bytes;
+}
+
 weft_status weft_stream_copy(weft_stream *stream, void *target, const void *source,
                              size_t size_bytes, weft_error *error)
 {
@@ -340,6 +347,10 @@ weft_status weft_stream_copy(weft_stream *stream, void *target, const void *sour
     if (size_bytes > 0 && (!target || !source)) {
         status = wefti_error(error, WEFT_INVALID_ARGUMENT, "the %s of the copy is NULL",
                              target ? "source" : "target");
+    } else if (overlap(target, source, size_bytes)) {
+        status = wefti_error(error, WEFT_INVALID_ARGUMENT,
+                             "the source and the target of the copy overlap; copy "
+                             "through another block");
     } else if (size_bytes > 0) {
         status = stream->device->backend->stream.copy(stream->handle, target, source,
                                                       size_bytes, error);

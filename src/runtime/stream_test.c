@@ -269,6 +269,16 @@ static void test_wrong_arguments_are_named(void **state)
     assert_string_equal(error.message, "the target of the copy is NULL");
     assert_int_equal(weft_stream_copy(NULL, &byte, &byte, 1, NULL),
                      WEFT_INVALID_ARGUMENT);
+    char block[8] = {0};
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(weft_stream_copy(stream, block + i, block, 4, &error),
+                         WEFT_INVALID_ARGUMENT);
+        assert_non_null(strstr(error.message, "overlap"));
+        assert_int_equal(weft_stream_copy(stream, block, block + i, 4, NULL),
+                         WEFT_INVALID_ARGUMENT);
+    }
+    assert_int_equal(weft_stream_copy(stream, block + 4, block, 4, NULL), WEFT_OK);
+    assert_int_equal(weft_stream_copy(stream, block, block, 0, NULL), WEFT_OK);
     assert_int_equal(weft_stream_fill(stream, NULL, 1, 1, NULL), WEFT_INVALID_ARGUMENT);
     assert_int_equal(weft_stream_call(stream, NULL, NULL, NULL), WEFT_INVALID_ARGUMENT);
     assert_int_equal(weft_stream_synchronize(NULL, 0, NULL), WEFT_INVALID_ARGUMENT);

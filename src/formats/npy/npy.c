@@ -59,6 +59,7 @@ static weft_status parse(const uint8_t *bytes, size_t size, weft_tensor *tensor,
 static weft_status check_arguments(const void *source, weft_tensor *tensor,
                                    weft_error *error)
 {
+    WEFTI_TRY(wefti_fork_check(error));
     if (!tensor) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "tensor is NULL");
     }
@@ -66,7 +67,7 @@ static weft_status check_arguments(const void *source, weft_tensor *tensor,
     if (!source) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "the path or bytes are NULL");
     }
-    return wefti_fork_check(error);
+    return WEFT_OK;
 }
 
 weft_status weft_npy_parse(const void *bytes, size_t size, weft_tensor *tensor,

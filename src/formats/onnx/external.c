@@ -79,6 +79,12 @@ static weft_status map_location(const char *directory, const char *location,
     if (!realpath(shown, real)) {
         return wefti_system_error("find the external data", shown, error);
     }
+    if (strcmp(real, base) == 0) {
+        return wefti_error(error, WEFT_INVALID_MODEL,
+                           "its external data '%.120s' is the model's folder, not a "
+                           "file in it",
+                           location);
+    }
     size_t prefix = strcmp(base, "/") == 0 ? 0 : strlen(base);
     if (strncmp(real, base, prefix) != 0 || real[prefix] != '/') {
         return wefti_error(error, WEFT_INVALID_MODEL,

@@ -226,6 +226,11 @@ static void refuses_places_outside_the_folder(void **state)
         write_model(here, locations[i], "0", "4", 1);
         expect_refused(here, WEFT_INVALID_MODEL, "outside");
     }
+    const char *const folders[] = {".", "./", ".//."};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        write_model(here, folders[i], "0", "4", 1);
+        expect_refused(here, WEFT_INVALID_MODEL, "is the model's folder");
+    }
     write_model(here, "", "0", "4", 1);
     expect_refused(here, WEFT_INVALID_MODEL, "no location");
     write_model(here, NULL, "0", "4", 1);

@@ -144,11 +144,11 @@ static weft_status parse(const uint8_t *bytes, size_t size, const char *director
 static weft_status check_params(const void *source, weft_graph **graph,
                                 const weft_graph_load_params *params, weft_error *error)
 {
+    WEFTI_TRY(wefti_fork_check(error));
     if (!graph) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "graph is NULL");
     }
     *graph = NULL;
-    WEFTI_TRY(wefti_fork_check(error));
     if (!source) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "the path or bytes are NULL");
     }
