@@ -32,6 +32,8 @@ static const struct {
     {WEFTI_SABOTAGE_TIMER_WAKE, "a nearer deadline wakes the timer"},
     {WEFTI_SABOTAGE_DRAIN_WAKE, "the end of work wakes who drains"},
     {WEFTI_SABOTAGE_EVENT_WAKE, "raising an event wakes who waits for it"},
+    {WEFTI_SABOTAGE_SETTLE_TWICE, "no stream is given up that another lets go on"},
+    {WEFTI_SABOTAGE_SETTLE_DUE, "nor one whose event has come"},
     {WEFTI_SABOTAGE_PLAN_DEDUPE, "who wants a plan that is being built waits for it"},
     {WEFTI_SABOTAGE_PLAN_WAKE, "the builder of a plan wakes those"},
     {WEFTI_SABOTAGE_TEAM_WAIT, "a step ends when all its tiles are done"},

@@ -97,8 +97,11 @@ WEFT_API weft_device *weft_device_retain(weft_device *device);
  * Threads: any, also from the callback of a request; not from a function that a stream
  * calls.
  * Blocks: the last one until accepted requests, their callbacks and the work of streams
- * have ended; a stream that waits for an event that nobody signals is never done. A
- * leased context stays usable, the device is freed when the last one is given back. */
+ * have ended. A stream that still waits for an event that no other stream will set is
+ * given up then (events own the device, so no caller can set it any more): calls and
+ * records behind the wait are done, runs, copies and fills are not, and the recorded
+ * events carry WEFT_CANCELLED. A leased context stays usable, the device is freed when
+ * the last one is given back. */
 WEFT_API void weft_device_release(weft_device *device);
 
 /* Refuses new work from now on with WEFT_CLOSED; accepted work goes on.

@@ -8,10 +8,11 @@
 #include "base/error.h"
 #include "base/log.h"
 
-/* What a backend is: five small tables of functions. Every slot is required; the
- * registry checks that once. No slot is called with a lock of the layers above held
- * except where it says so; none may call back into them except through tasks and
- * `call`. Handles are opaque and each backend defines its own structs.
+/* What a backend is: five small tables of functions. Every slot is required but where a
+ * default stands; the registry checks that once. No slot is called with a lock of the
+ * layers above held except where it says so; none may call back into them except
+ * through tasks and `call`. Handles are opaque and each backend defines its own
+ * structs.
  *
  * A device that has failed for good answers WEFT_DEVICE_LOST from then on. */
 typedef struct wefti_backend_device wefti_backend_device;
@@ -85,6 +86,15 @@ typedef struct wefti_stream_table {
      * work. Threads: any. Blocks to the deadline: WEFT_TIMEOUT. */
     weft_status (*synchronize)(wefti_backend_stream *stream, int64_t deadline_ns,
                                weft_error *error);
+    /* The next two are for the end of a device, when nobody submits or signals any
+     * more. Default, NULL for both: the stream is synchronized instead. Waits until all
+     * work has ended, or nothing but a wait for an event holds it: then true. *ended
+     * grows with every piece of work that ends. */
+    bool (*settle)(wefti_backend_stream *stream, uint64_t *ended);
+    /* Gives up the wait that holds the stream: of what stands behind, only calls and
+     * records are done; the stream and the events recorded get WEFT_CANCELLED. Does
+     * nothing when the event has come meanwhile. */
+    void (*abandon)(wefti_backend_stream *stream);
 } wefti_stream_table;
 
 typedef struct wefti_event_table {

@@ -293,6 +293,49 @@ static void streams_wait_for_each_other(void **state)
     }
 }
 
+static void count_one(void *user)
+{
+    (void)wefti_atomic_u32_add_acq_rel(user, 1);
+}
+
+/* As at the end of a device: nobody signals any more. */
+static void a_held_stream_is_given_up(void **state)
+{
+    const fixture *f = *state;
+    const wefti_stream_table *table = &f->backend->stream;
+    if (!table->settle) {
+        return;
+    }
+    wefti_atomic_u32 calls;
+    wefti_atomic_u32_init(&calls, 0);
+    char byte = 'a';
+    uint64_t ended = 0, ended_later = 0;
+    weft_error error;
+    wefti_backend_stream *stream = new_stream(f);
+    wefti_backend_event *never = new_event(f, false), *behind = new_event(f, false);
+    table->abandon(stream); /* nothing holds it */
+    assert_false(table->settle(stream, &ended));
+    assert_int_equal(table->wait(stream, never, 1, NULL), WEFT_OK);
+    assert_int_equal(table->fill(stream, &byte, 'b', 1, NULL), WEFT_OK);
+    assert_int_equal(table->call(stream, count_one, &calls, NULL), WEFT_OK);
+    assert_int_equal(table->wait(stream, never, 2, NULL), WEFT_OK);
+    assert_int_equal(table->record(stream, behind, 1, NULL), WEFT_OK);
+    assert_true(table->settle(stream, &ended));
+    table->abandon(stream);
+    assert_false(table->settle(stream, &ended_later));
+    assert_true(ended_later > ended);
+    assert_int_equal(byte, 'a');
+    assert_int_equal(wefti_atomic_u32_load_acquire(&calls), 1);
+    int64_t deadline = wefti_deadline(20ll * SECOND);
+    assert_int_equal(f->backend->event.wait(behind, 1, deadline, &error),
+                     WEFT_CANCELLED);
+    assert_non_null(strstr(error.message, "nobody could raise"));
+    assert_int_equal(table->synchronize(stream, deadline, NULL), WEFT_CANCELLED);
+    f->backend->event.release(never);
+    f->backend->event.release(behind);
+    table->destroy(stream);
+}
+
 /* The event's last reference is the stream's. */
 static void a_stream_owns_what_it_waits_for(void **state)
 {
@@ -329,11 +372,6 @@ static void synchronize_again_and_again(void *argument)
         s->wrong += status != WEFT_OK || done < submitted;
         s->rounds++;
     }
-}
-
-static void count_one(void *user)
-{
-    (void)wefti_atomic_u32_add_acq_rel(user, 1);
 }
 
 static void any_thread_synchronizes(void **state)
@@ -664,6 +702,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(bytes_move_in_order),
         cmocka_unit_test(streams_wait_for_each_other),
         cmocka_unit_test(a_stream_owns_what_it_waits_for),
+        cmocka_unit_test(a_held_stream_is_given_up),
         cmocka_unit_test(any_thread_synchronizes),
         cmocka_unit_test(sixty_four_threads_with_streams),
         cmocka_unit_test(every_task_runs_once),

@@ -16,11 +16,18 @@ static const wefti_backend *const backends[] = {
 typedef struct slot {
     const char *name;
     size_t offset;
+    bool has_default;
 } slot;
 
 #define SLOT(table, function)                                                          \
     {                                                                                  \
-#table "." #function, offsetof(wefti_backend, table.function)                  \
+        .name = #table "." #function,                                                  \
+        .offset = offsetof(wefti_backend, table.function)                              \
+    }
+#define SLOT_WITH_DEFAULT(table, function)                                             \
+    {                                                                                  \
+        .name = #table "." #function,                                                  \
+        .offset = offsetof(wefti_backend, table.function), .has_default = true         \
     }
 static const slot slots[] = {
     SLOT(device, open),
@@ -40,6 +47,8 @@ static const slot slots[] = {
     SLOT(stream, record),
     SLOT(stream, wait),
     SLOT(stream, synchronize),
+    SLOT_WITH_DEFAULT(stream, settle),
+    SLOT_WITH_DEFAULT(stream, abandon),
     SLOT(event, create),
     SLOT(event, retain),
     SLOT(event, release),
@@ -53,6 +62,7 @@ static const slot slots[] = {
     SLOT(recipe, describe),
 };
 #undef SLOT
+#undef SLOT_WITH_DEFAULT
 
 /* Every slot has its line above: the tables hold nothing but functions. */
 _Static_assert(sizeof(wefti_backend) - offsetof(wefti_backend, device) ==
@@ -64,7 +74,7 @@ weft_status wefti_backend_check(const wefti_backend *backend, weft_error *error)
     for (size_t i = 0; i < WEFTI_COUNT_OF(slots); i++) {
         void (*function)(void);
         memcpy(&function, (const char *)backend + slots[i].offset, sizeof(function));
-        if (function == NULL) {
+        if (function == NULL && !slots[i].has_default) {
             return wefti_error(error, WEFT_INTERNAL,
                                "the backend '%s' does not fill the slot %s",
                                backend->name, slots[i].name);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -87,10 +88,13 @@ static void every_slot_is_required(void **state)
     for (size_t i = 0; i < count; i++) {
         wefti_backend broken = wefti_backend_null;
         weft_error error = {0};
-        memset((char *)&broken + first + i * sizeof(void (*)(void)), 0,
-               sizeof(void (*)(void)));
-        assert_int_equal(wefti_backend_check(&broken, &error), WEFT_INTERNAL);
-        assert_non_null(strstr(error.message, "does not fill the slot"));
+        size_t offset = first + i * sizeof(void (*)(void));
+        bool has_default = offset == offsetof(wefti_backend, stream.settle) ||
+                           offset == offsetof(wefti_backend, stream.abandon);
+        memset((char *)&broken + offset, 0, sizeof(void (*)(void)));
+        assert_int_equal(wefti_backend_check(&broken, &error),
+                         has_default ? WEFT_OK : WEFT_INTERNAL);
+        assert_true(has_default || strstr(error.message, "does not fill the slot"));
     }
 }
 

@@ -33,10 +33,12 @@ typedef enum wefti_sabotage {
     WEFTI_SABOTAGE_DRAIN_WAKE,    /* the end of work wakes no drainer */
     WEFTI_SABOTAGE_TIMER_WAKE,    /* a new deadline does not wake the timer */
     WEFTI_SABOTAGE_EVENT_WAKE,    /* raising an event wakes nobody */
-    WEFTI_SABOTAGE_PLAN_WAKE,  /* who waits for a plan is not told that it is there */
-    WEFTI_SABOTAGE_ROOM_WAKE,  /* nor who waits for evicted memory */
-    WEFTI_SABOTAGE_POINT_WISH, /* who leaves a stream forgets a wanted point */
-    WEFTI_SABOTAGE_TEAM_WAIT,  /* a step ends while helpers hold tiles of it */
+    WEFTI_SABOTAGE_PLAN_WAKE,    /* who waits for a plan is not told that it is there */
+    WEFTI_SABOTAGE_ROOM_WAKE,    /* nor who waits for evicted memory */
+    WEFTI_SABOTAGE_POINT_WISH,   /* who leaves a stream forgets a wanted point */
+    WEFTI_SABOTAGE_SETTLE_TWICE, /* a stream that may go on is taken for held */
+    WEFTI_SABOTAGE_SETTLE_DUE,   /* so is one whose event has come */
+    WEFTI_SABOTAGE_TEAM_WAIT,    /* a step ends while helpers hold tiles of it */
     WEFTI_SABOTAGE_COUNT,
 } wefti_sabotage;
 

@@ -26,7 +26,7 @@ enum { DEFAULT_CONTEXTS = 64, MOST_CONTEXTS = 1024, MOST_WORKERS = 1024 };
 static void destroy_parts(weft_device *device)
 {
     if (device->streams) {
-        wefti_stream_pool_synchronize(device->streams);
+        wefti_stream_pool_finish(device->streams);
     }
     for (int32_t i = 0; device->context_table && i < device->info.max_contexts; i++) {
         wefti_context_destroy(device->context_table[i]);

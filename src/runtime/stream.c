@@ -60,12 +60,41 @@ static void destroy_stream(weft_stream *stream)
     wefti_free(stream);
 }
 
-void wefti_stream_pool_synchronize(wefti_stream_pool *pool)
+/* Returns a stream that is held by a wait for ever, or NULL: all are idle. Two passes
+ * with nothing ended in between: at a moment between them every stream was idle or held
+ * by an event that had not come, and only the work of another could have raised it. */
+static weft_stream *settle_all(wefti_stream_pool *pool)
 {
+    const wefti_stream_table *table = &pool->device->backend->stream;
+    weft_stream *first = wefti_atomic_ptr_load_acquire(&pool->made);
+    uint64_t ended_before = UINT64_MAX;
+    for (;;) {
+        weft_stream *held = NULL;
+        uint64_t ended_now = 0;
+        for (weft_stream *stream = first; stream; stream = stream->next_made) {
+            uint64_t ended;
+            held = table->settle(stream->handle, &ended) ? stream : held;
+            ended_now += ended;
+        }
+        if (!held || ended_now == ended_before ||
+            wefti_sabotaged(WEFTI_SABOTAGE_SETTLE_TWICE)) {
+            return held;
+        }
+        ended_before = ended_now;
+    }
+}
+
+void wefti_stream_pool_finish(wefti_stream_pool *pool)
+{
+    const wefti_stream_table *table = &pool->device->backend->stream;
+    if (table->settle) {
+        for (weft_stream *held; (held = settle_all(pool)) != NULL;) {
+            table->abandon(held->handle);
+        }
+    }
     weft_stream *stream = wefti_atomic_ptr_load_acquire(&pool->made);
     for (; stream; stream = stream->next_made) {
-        (void)pool->device->backend->stream.synchronize(stream->handle, WEFTI_NEVER,
-                                                        NULL);
+        (void)table->synchronize(stream->handle, WEFTI_NEVER, NULL);
     }
 }
 

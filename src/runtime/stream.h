@@ -31,8 +31,10 @@ struct weft_stream {
 
 weft_status wefti_stream_pool_create(weft_device *device, wefti_stream_pool **pool,
                                      weft_error *error);
-/* Waits until all work has ended, also that of streams that were given back. */
-void wefti_stream_pool_synchronize(wefti_stream_pool *pool);
+/* Waits until all work has ended, also that of streams that were given back. Nobody
+ * submits or signals any more: a stream that waits for an event that no other stream
+ * will raise gives up (weft_device_release). */
+void wefti_stream_pool_finish(wefti_stream_pool *pool);
 /* All streams were given back and are idle. NULL is allowed. */
 void wefti_stream_pool_destroy(wefti_stream_pool *pool);
 

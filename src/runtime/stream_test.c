@@ -457,6 +457,48 @@ static void test_failures_are_forced(void **state)
     weft_device_release(device);
 }
 
+static void raise_soon(void *user)
+{
+    weft_event *event = user;
+    assert_int_equal(weft_event_signal(event, 1, NULL), WEFT_OK);
+    weft_event_release(event);
+}
+
+/* The last owner of a device goes while streams wait for each other, and the first for
+ * an event that somebody raises, or nobody. */
+static void test_the_end_does_not_wait_for_ever(void **state)
+{
+    (void)state;
+    for (int raised = 0; raised < 2; raised++) {
+        weft_device *device = open_null(2);
+        weft_event *event = make_event(device, false);
+        weft_stream *first = take(device), *second = take(device);
+        char bytes[2] = {0, 0};
+        int calls = 0;
+        crew_thread raiser;
+        assert_int_equal(weft_stream_wait(second, event, 2, NULL), WEFT_OK);
+        assert_int_equal(weft_stream_fill(second, &bytes[1], 2, 1, NULL), WEFT_OK);
+        assert_int_equal(weft_stream_wait(first, event, 1, NULL), WEFT_OK);
+        assert_int_equal(weft_stream_fill(first, &bytes[0], 1, 1, NULL), WEFT_OK);
+        assert_int_equal(weft_stream_call(first, count_call, &calls, NULL), WEFT_OK);
+        assert_int_equal(weft_stream_record(first, event, 2, NULL), WEFT_OK);
+        if (raised) {
+            crew_start(&raiser, raise_soon, weft_event_retain(event));
+        }
+        weft_stream_release(first);
+        weft_stream_release(second);
+        weft_event_release(event);
+        weft_device_release(device);
+        if (raised) {
+            crew_join(&raiser);
+        }
+        assert_int_equal(calls, 1);
+        assert_int_equal(bytes[0], raised);
+        /* The record behind the wait was done, so this one goes on. */
+        assert_int_equal(bytes[1], 2);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -468,6 +510,7 @@ int main(void)
         cmocka_unit_test(test_a_busy_stream_serves_nobody_else),
         cmocka_unit_test(test_streams_and_events_own_the_device),
         cmocka_unit_test(test_an_event_outlives_its_release),
+        cmocka_unit_test(test_the_end_does_not_wait_for_ever),
         cmocka_unit_test(test_wrong_arguments_are_named),
         cmocka_unit_test(test_points_are_recorded_beside_the_owner),
         cmocka_unit_test(test_a_refused_point_is_tried_again),

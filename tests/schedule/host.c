@@ -18,6 +18,7 @@ typedef struct host_stage {
     uint32_t log[8], log_length; /* what ran on the first stream, in order */
     uint32_t violations, waits_ended;
     bool written;
+    char copies[3];
 } host_stage;
 
 static host_stage *set_host_stage(void)
@@ -176,6 +177,68 @@ static void record_against_wait(void *state, uint32_t index)
     close_stage(s);
 }
 
+static void count_call(void *user)
+{
+    host_stage *s = user;
+    s->log_length++;
+}
+
+/* Each stream waits for the one before, and the first for what the host may raise. They
+ * were made in another order than they go on in. */
+static void leave_held_streams(host_stage *s)
+{
+    static const char source = 'x';
+    weft_event *chain;
+    weft_stream *third;
+    scenario_require(weft_event_create(s->device, false, &chain, NULL) == WEFT_OK &&
+                         weft_stream_acquire(s->device, &third, NULL) == WEFT_OK,
+                     "a third stream");
+    weft_stream *order[] = {s->streams[0], third, s->streams[1]};
+    for (uint32_t i = 0; i < 3; i++) {
+        weft_event *before = i == 0 ? s->event : chain;
+        s->violations += weft_stream_wait(order[i], before, i == 0 ? 1 : i, NULL);
+        s->violations += weft_stream_copy(order[i], &s->copies[i], &source, 1, NULL);
+        s->violations += weft_stream_call(order[i], count_call, s, NULL);
+        s->violations += weft_stream_record(order[i], chain, i + 1, NULL);
+    }
+    weft_event_release(chain);
+    weft_stream_release(third);
+}
+
+static void raise_and_leave(void *argument)
+{
+    host_stage *s = argument;
+    s->violations += weft_event_signal(s->event, 1, NULL) != WEFT_OK;
+    weft_event_release(s->event);
+}
+
+static void end_with_chain(void *state, uint32_t index)
+{
+    (void)index;
+    host_stage *s = state;
+    wefti_thread raiser;
+    open_with_workers(s, 1);
+    weft_event_retain(s->event);
+    scenario_require(wefti_thread_start(&raiser, "raise", raise_and_leave, s, NULL) ==
+                         WEFT_OK,
+                     "a thread");
+    leave_held_streams(s);
+    close_stage(s);
+    wefti_thread_join(&raiser);
+    s->violations += memcmp(s->copies, "xxx", 3) != 0 || s->log_length != 3;
+}
+
+/* Nobody raises it: the first is given up, which lets the others go on. */
+static void end_while_held(void *state, uint32_t index)
+{
+    (void)index;
+    host_stage *s = state;
+    open_with_workers(s, 1);
+    leave_held_streams(s);
+    close_stage(s);
+    s->violations += memcmp(s->copies, "\0xx", 3) != 0 || s->log_length != 3;
+}
+
 /* A wait on the host with a deadline against the raise: it ends either way, and the
  * answer agrees with the value. */
 static void raise_or_wait(void *state, uint32_t index)
@@ -214,6 +277,17 @@ static bool check_event_alone(void *state)
 }
 
 const scenario host_scenarios[] = {
+    {.what = {.name = "host-end-chain",
+              .thread_count = 1,
+              .set_up = set_empty,
+              .run = end_with_chain,
+              .check = check_host_stage},
+     .guards = {WEFTI_SABOTAGE_SETTLE_TWICE, WEFTI_SABOTAGE_SETTLE_DUE}},
+    {.what = {.name = "host-end-held",
+              .thread_count = 1,
+              .set_up = set_empty,
+              .run = end_while_held,
+              .check = check_host_stage}},
     {.what = {.name = "host-stream-wait",
               .thread_count = 1,
               .set_up = set_empty,

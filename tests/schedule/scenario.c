@@ -51,6 +51,8 @@ const char *scenario_guard_name(wefti_sabotage guard)
         [WEFTI_SABOTAGE_PLAN_WAKE] = "PLAN_WAKE",
         [WEFTI_SABOTAGE_ROOM_WAKE] = "ROOM_WAKE",
         [WEFTI_SABOTAGE_POINT_WISH] = "POINT_WISH",
+        [WEFTI_SABOTAGE_SETTLE_TWICE] = "SETTLE_TWICE",
+        [WEFTI_SABOTAGE_SETTLE_DUE] = "SETTLE_DUE",
         [WEFTI_SABOTAGE_TEAM_WAIT] = "TEAM_WAIT",
     };
     return (unsigned)guard < WEFTI_SABOTAGE_COUNT ? names[guard] : NULL;

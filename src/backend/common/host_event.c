@@ -234,3 +234,22 @@ bool wefti_host_event_add_waiter(wefti_backend_event *event, wefti_host_waiter *
     wefti_mutex_unlock(&event->lock);
     return wait;
 }
+
+bool wefti_host_event_remove_waiter(wefti_backend_event *event,
+                                    wefti_host_waiter *waiter)
+{
+    wefti_mutex_lock(&event->lock);
+    wefti_host_waiter **link = &event->first, *before = NULL;
+    while (*link != NULL && *link != waiter) {
+        before = *link;
+        link = &before->next;
+    }
+    bool found = *link != NULL;
+    if (found) {
+        *link = waiter->next;
+        event->last = waiter->next == NULL ? before : event->last;
+        (void)wefti_atomic_u32_sub_seq_cst(&event->waiter_count, 1);
+    }
+    wefti_mutex_unlock(&event->lock);
+    return found;
+}

@@ -29,6 +29,10 @@ bool wefti_host_event_time_ns(const wefti_backend_event *event, int64_t *time_ns
  * The waiter's memory stays the caller's and must live until its task runs. */
 bool wefti_host_event_add_waiter(wefti_backend_event *event, wefti_host_waiter *waiter);
 
+/* Takes a waiter back; false: its task was or is being posted. */
+bool wefti_host_event_remove_waiter(wefti_backend_event *event,
+                                    wefti_host_waiter *waiter);
+
 /* Raises the value as `signal` does. `failure`, if not NULL, is the error of the work
  * that was to raise it: whoever waits on the host for a value that this call reached
  * gets it. */

@@ -6,6 +6,7 @@
 #include "backend/common/fault.h"
 #include "backend/common/host_event.h"
 #include "base/atomic.h"
+#include "base/clock.h"
 #include "base/lock.h"
 #include "base/memory.h"
 
@@ -47,8 +48,8 @@ typedef struct command {
 
 /* While `active` is false nothing is pending and the submitting thread does the work
  * itself. It becomes true with a wait for an event that has not come: from then on
- * either the event holds `waiter`, or a worker has or runs `drain`, until the queue is
- * empty. */
+ * either the event holds `waiter` (then `parked` is true, and still for a moment after
+ * the event has come), or a worker has or runs `drain`, until the queue is empty. */
 struct wefti_backend_stream {
     /* immutable after create */
     wefti_backend_device *device;
@@ -66,7 +67,7 @@ struct wefti_backend_stream {
     wefti_mutex lock;
     wefti_condition progress; /* woken by drain while synchronizers is not 0 */
     uint32_t synchronizers;
-    bool active;
+    bool active, parked;
     command *first, *last;
     command *free_commands;
     weft_error first_error;
@@ -74,6 +75,7 @@ struct wefti_backend_stream {
     /* one thread at a time: who made the stream active, then the drainer */
     wefti_task drain;
     wefti_host_waiter waiter;
+    bool cancelled; /* no wait is waited for and no memory touched any more */
 };
 
 static void drain(wefti_task *task);
@@ -183,13 +185,19 @@ static void run_command(wefti_backend_stream *stream, command *c)
 {
     switch (c->kind) {
     case COMMAND_EXECUTE:
-        execute_now(stream, c->u.recipe, c->slots, c->slot_count);
+        if (!stream->cancelled) {
+            execute_now(stream, c->u.recipe, c->slots, c->slot_count);
+        }
         break;
     case COMMAND_COPY:
-        memcpy(c->u.bytes.target, c->u.bytes.source, c->u.bytes.size_bytes);
+        if (!stream->cancelled) {
+            memcpy(c->u.bytes.target, c->u.bytes.source, c->u.bytes.size_bytes);
+        }
         break;
     case COMMAND_FILL:
-        memset(c->u.bytes.target, c->u.bytes.value, c->u.bytes.size_bytes);
+        if (!stream->cancelled) {
+            memset(c->u.bytes.target, c->u.bytes.value, c->u.bytes.size_bytes);
+        }
         break;
     case COMMAND_CALL:
         c->u.call.function(c->u.call.user);
@@ -198,7 +206,7 @@ static void run_command(wefti_backend_stream *stream, command *c)
         record_now(stream, c->u.point.event, c->u.point.value);
         wefti_host_event_release(c->u.point.event);
         break;
-    case COMMAND_WAIT: /* the value has come */
+    case COMMAND_WAIT: /* the value has come, or the device ends */
         wefti_host_event_release(c->u.point.event);
         break;
     }
@@ -209,11 +217,13 @@ static void run_command(wefti_backend_stream *stream, command *c)
 static bool park_locked(wefti_backend_stream *stream)
 {
     const command *head = stream->first;
-    if (head->kind != COMMAND_WAIT) {
-        return false;
+    stream->parked = false;
+    if (head->kind == COMMAND_WAIT && !stream->cancelled) {
+        stream->waiter.value = head->u.point.value;
+        stream->parked =
+            wefti_host_event_add_waiter(head->u.point.event, &stream->waiter);
     }
-    stream->waiter.value = head->u.point.value;
-    return wefti_host_event_add_waiter(head->u.point.event, &stream->waiter);
+    return stream->parked;
 }
 
 static command *pop_locked(wefti_backend_stream *stream)
@@ -244,6 +254,7 @@ static void drain(wefti_task *task)
     wefti_backend_stream *stream =
         WEFTI_CONTAINER_OF(task, wefti_backend_stream, drain);
     wefti_mutex_lock(&stream->lock);
+    stream->parked = false;
     while (stream->first != NULL && !park_locked(stream)) {
         command *c = pop_locked(stream);
         wefti_mutex_unlock(&stream->lock);
@@ -253,6 +264,9 @@ static void drain(wefti_task *task)
     }
     /* When parked the head is still there, and the next drain waits for our lock. */
     stream->active = stream->first != NULL;
+    if (stream->synchronizers > 0) {
+        wefti_condition_wake_all(&stream->progress); /* for settle */
+    }
     wefti_mutex_unlock(&stream->lock);
 }
 
@@ -503,4 +517,49 @@ weft_status wefti_host_stream_synchronize(wefti_backend_stream *stream,
                            "the stream's work did not end in time; wait longer");
     }
     return status;
+}
+
+/* Parked at an event that has not come. When it has, who raised it posts the drain. */
+static bool is_held_locked(const wefti_backend_stream *stream)
+{
+    if (wefti_sabotaged(WEFTI_SABOTAGE_SETTLE_DUE)) {
+        return stream->parked;
+    }
+    return stream->parked &&
+           wefti_host_event_query(stream->first->u.point.event) < stream->waiter.value;
+}
+
+bool wefti_host_stream_settle(wefti_backend_stream *stream, uint64_t *ended)
+{
+    wefti_mutex_lock(&stream->lock);
+    stream->synchronizers++;
+    while (stream->active && !is_held_locked(stream)) {
+        /* Woken by drain, which a worker runs or is about to run. */
+        (void)wefti_condition_wait(&stream->progress, &stream->lock, WEFTI_NEVER);
+    }
+    stream->synchronizers--;
+    bool held = stream->active;
+    *ended = wefti_atomic_u64_load_acquire(&stream->completed);
+    wefti_mutex_unlock(&stream->lock);
+    return held;
+}
+
+void wefti_host_stream_abandon(wefti_backend_stream *stream)
+{
+    weft_error why;
+    weft_status status =
+        wefti_error(&why, WEFT_CANCELLED,
+                    "the device ended while the stream waited for an event that nobody "
+                    "could raise any more; the work behind was not done");
+    wefti_mutex_lock(&stream->lock);
+    bool held = stream->parked;
+    stream->parked = false; /* taken back here, or its drain is on the way */
+    held = held && wefti_host_event_remove_waiter(stream->first->u.point.event,
+                                                  &stream->waiter);
+    wefti_mutex_unlock(&stream->lock);
+    if (held) {
+        stream->cancelled = true;
+        keep_error(stream, status, &why);
+        drain(&stream->drain);
+    }
 }

@@ -9,7 +9,8 @@
  * has not come, work is queued and a worker drains it when the event comes. The fast
  * path takes no lock and allocates nothing.
  *
- * All that was enqueued runs, also after a failure: records and calls are never lost.
+ * All that was enqueued runs, also after a failure: records and calls are never lost,
+ * not even when the device ends while a stream waits for an event that nobody raises.
  * The first error is kept for synchronize, and given to the events recorded while it
  * is kept. */
 
@@ -46,5 +47,7 @@ weft_status wefti_host_stream_wait(wefti_backend_stream *stream,
                                    weft_error *error);
 weft_status wefti_host_stream_synchronize(wefti_backend_stream *stream,
                                           int64_t deadline_ns, weft_error *error);
+bool wefti_host_stream_settle(wefti_backend_stream *stream, uint64_t *ended);
+void wefti_host_stream_abandon(wefti_backend_stream *stream);
 
 #endif

@@ -205,6 +205,8 @@ const wefti_backend wefti_backend_cpu = {
             .record = wefti_host_stream_record,
             .wait = wefti_host_stream_wait,
             .synchronize = wefti_host_stream_synchronize,
+            .settle = wefti_host_stream_settle,
+            .abandon = wefti_host_stream_abandon,
         },
     .event =
         {
