@@ -67,9 +67,12 @@ WEFT_API WEFT_MUST_USE weft_status weft_request_wait(weft_request *request,
  * Threads: any. Blocks: never. */
 WEFT_API bool weft_request_test(const weft_request *request, weft_status *status);
 
-/* Ends the request with WEFT_CANCELLED if it has not started; returns whether it
- * did. A request that runs goes on to its end.
- * Threads: any. Blocks: never. */
+/* Ends the request with WEFT_CANCELLED if it can still be; returns whether it did.
+ * Then its tensors are the caller's again: nothing reads or writes them any more. One
+ * of weft_submit that runs goes on to its end. One of a queue is cancelled while it
+ * runs too, except when it runs alone on tensors of over 256 KiB together, and when
+ * its answer is being copied out.
+ * Threads: any. Blocks: no longer than copying the inputs takes. */
 WEFT_API bool weft_request_cancel(weft_request *request);
 
 /* Lends a file descriptor that becomes readable when the request has ended; -1 when

@@ -30,6 +30,7 @@
 #include <weft/memory.h>
 #include <weft/model.h>
 #include <weft/npy.h>
+#include <weft/queue.h>
 #include <weft/random.h>
 #include <weft/request.h>
 #include <weft/status.h>

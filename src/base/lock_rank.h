@@ -6,6 +6,7 @@
  * upwards. Debug and test builds abort on an inversion. */
 typedef enum wefti_lock_rank {
     WEFTI_RANK_REGISTRY = 10,   /* backend table, once per open */
+    WEFTI_RANK_QUEUE = 15,      /* a batch queue: who waits, who is next */
     WEFTI_RANK_DEVICE = 20,     /* device life cycle: close, drain, counts */
     WEFTI_RANK_PLAN_CACHE = 30, /* one model's plans; building happens outside it */
     WEFTI_RANK_CONTEXTS = 40,   /* waiters for contexts; the free path has no lock */

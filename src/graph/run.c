@@ -6,6 +6,7 @@
 #include "base/fork.h"
 #include "base/memory.h"
 #include "graph/check.h"
+#include "graph/run.h"
 #include "runtime/context.h"
 #include "runtime/request.h"
 #include "runtime/stream.h"
@@ -136,6 +137,11 @@ static weft_status run_with_lease(weft_model *model, const weft_io *io,
     return status;
 }
 
+weft_status wefti_run_accepted(weft_model *model, const weft_io *io, weft_error *error)
+{
+    return run_with_lease(model, io, NULL, error);
+}
+
 weft_status weft_run(weft_model *model, const weft_io *io,
                      const weft_lease_params *params, weft_error *error)
 {
@@ -212,7 +218,7 @@ typedef struct submitted_run {
 static weft_status run_submitted(void *user, weft_error *error)
 {
     submitted_run *run = user;
-    return run_with_lease(run->model, &run->io, NULL, error);
+    return wefti_run_accepted(run->model, &run->io, error);
 }
 
 static void release_submitted(void *user)

@@ -30,8 +30,9 @@ static weft_status check_params(const weft_submit_params *given,
     return WEFT_OK;
 }
 
-static weft_status init_locks(weft_request *request, weft_error *error)
+weft_status wefti_request_init(weft_request *request, weft_error *error)
 {
+    request->fd = -1;
     WEFTI_TRY(wefti_mutex_init(&request->lock, "request", WEFTI_RANK_REQUEST, error));
     weft_status status = wefti_condition_init(&request->ended, error);
     if (status != WEFT_OK) {
@@ -40,11 +41,11 @@ static weft_status init_locks(weft_request *request, weft_error *error)
     return status;
 }
 
-static weft_status open_fd(int *fd, weft_error *error)
+weft_status wefti_request_open_fd(weft_request *request, weft_error *error)
 {
     bool fails = wefti_fault_here(WEFTI_FAULT_ALLOCATION);
-    *fd = fails ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (*fd < 0) {
+    request->fd = fails ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (request->fd < 0) {
         return wefti_error(error, WEFT_OUT_OF_MEMORY,
                            "the system gives no file descriptor for the request: %s; "
                            "close some or raise the limit",
@@ -53,15 +54,46 @@ static weft_status open_fd(int *fd, weft_error *error)
     return WEFT_OK;
 }
 
-static void destroy_request(weft_request *request)
+void wefti_request_close_fd(weft_request *request)
 {
     if (request->fd >= 0) {
         close(request->fd);
+        request->fd = -1;
     }
+}
+
+void wefti_request_fini(weft_request *request)
+{
+    wefti_request_close_fd(request);
     wefti_condition_fini(&request->ended);
     wefti_mutex_fini(&request->lock);
+}
+
+void wefti_request_reset(weft_request *request, const wefti_request_kind *kind,
+                         weft_device *device)
+{
+    request->kind = kind;
+    request->device = device;
+    wefti_refcount_init(&request->owners);
+    wefti_atomic_u32_init(&request->state, WEFTI_REQUEST_PENDING);
+    request->callback = NULL;
+    request->callback_user = NULL;
+    request->start_deadline_ns = WEFTI_NEVER;
+    request->error.message[0] = '\0';
+}
+
+static void destroy_request(weft_request *request)
+{
+    wefti_request_fini(request);
     wefti_free(request);
 }
+
+static bool cancel_request(weft_request *request);
+
+static const wefti_request_kind device_kind = {
+    .cancel = cancel_request,
+    .destroy = destroy_request,
+};
 
 static weft_status make_request(weft_device *device, const wefti_request_work *work,
                                 const weft_submit_params *given, weft_request **request,
@@ -73,21 +105,20 @@ static weft_status make_request(weft_device *device, const wefti_request_work *w
     if (!made) {
         return wefti_error_memory(error, "a request");
     }
-    weft_status status = init_locks(made, error);
+    weft_status status = wefti_request_init(made, error);
     if (status != WEFT_OK) {
         wefti_free(made);
         return status;
     }
-    wefti_refcount_init(&made->owners);
-    made->device = device;
+    wefti_request_reset(made, &device_kind, device);
     made->work = *work;
     made->callback = params.callback;
     made->callback_user = params.user;
-    made->start_deadline_ns =
-        params.timeout_ns > 0 ? wefti_deadline(params.timeout_ns) : WEFTI_NEVER;
-    made->fd = -1;
+    if (params.timeout_ns > 0) {
+        made->start_deadline_ns = wefti_deadline(params.timeout_ns);
+    }
     if (params.with_fd) {
-        status = open_fd(&made->fd, error);
+        status = wefti_request_open_fd(made, error);
         if (status != WEFT_OK) {
             destroy_request(made);
             return status;
@@ -152,7 +183,7 @@ weft_request *weft_request_retain(weft_request *request)
 void weft_request_release(weft_request *request)
 {
     if (request && !wefti_fork_happened() && wefti_refcount_release(&request->owners)) {
-        destroy_request(request);
+        request->kind->destroy(request);
     }
 }
 
@@ -162,9 +193,7 @@ bool wefti_request_claim(weft_request *request, wefti_request_state state)
     return wefti_atomic_u32_cas_acq_rel(&request->state, &found, state);
 }
 
-/* Makes the end visible and tells everybody, in this order: counts, those who wait or
- * test, the file descriptor, the callback. */
-static void announce(weft_request *request, weft_status status)
+void wefti_request_announce(weft_request *request, weft_status status)
 {
     wefti_device_end(request->device, request->shard, wefti_outcome_of(status));
     wefti_mutex_lock(&request->lock);
@@ -186,7 +215,7 @@ bool wefti_request_finish(weft_request *request, weft_status status)
 {
     wefti_executor *executor = request->device->requests;
     request->work.release(request->work.user);
-    announce(request, status);
+    wefti_request_announce(request, status);
     return wefti_executor_leave(executor, request);
 }
 
@@ -201,17 +230,14 @@ bool wefti_request_run(weft_request *request)
     return wefti_request_finish(request, status);
 }
 
-bool weft_request_cancel(weft_request *request)
+static bool cancel_request(weft_request *request)
 {
-    if (!request || wefti_fork_happened()) {
-        return false;
-    }
     weft_device *device = request->device;
     if (!wefti_request_claim(request, WEFTI_REQUEST_ENDING)) {
         uint32_t state = wefti_atomic_u32_load_acquire(&request->state);
         if (wefti_sabotaged(WEFTI_SABOTAGE_EXACTLY_ONCE) &&
             state == WEFTI_REQUEST_RUNNING) {
-            announce(request, WEFT_CANCELLED);
+            wefti_request_announce(request, WEFT_CANCELLED);
             return true;
         }
         return false;
@@ -221,6 +247,11 @@ bool weft_request_cancel(weft_request *request)
         wefti_device_teardown(device);
     }
     return true;
+}
+
+bool weft_request_cancel(weft_request *request)
+{
+    return request && !wefti_fork_happened() && request->kind->cancel(request);
 }
 
 bool weft_request_test(const weft_request *request, weft_status *status)

@@ -8,15 +8,30 @@
 #include "runtime/device.h"
 
 /* The life of an asynchronous request, whatever it runs:
- *     pending -> running -> ended          a worker took it
- *     pending -> ending -> ended           cancelled, timed out, device drained
- * Whoever moves it out of `pending`, by one compare-and-swap, ends it, alone. */
+ *     pending -> running -> ended                       a worker took it
+ *     pending -> ending -> ended                        cancelled, timed out, drained
+ * and of a batch queue's, which leaves its caller's tensors alone while it runs:
+ *     pending -> loading -> running -> storing -> ended
+ *                loading -> dropped -> ending           cancelled while being loaded
+ *                           running -> ending           cancelled while running
+ * Whoever moves it on, by one compare-and-swap, goes on with it, alone. */
 typedef enum wefti_request_state {
     WEFTI_REQUEST_PENDING,
+    WEFTI_REQUEST_LOADING,
+    WEFTI_REQUEST_DROPPED,
     WEFTI_REQUEST_RUNNING,
+    WEFTI_REQUEST_STORING,
     WEFTI_REQUEST_ENDING,
     WEFTI_REQUEST_ENDED, /* the status stands above the state's low byte */
 } wefti_request_state;
+
+/* What differs between the requests of a device and those of a queue. */
+typedef struct wefti_request_kind {
+    /* weft_request_cancel. */
+    bool (*cancel)(weft_request *request);
+    /* The last owner has gone. */
+    void (*destroy)(weft_request *request);
+} wefti_request_kind;
 
 /* What a request runs: called once on a worker, unless it ended before it started. */
 typedef weft_status (*wefti_request_body)(void *user, weft_error *error);
@@ -31,6 +46,7 @@ typedef struct wefti_request_work {
 
 struct weft_request {
     /* immutable after submit */
+    const wefti_request_kind *kind;
     weft_device *device; /* borrowed: it stays until the request has left its queue */
     uint32_t shard;
     int fd; /* -1: none */
@@ -64,6 +80,21 @@ struct weft_request {
 weft_status wefti_request_submit(weft_device *device, const wefti_request_work *work,
                                  const weft_submit_params *params,
                                  weft_request **request, weft_error *error);
+
+/* For other kinds of requests. Makes locks and conditions in zeroed memory; _fini frees
+ * them and closes the descriptor. */
+weft_status wefti_request_init(weft_request *request, weft_error *error);
+void wefti_request_fini(weft_request *request);
+
+/* Makes it a new request with one owner, no callback, descriptor or deadline. */
+void wefti_request_reset(weft_request *request, const wefti_request_kind *kind,
+                         weft_device *device);
+weft_status wefti_request_open_fd(weft_request *request, weft_error *error);
+void wefti_request_close_fd(weft_request *request);
+
+/* Makes the end visible and tells everybody, in this order: the device's counts, those
+ * who wait or test, the file descriptor, the callback. */
+void wefti_request_announce(weft_request *request, weft_status status);
 
 /* For the executor. Moves the request out of `pending`; false: another did. */
 bool wefti_request_claim(weft_request *request, wefti_request_state state);

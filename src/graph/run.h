@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_GRAPH_RUN_H
+#define WEFTI_GRAPH_RUN_H
+
+#include "graph/model.h"
+
+/* Runs a model once, as a part of work that the device has accepted: leases a context,
+ * waiting for one, also after the device was closed. Otherwise as weft_run. */
+weft_status wefti_run_accepted(weft_model *model, const weft_io *io, weft_error *error);
+
+#endif

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/memory.h"
+#include "graph/run.h"
+#include "queue/queue.h"
+
+/* A lone request with more bytes than this runs on its caller's own tensors: copying
+ * them would cost more than it can be worth to be cancelled while running. */
+enum { MOST_STAGED_BYTES = 256 * 1024 };
+
+/* Where the rows of a tensor lie: `outer` pieces, in each the rows one behind the
+ * other. */
+typedef struct rows_at {
+    char *data;
+    int64_t all_rows; /* of this tensor */
+    int64_t first;    /* row */
+} rows_at;
+
+/* Copies rows of one tensor of the class between two places. */
+static void copy_rows(const wefti_queue_class *class, size_t index, const rows_at *to,
+                      const rows_at *from, int64_t rows)
+{
+    const weft_tensor *tensor = &class->tensors[index];
+    int32_t axis = class->axes[index];
+    size_t outer = 1;
+    size_t row_bytes = weft_type_size(tensor->type);
+    if (axis >= 0) {
+        row_bytes *= (size_t) class->rows_per_row[index];
+    }
+    for (int32_t i = 0; i < tensor->rank; i++) {
+        if (i < axis) {
+            outer *= (size_t)tensor->dims[i];
+        } else if (i > axis) {
+            row_bytes *= (size_t)tensor->dims[i];
+        }
+    }
+    size_t bytes = row_bytes * (size_t)rows;
+    for (size_t i = 0; bytes > 0 && i < outer; i++) {
+        memcpy(to->data + (i * (size_t)to->all_rows + (size_t)to->first) * row_bytes,
+               from->data +
+                   (i * (size_t)from->all_rows + (size_t)from->first) * row_bytes,
+               bytes);
+    }
+}
+
+static rows_at in_staging(const wefti_queue_form *form, size_t index, void *staging,
+                          int64_t first)
+{
+    size_t offset = (size_t)form->tensors[index].data;
+    return (rows_at){(char *)staging + offset, form->rows, first};
+}
+
+static rows_at of_caller(const wefti_queue_request *request, size_t index)
+{
+    size_t inputs = request->io.input_count;
+    void *data = index < inputs ? request->io.inputs[index].data
+                                : request->io.outputs[index - inputs].data;
+    return (rows_at){data, request->rows, 0};
+}
+
+/* Leaves `loading`. False: it was cancelled meanwhile, and who did so waits for us to
+ * let go of its tensors. */
+static bool leave_loading(wefti_queue_request *request, wefti_request_state next)
+{
+    weft_request *base = &request->base;
+    uint32_t found = WEFTI_REQUEST_LOADING;
+    if (wefti_atomic_u32_cas_acq_rel(&base->state, &found, next)) {
+        return true;
+    }
+    request->outcome = wefti_error(&base->error, WEFT_CANCELLED,
+                                   "the request was cancelled as it began");
+    wefti_mutex_lock(&base->lock);
+    wefti_atomic_u32_store_release(&base->state, WEFTI_REQUEST_ENDING);
+    wefti_condition_wake_all(&base->ended);
+    wefti_mutex_unlock(&base->lock);
+    return false;
+}
+
+static bool begin_storing(wefti_queue_request *request)
+{
+    uint32_t found = WEFTI_REQUEST_RUNNING;
+    return wefti_atomic_u32_cas_acq_rel(&request->base.state, &found,
+                                        WEFTI_REQUEST_STORING);
+}
+
+/* What run_batch works on. */
+typedef struct work {
+    wefti_queue_worker *worker;
+    wefti_queue_class *class;
+    wefti_queue_request *ended; /* chain */
+} work;
+
+static void add_ended(work *self, wefti_queue_request *request)
+{
+    request->next_ended = self->ended;
+    self->ended = request;
+}
+
+static void zero_outputs(const wefti_queue_request *request)
+{
+    for (size_t i = 0; i < request->io.output_count; i++) {
+        const weft_tensor *output = &request->io.outputs[i];
+        if (output->size_bytes > 0) {
+            memset(output->data, 0, output->size_bytes);
+        }
+    }
+}
+
+/* How a run ended, and where its answer lies. */
+typedef struct run_result {
+    const wefti_queue_form *form;
+    void *staging;
+    int64_t first; /* row */
+    weft_status status;
+    weft_error error;
+} run_result;
+
+/* Ends a request that is `running` with its rows of an answer, or with a failure. Until
+ * it is `storing`, nothing of it may be touched: it may be cancelled. */
+static void store(work *self, wefti_queue_request *request, const run_result *answer)
+{
+    if (!begin_storing(request)) {
+        return; /* who cancelled it ends it */
+    }
+    request->outcome = answer->status;
+    if (answer->status != WEFT_OK) {
+        request->base.error = answer->error;
+        zero_outputs(request);
+    }
+    for (size_t i = 0; answer->status == WEFT_OK && i < request->io.output_count; i++) {
+        size_t at = request->io.input_count + i;
+        rows_at to = of_caller(request, at);
+        rows_at from = in_staging(answer->form, at, answer->staging, answer->first);
+        copy_rows(self->class, at, &to, &from, request->rows);
+    }
+    add_ended(self, request);
+}
+
+static bool make_room(void **memory, size_t *size_bytes, size_t needed)
+{
+    if (*size_bytes >= needed && *memory) {
+        return true;
+    }
+    wefti_free(*memory);
+    *memory = wefti_malloc_aligned(needed);
+    *size_bytes = *memory ? needed : 0;
+    return *memory != NULL;
+}
+
+/* Runs the model on staged tensors. */
+static void run_form(const work *self, const wefti_queue_form *form, void *staging,
+                     run_result *answer)
+{
+    *answer = (run_result){.form = form, .staging = staging};
+    weft_model *model = self->class->model->model;
+    size_t inputs = weft_model_input_count(model);
+    size_t outputs = weft_model_output_count(model);
+    enum { ON_STACK = 16 };
+    weft_tensor few[ON_STACK];
+    weft_tensor *tensors = few;
+    if (inputs + outputs > ON_STACK) {
+        tensors = wefti_calloc(inputs + outputs, sizeof *tensors);
+        if (!tensors) {
+            answer->status = wefti_error_memory(&answer->error, "a batch");
+            return;
+        }
+    }
+    for (size_t i = 0; i < inputs + outputs; i++) {
+        tensors[i] = form->tensors[i];
+        tensors[i].data = in_staging(form, i, staging, 0).data;
+    }
+    weft_io io = {tensors, inputs, tensors + inputs, outputs};
+    answer->status = wefti_run_accepted(model, &io, &answer->error);
+    if (tensors != few) {
+        wefti_free(tensors);
+    }
+}
+
+/* On the caller's own tensors: cannot be cancelled any more. */
+static void run_in_place(work *self, wefti_queue_request *request)
+{
+    if (leave_loading(request, WEFTI_REQUEST_STORING)) {
+        request->outcome = wefti_run_accepted(self->class->model->model, &request->io,
+                                              &request->base.error);
+    }
+    add_ended(self, request);
+}
+
+/* Copies a caller's inputs into rows of the staging memory. False: cancelled. */
+static bool load(work *self, wefti_queue_request *request, const wefti_queue_form *form,
+                 void *staging, int64_t first)
+{
+    for (size_t i = 0; i < request->io.input_count; i++) {
+        rows_at to = in_staging(form, i, staging, first);
+        rows_at from = of_caller(request, i);
+        copy_rows(self->class, i, &to, &from, request->rows);
+    }
+    if (!leave_loading(request, WEFTI_REQUEST_RUNNING)) {
+        add_ended(self, request);
+        return false;
+    }
+    return true;
+}
+
+static void run_alone(work *self, wefti_queue_request *request)
+{
+    wefti_queue_worker *worker = self->worker;
+    const wefti_queue_form *form = NULL;
+    if (request->rows <= worker->queue->params.max_batch_size) {
+        form = wefti_queue_get_form(self->class, request->rows);
+    }
+    if (!form || form->staging_bytes > MOST_STAGED_BYTES ||
+        !make_room(&worker->staging, &worker->staging_bytes, form->staging_bytes)) {
+        run_in_place(self, request);
+        return;
+    }
+    if (load(self, request, form, worker->staging, 0)) {
+        run_result answer;
+        run_form(self, form, worker->staging, &answer);
+        store(self, request, &answer);
+    }
+}
+
+/* Rows that nobody asked for repeat the first one: they must be fit to compute. */
+static void pad(work *self, const wefti_queue_form *form, int64_t rows)
+{
+    void *staging = self->worker->staging;
+    size_t inputs = weft_model_input_count(self->class->model->model);
+    for (size_t i = 0; i < inputs; i++) {
+        rows_at from = in_staging(form, i, staging, 0);
+        for (int64_t row = rows; row < form->rows; row++) {
+            rows_at to = in_staging(form, i, staging, row);
+            copy_rows(self->class, i, &to, &from, 1);
+        }
+    }
+}
+
+/* One request of a failed batch, from its staged rows. */
+static void retry_alone(work *self, wefti_queue_request *request,
+                        const wefti_queue_form *joined, int64_t first)
+{
+    wefti_queue_worker *worker = self->worker;
+    const wefti_queue_form *form = wefti_queue_get_form(self->class, request->rows);
+    run_result answer;
+    if (form && make_room(&worker->retry_staging, &worker->retry_staging_bytes,
+                          form->staging_bytes)) {
+        for (size_t i = 0; i < request->io.input_count; i++) {
+            rows_at to = in_staging(form, i, worker->retry_staging, 0);
+            rows_at from = in_staging(joined, i, worker->staging, first);
+            copy_rows(self->class, i, &to, &from, request->rows);
+        }
+        run_form(self, form, worker->retry_staging, &answer);
+    } else {
+        answer.status = wefti_error_memory(&answer.error, "a request of a batch");
+    }
+    store(self, request, &answer);
+}
+
+/* Whether the parts of a failed batch may fare better than the whole. */
+static bool is_worth_retrying(weft_status status)
+{
+    return status != WEFT_DEVICE_LOST && status != WEFT_FORKED &&
+           status != WEFT_CANCELLED;
+}
+
+static void run_joined(work *self, wefti_queue_batch *batch,
+                       const wefti_queue_form *form)
+{
+    void *staging = self->worker->staging;
+    int32_t kept = 0;
+    int64_t rows = 0;
+    for (int32_t i = 0; i < batch->count; i++) {
+        wefti_queue_request *request = batch->requests[i];
+        if (load(self, request, form, staging, rows)) {
+            batch->requests[kept++] = request;
+            rows += request->rows;
+        } else {
+            weft_request_release(&request->base);
+        }
+    }
+    batch->count = kept;
+    if (kept == 0) {
+        return;
+    }
+    pad(self, form, rows);
+    run_result answer;
+    run_form(self, form, staging, &answer);
+    bool retry =
+        answer.status != WEFT_OK && kept > 1 && is_worth_retrying(answer.status);
+    for (int32_t i = 0; i < kept; i++) {
+        wefti_queue_request *request = batch->requests[i];
+        if (retry) {
+            retry_alone(self, request, form, answer.first);
+        } else {
+            store(self, request, &answer);
+        }
+        answer.first += request->rows;
+    }
+    batch->was_split = retry;
+}
+
+/* Whether an output of one request lies in a tensor of another. */
+static bool outputs_overlap(const wefti_queue_request *writer,
+                            const wefti_queue_request *other)
+{
+    size_t count = writer->io.input_count + writer->io.output_count;
+    for (size_t o = writer->io.input_count; o < count; o++) {
+        for (size_t t = 0; t < count; t++) {
+            if (wefti_queue_overlap(&writer->tensors[o], &other->tensors[t])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Takes those out of the batch whose outputs lie in tensors of requests before them. */
+static void refuse_overlaps(work *self, wefti_queue_batch *batch)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; i < batch->count; i++) {
+        wefti_queue_request *request = batch->requests[i];
+        bool bad = false;
+        for (int32_t j = 0; j < kept && !bad; j++) {
+            bad = outputs_overlap(request, batch->requests[j]) ||
+                  outputs_overlap(batch->requests[j], request);
+        }
+        if (!bad) {
+            batch->requests[kept++] = request;
+            continue;
+        }
+        if (leave_loading(request, WEFTI_REQUEST_STORING)) {
+            request->outcome = wefti_error(
+                &request->base.error, WEFT_INVALID_ARGUMENT,
+                "the request's output lies in a tensor of another request that waits "
+                "at the same time; give each its own memory");
+        }
+        batch->rows -= request->rows;
+        add_ended(self, request);
+        weft_request_release(&request->base);
+    }
+    batch->count = kept;
+}
+
+wefti_queue_request *wefti_queue_run_batch(wefti_queue_worker *worker,
+                                           wefti_queue_batch *batch)
+{
+    work self = {.worker = worker, .class = batch->class};
+    const wefti_queue_form *form = NULL;
+    if (batch->count > 1) {
+        refuse_overlaps(&self, batch);
+        form = wefti_queue_get_form(batch->class, wefti_queue_padded_rows(batch->rows));
+    }
+    if (form && form->joins && batch->count > 1 &&
+        make_room(&worker->staging, &worker->staging_bytes, form->staging_bytes)) {
+        batch->padded_rows = form->rows - batch->rows;
+        batch->joined = true;
+        run_joined(&self, batch, form);
+    } else {
+        for (int32_t i = 0; i < batch->count; i++) {
+            run_alone(&self, batch->requests[i]);
+        }
+    }
+    for (int32_t i = 0; i < batch->count; i++) {
+        weft_request_release(&batch->requests[i]->base);
+    }
+    return self.ended;
+}

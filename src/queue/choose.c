@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "queue/queue.h"
+
+/* Which requests go next.
+ *
+ * Among priorities, the highest that waits; among models, the one that has had the
+ * least device time for its weight (start-time fair queueing, Goyal, Vin and Cheng
+ * 1996, with times that are measured, so that a model with long batches gets fewer of
+ * them); among its shapes, the soonest deadline, then the oldest request. The rest of
+ * the batch comes from the same class, in the same order: a request of a lower
+ * priority that fits in goes along at no cost to the others.
+ *
+ * Every AGING_PERIOD-th batch is led by the oldest request of the queue instead,
+ * whatever its priority or model, so that nothing waits for ever. */
+enum { AGING_PERIOD = 16 };
+
+/* A class tries the way that was slower so far once in so many batches. */
+enum { PROBE_PERIOD = 64 };
+
+/* Joining has to pay for copying: a joined row may take this part of a lone one. */
+static const double WORTH_JOINING = 0.98;
+
+/* New measurements count for an eighth, and outliers (a thread that was preempted)
+ * for no more than four times what was known. */
+static void learn(double *known, double measured)
+{
+    if (*known == 0) {
+        *known = measured;
+        return;
+    }
+    double bounded = measured > 4 * *known ? 4 * *known : measured;
+    *known += (bounded - *known) / 8;
+}
+
+static wefti_queue_link *link_of(wefti_queue_request *request, size_t offset)
+{
+    return (wefti_queue_link *)(void *)((char *)request + offset);
+}
+
+static void insert_after(wefti_queue_list *list, wefti_queue_request *before,
+                         wefti_queue_request *request, size_t offset)
+{
+    wefti_queue_request *after = before ? link_of(before, offset)->next : list->first;
+    *link_of(request, offset) = (wefti_queue_link){.previous = before, .next = after};
+    *(before ? &link_of(before, offset)->next : &list->first) = request;
+    *(after ? &link_of(after, offset)->previous : &list->last) = request;
+}
+
+static void append(wefti_queue_list *list, wefti_queue_request *request, size_t offset)
+{
+    insert_after(list, list->last, request, offset);
+}
+
+static void take_out(wefti_queue_list *list, wefti_queue_request *request,
+                     size_t offset)
+{
+    wefti_queue_link *link = link_of(request, offset);
+    *(link->previous ? &link_of(link->previous, offset)->next : &list->first) =
+        link->next;
+    *(link->next ? &link_of(link->next, offset)->previous : &list->last) =
+        link->previous;
+}
+
+#define BY_CLASS offsetof(wefti_queue_request, by_class)
+#define BY_AGE offsetof(wefti_queue_request, by_age)
+#define BY_TIME offsetof(wefti_queue_request, by_time)
+
+/* Deadlines mostly come in order: the searches from the end are short. */
+static void add_by_class(wefti_queue_list *list, wefti_queue_request *request)
+{
+    wefti_queue_request *before = list->last;
+    while (before && before->deadline_ns > request->deadline_ns) {
+        before = before->by_class.previous;
+    }
+    insert_after(list, before, request, BY_CLASS);
+}
+
+static void add_by_time(wefti_queue_list *list, wefti_queue_request *request)
+{
+    int64_t due_ns = request->base.start_deadline_ns;
+    wefti_queue_request *before = list->last;
+    while (before && before->base.start_deadline_ns > due_ns) {
+        before = before->by_time.previous;
+    }
+    insert_after(list, before, request, BY_TIME);
+}
+
+void wefti_queue_enlist_locked(wefti_queue_request *request)
+{
+    if (request->listed) {
+        return;
+    }
+    weft_queue *queue = request->queue;
+    wefti_queue_model *model = request->model;
+    wefti_queue_class *class = request->class;
+    request->listed = true;
+    add_by_class(&class->waiting[request->level], request);
+    class->waiting_rows += request->rows;
+    append(&queue->by_age, request, BY_AGE);
+    queue->level_count[request->level]++;
+    queue->waiting_count++;
+    if (model->waiting_count++ == 0 && model->virtual_ns < queue->virtual_ns) {
+        model->virtual_ns = queue->virtual_ns; /* idleness earns no credit */
+    }
+    if (request->base.start_deadline_ns != WEFTI_NEVER) {
+        request->timed = true;
+        add_by_time(&queue->by_time, request);
+        if (queue->by_time.first == request) {
+            wefti_condition_wake_all(&queue->timer_due);
+        }
+    }
+}
+
+void wefti_queue_delist_locked(wefti_queue_request *request)
+{
+    if (!request->listed) {
+        return;
+    }
+    weft_queue *queue = request->queue;
+    wefti_queue_class *class = request->class;
+    request->listed = false;
+    take_out(&class->waiting[request->level], request, BY_CLASS);
+    class->waiting_rows -= request->rows;
+    take_out(&queue->by_age, request, BY_AGE);
+    queue->level_count[request->level]--;
+    queue->waiting_count--;
+    request->model->waiting_count--;
+    if (request->timed) {
+        request->timed = false;
+        take_out(&queue->by_time, request, BY_TIME);
+    }
+}
+
+double wefti_queue_expected_ns(const wefti_queue_class *class, int32_t rows)
+{
+    double row_ns = class->alone_ns > 0 ? class->alone_ns : class->joined_ns;
+    return row_ns * rows;
+}
+
+/* Whether requests of the class are to be joined now. */
+static bool is_joining(const wefti_queue_class *class)
+{
+    if (!class->joins || class->alone_ns == 0) {
+        return false; /* the first one shows what a lone request costs */
+    }
+    bool pays = class->joined_ns < WORTH_JOINING * class->alone_ns;
+    return pays || class->since_probe >= PROBE_PERIOD;
+}
+
+/* With a delay: how long the class's batch is held back for more to join, WEFTI_PAST
+ * for not at all. */
+static int64_t held_until(const weft_queue *queue, const wefti_queue_class *class)
+{
+    const weft_queue_params *params = &queue->params;
+    if (params->max_queue_delay_us == 0 || queue->closed || !class->joins ||
+        class->waiting_rows >= params->max_batch_size) {
+        return WEFTI_PAST;
+    }
+    for (int32_t i = 0; i < params->preferred_batch_size_count; i++) {
+        if (class->waiting_rows == params->preferred_batch_sizes[i]) {
+            return WEFTI_PAST;
+        }
+    }
+    int64_t oldest_ns = WEFTI_NEVER;
+    for (uint32_t i = 0; i < WEFTI_QUEUE_LEVELS; i++) {
+        const wefti_queue_request *first = class->waiting[i].first;
+        if (first && first->submitted_ns < oldest_ns) {
+            oldest_ns = first->submitted_ns;
+        }
+    }
+    return oldest_ns + params->max_queue_delay_us * 1000;
+}
+
+static bool is_sooner(const wefti_queue_request *a, const wefti_queue_request *b)
+{
+    return !b || a->deadline_ns < b->deadline_ns ||
+           (a->deadline_ns == b->deadline_ns && a->sequence < b->sequence);
+}
+
+/* The first request of a model at a priority, of classes that are not held back. */
+static wefti_queue_request *first_of_model(const weft_queue *queue,
+                                           const wefti_queue_model *model,
+                                           uint32_t level, int64_t now_ns,
+                                           int64_t *wake_ns)
+{
+    wefti_queue_request *found = NULL;
+    const wefti_queue_class *class = model->classes;
+    for (; class; class = class->next) {
+        wefti_queue_request *first = class->waiting[level].first;
+        if (!first || !is_sooner(first, found)) {
+            continue;
+        }
+        int64_t held_ns = held_until(queue, class);
+        if (held_ns <= now_ns) {
+            found = first;
+        } else if (held_ns < *wake_ns) {
+            *wake_ns = held_ns;
+        }
+    }
+    return found;
+}
+
+static wefti_queue_request *first_of_level(const weft_queue *queue, uint32_t level,
+                                           int64_t now_ns, int64_t *wake_ns)
+{
+    wefti_queue_request *found = NULL;
+    const wefti_queue_model *model = queue->models;
+    for (; model; model = model->next) {
+        if (model->waiting_count == 0 ||
+            (found && model->virtual_ns >= found->model->virtual_ns)) {
+            continue;
+        }
+        wefti_queue_request *first =
+            first_of_model(queue, model, level, now_ns, wake_ns);
+        found = first ? first : found;
+    }
+    return found;
+}
+
+static wefti_queue_request *choose_leader(const weft_queue *queue, int64_t now_ns,
+                                          int64_t *wake_ns)
+{
+    wefti_queue_request *oldest = queue->by_age.first;
+    if (oldest && queue->chosen_count % AGING_PERIOD == AGING_PERIOD - 1 &&
+        held_until(queue, oldest->class) <= now_ns) {
+        return oldest;
+    }
+    wefti_queue_request *found = NULL;
+    for (uint32_t i = 0; i < WEFTI_QUEUE_LEVELS && !found; i++) {
+        if (queue->level_count[i] > 0) {
+            found = first_of_level(queue, i, now_ns, wake_ns);
+        }
+    }
+    return found;
+}
+
+/* Takes a request out of the queue into the batch, or into the chain of those that are
+ * too late, or leaves it to the thread that is ending it. */
+static void take(wefti_queue_batch *batch, wefti_queue_request *request, int64_t now_ns)
+{
+    wefti_queue_delist_locked(request);
+    if (request->base.start_deadline_ns <= now_ns) {
+        if (wefti_request_claim(&request->base, WEFTI_REQUEST_ENDING)) {
+            request->outcome = WEFT_TIMEOUT;
+            request->next_ended = batch->expired;
+            batch->expired = request;
+        }
+        return;
+    }
+    if (wefti_request_claim(&request->base, WEFTI_REQUEST_LOADING)) {
+        weft_request_retain(&request->base); /* the worker's */
+        batch->requests[batch->count++] = request;
+        batch->rows += request->rows;
+    }
+}
+
+/* Fills the batch from the class of its leader. */
+static void fill(weft_queue *queue, wefti_queue_batch *batch, int64_t now_ns)
+{
+    wefti_queue_class *class = batch->class;
+    int32_t most = queue->params.max_batch_size;
+    for (uint32_t i = 0; i < WEFTI_QUEUE_LEVELS; i++) {
+        wefti_queue_request *request = class->waiting[i].first;
+        while (request && request->rows <= most - batch->rows) {
+            take(batch, request, now_ns);
+            request = class->waiting[i].first;
+        }
+    }
+}
+
+static uint32_t histogram_bucket(uint64_t value)
+{
+    uint32_t bucket = 0;
+    while (value > 0 && bucket < WEFT_QUEUE_BUCKETS - 1) {
+        value /= 2;
+        bucket++;
+    }
+    return bucket;
+}
+
+/* Counts the batch and lets its model pay for it. */
+static void record_choice(weft_queue *queue, wefti_queue_batch *batch, int64_t now_ns)
+{
+    weft_queue_statistics *statistics = &queue->statistics;
+    wefti_queue_model *model = batch->class->model;
+    queue->chosen_count++;
+    queue->running++;
+    statistics->batch_count++;
+    statistics->row_count += (uint64_t)batch->rows;
+    statistics->batch_rows[histogram_bucket((uint64_t)batch->rows)]++;
+    for (int32_t i = 0; i < batch->count; i++) {
+        int64_t waited_ns = now_ns - batch->requests[i]->submitted_ns;
+        statistics->wait_ns[histogram_bucket((uint64_t)waited_ns)]++;
+    }
+    if (model->virtual_ns > queue->virtual_ns) {
+        queue->virtual_ns = model->virtual_ns;
+    }
+    batch->expected_ns = wefti_queue_expected_ns(batch->class, batch->rows);
+    model->virtual_ns += batch->expected_ns / model->weight;
+    /* The worker's hold, until wefti_queue_account_locked. */
+    batch->class->live_count++;
+    model->live_count++;
+}
+
+void wefti_queue_choose_locked(weft_queue *queue, wefti_queue_batch *batch)
+{
+    int64_t now_ns = wefti_clock_ns();
+    batch->count = batch->rows = batch->padded_rows = 0;
+    batch->joined = batch->was_split = false;
+    batch->expired = NULL;
+    batch->wake_ns = WEFTI_NEVER;
+    while (batch->count == 0) {
+        wefti_queue_request *leader = choose_leader(queue, now_ns, &batch->wake_ns);
+        if (!leader) {
+            return;
+        }
+        batch->class = leader->class;
+        take(batch, leader, now_ns);
+    }
+    if (is_joining(batch->class)) {
+        fill(queue, batch, now_ns);
+    }
+    record_choice(queue, batch, now_ns);
+}
+
+void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batch,
+                                int64_t took_ns)
+{
+    wefti_queue_class *class = batch->class;
+    wefti_queue_model *model = class->model;
+    double row_ns = (double)took_ns / (batch->rows > 0 ? batch->rows : 1);
+    bool pays = class->joined_ns < WORTH_JOINING * class->alone_ns;
+    if (!batch->joined) {
+        learn(&class->alone_ns, row_ns);
+        class->since_probe += pays ? 0 : 1;
+    } else {
+        learn(&class->joined_ns, row_ns);
+        class->since_probe = 0;
+    }
+    model->virtual_ns += ((double)took_ns - batch->expected_ns) / model->weight;
+    queue->statistics.device_ns += (uint64_t)took_ns;
+    queue->statistics.padded_count += (uint64_t)batch->padded_rows;
+    queue->statistics.split_count += batch->was_split ? 1 : 0;
+    queue->running--;
+    class->live_count--;
+    model->live_count--;
+}

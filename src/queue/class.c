@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/tensor.h"
+#include "graph/check.h"
+#include "graph/rows.h"
+#include "queue/queue.h"
+
+enum {
+    /* Rows at which a class's independence is first looked at: a size that no other
+     * dimension is likely to have. */
+    PROBE_ROWS = 7,
+    MOST_FORMS = 128,
+    MOST_CLASSES = 64, /* of a model, but for those in use */
+    ALIGNMENT = 64,
+};
+
+static size_t tensor_count(const weft_model *model)
+{
+    return weft_model_input_count(model) + weft_model_output_count(model);
+}
+
+static bool same_but_rows(const weft_tensor *kept, const weft_tensor *given,
+                          int32_t axis)
+{
+    bool same = kept->type == given->type && kept->rank == given->rank;
+    for (int32_t i = 0; same && i < kept->rank; i++) {
+        same = i == axis || kept->dims[i] == given->dims[i];
+    }
+    return same;
+}
+
+wefti_queue_class *wefti_queue_find_class_locked(const wefti_queue_model *model,
+                                                 const weft_io *io)
+{
+    wefti_queue_class *class = model->classes;
+    for (; class != NULL; class = class->next) {
+        bool same = true;
+        for (size_t i = 0; same && i < io->input_count; i++) {
+            same = same_but_rows(&class->tensors[i], &io->inputs[i], class->axes[i]);
+        }
+        if (same) {
+            return class;
+        }
+    }
+    return NULL;
+}
+
+wefti_queue_class *wefti_queue_add_class_locked(wefti_queue_model *model,
+                                                wefti_queue_class *class)
+{
+    class->next = model->classes;
+    model->classes = class;
+    if (++model->class_count <= MOST_CLASSES) {
+        return NULL;
+    }
+    wefti_queue_class **oldest = NULL;
+    for (wefti_queue_class **link = &class->next; *link; link = &(*link)->next) {
+        if ((*link)->live_count == 0 &&
+            (!oldest || (*link)->last_used < (*oldest)->last_used)) {
+            oldest = link;
+        }
+    }
+    if (!oldest) {
+        return NULL;
+    }
+    wefti_queue_class *unused = *oldest;
+    *oldest = unused->next;
+    model->class_count--;
+    return unused;
+}
+
+int32_t wefti_queue_rows(const wefti_queue_class *class, const weft_io *io)
+{
+    if (io->input_count == 0 || class->axes[0] < 0) {
+        return 1;
+    }
+    int64_t rows = io->inputs[0].dims[class->axes[0]];
+    return rows > INT32_MAX ? INT32_MAX : (int32_t)rows;
+}
+
+void wefti_queue_class_destroy(wefti_queue_class *class)
+{
+    if (class == NULL) {
+        return;
+    }
+    while (class->forms != NULL) {
+        wefti_queue_form *form = class->forms;
+        class->forms = form->next;
+        wefti_free(form);
+    }
+    wefti_free(class->rows_per_row);
+    wefti_free(class->axes);
+    wefti_free(class->tensors);
+    wefti_free(class);
+}
+
+/* Sets `count` tensors from index `first` on as a call of so many rows has them; their
+ * sizes in bytes stay open. */
+static void set_rows(const wefti_queue_class *class, int64_t rows, size_t first,
+                     size_t count, weft_tensor *tensors)
+{
+    for (size_t i = first; i < first + count; i++) {
+        tensors[i] = class->tensors[i];
+        tensors[i].size_bytes = 0;
+        if (class->axes[i] >= 0) {
+            tensors[i].dims[class->axes[i]] = rows * class->rows_per_row[i];
+        }
+    }
+}
+
+static weft_status allocate_class(wefti_queue_model *model, wefti_queue_class **class,
+                                  weft_error *error)
+{
+    size_t count = tensor_count(model->model);
+    wefti_queue_class *made = wefti_calloc(1, sizeof *made);
+    if (made != NULL) {
+        made->model = model;
+        made->tensors = wefti_calloc(count, sizeof *made->tensors);
+        made->axes = wefti_calloc(count, sizeof *made->axes);
+        made->rows_per_row = wefti_calloc(count, sizeof *made->rows_per_row);
+    }
+    if (made == NULL || made->tensors == NULL || made->axes == NULL ||
+        made->rows_per_row == NULL) {
+        wefti_queue_class_destroy(made);
+        return wefti_error_memory(error, "a shape class of the queue");
+    }
+    *class = made;
+    return WEFT_OK;
+}
+
+/* Looks at the model with PROBE_ROWS rows: whether they are independent, and along
+ * which axes of the outputs they lie. */
+static weft_status learn_axes(wefti_queue_class *class, const weft_io *io,
+                              weft_error *error)
+{
+    weft_model *model = class->model->model;
+    weft_tensor *probe = wefti_calloc(tensor_count(model), sizeof *probe);
+    if (probe == NULL) {
+        return wefti_error_memory(error, "a shape class of the queue");
+    }
+    for (size_t i = 0; i < io->input_count; i++) {
+        class->axes[i] = class->model->input_axes[i];
+        class->rows_per_row[i] = 1;
+        probe[i] = io->inputs[i];
+        probe[i].dims[class->axes[i]] = PROBE_ROWS;
+        probe[i].size_bytes = 0;
+        memset(probe[i].strides, 0, sizeof probe[i].strides);
+    }
+    weft_io shapes = {probe, io->input_count, probe + io->input_count,
+                      io->output_count};
+    weft_status status = wefti_model_check_rows(model, &shapes, class->axes,
+                                                class->axes + io->input_count, error);
+    for (size_t i = 0; status == WEFT_OK && i < io->output_count; i++) {
+        size_t at = io->input_count + i;
+        int32_t axis = class->axes[at];
+        /* The class's outputs stand for as many rows as the call has. */
+        int64_t rows = io->inputs[0].dims[class->axes[0]];
+        int64_t size = class->tensors[at].dims[axis];
+        if (rows == 0 || size % rows != 0) {
+            status = wefti_error(error, WEFT_UNSUPPORTED,
+                                 "output %zu has %lld rows for %lld", i,
+                                 (long long)size, (long long)rows);
+        } else {
+            class->rows_per_row[at] = size / rows;
+        }
+    }
+    wefti_free(probe);
+    return status;
+}
+
+/* Without a batch axis: each shape is a class of its own, and nothing joins. */
+static void forget_axes(wefti_queue_class *class)
+{
+    size_t count = tensor_count(class->model->model);
+    for (size_t i = 0; i < count; i++) {
+        class->axes[i] = -1;
+        class->rows_per_row[i] = 0;
+    }
+}
+
+weft_status wefti_queue_class_create(wefti_queue_model *model, const weft_io *io,
+                                     wefti_queue_class **class, weft_error *error)
+{
+    wefti_queue_class *made = NULL;
+    WEFTI_TRY(allocate_class(model, &made, error));
+    weft_io shapes = *io;
+    shapes.outputs = made->tensors + io->input_count;
+    weft_status status = weft_model_infer_outputs(model->model, &shapes, error);
+    if (status != WEFT_OK) {
+        wefti_queue_class_destroy(made);
+        return status;
+    }
+    for (size_t i = 0; i < io->input_count; i++) {
+        made->tensors[i] = io->inputs[i];
+        made->tensors[i].data = NULL;
+        memset(made->tensors[i].strides, 0, sizeof made->tensors[i].strides);
+    }
+    made->why_not = model->why_not;
+    if (model->input_axes != NULL) {
+        made->joins = learn_axes(made, io, &made->why_not) == WEFT_OK;
+    }
+    if (!made->joins) {
+        forget_axes(made);
+    }
+    *class = made;
+    return WEFT_OK;
+}
+
+static weft_status copy_input(const weft_value_info *info, const weft_tensor *given,
+                              weft_tensor *copy, weft_error *error)
+{
+    size_t bytes;
+    WEFTI_TRY(weft_tensor_measure(given, NULL, &bytes, error));
+    WEFTI_TRY(wefti_tensor_check_placement(given, "input", info->name, error));
+    if (given->size_bytes != 0 && given->size_bytes < bytes) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "input '%s' has %zu bytes; its shape needs %zu", info->name,
+                           given->size_bytes, bytes);
+    }
+    *copy = *given;
+    copy->size_bytes = bytes;
+    return WEFT_OK;
+}
+
+/* `copy` has the shape that the model gives. */
+static weft_status copy_output(const weft_value_info *info, const weft_tensor *given,
+                               weft_tensor *copy, weft_error *error)
+{
+    size_t bytes;
+    WEFTI_TRY(weft_tensor_measure(copy, NULL, &bytes, error));
+    if (given->rank != -1 && !same_but_rows(copy, given, -1)) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "output '%s' has another type or shape than the model "
+                           "gives; with rank -1 any is taken",
+                           info->name);
+    }
+    if (given->size_bytes < bytes && (given->rank == -1 || given->size_bytes != 0)) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "output '%s' has room for %zu bytes; %zu are needed",
+                           info->name, given->size_bytes, bytes);
+    }
+    copy->data = given->data;
+    copy->size_bytes = bytes;
+    if (given->rank != -1) {
+        memcpy(copy->strides, given->strides, sizeof copy->strides);
+    }
+    return wefti_tensor_check_placement(copy, "output", info->name, error);
+}
+
+bool wefti_queue_overlap(const weft_tensor *a, const weft_tensor *b)
+{
+    uintptr_t x = (uintptr_t)a->data, y = (uintptr_t)b->data;
+    return a->size_bytes > 0 && b->size_bytes > 0 && x < y + b->size_bytes &&
+           y < x + a->size_bytes;
+}
+
+weft_status wefti_queue_copy_tensors(const wefti_queue_class *class, const weft_io *io,
+                                     weft_tensor *tensors, weft_error *error)
+{
+    const weft_model *model = class->model->model;
+    weft_value_info info;
+    for (size_t i = 0; i < io->input_count; i++) {
+        (void)weft_model_get_input(model, i, &info);
+        WEFTI_TRY(copy_input(&info, &io->inputs[i], &tensors[i], error));
+    }
+    set_rows(class, wefti_queue_rows(class, io), io->input_count, io->output_count,
+             tensors);
+    for (size_t i = 0; i < io->output_count; i++) {
+        size_t at = io->input_count + i;
+        (void)weft_model_get_output(model, i, &info);
+        WEFTI_TRY(copy_output(&info, &io->outputs[i], &tensors[at], error));
+        for (size_t j = 0; j < at; j++) {
+            if (wefti_queue_overlap(&tensors[at], &tensors[j])) {
+                return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                                   "output '%s' overlaps %s %zu", info.name,
+                                   j < io->input_count ? "input" : "output",
+                                   j < io->input_count ? j : j - io->input_count);
+            }
+        }
+    }
+    return WEFT_OK;
+}
+
+int32_t wefti_queue_padded_rows(int32_t rows)
+{
+    int32_t step = 1;
+    while (rows / step >= 8) {
+        step *= 2;
+    }
+    int64_t padded = ((int64_t)rows + step - 1) / step * step;
+    return padded > INT32_MAX ? rows : (int32_t)padded;
+}
+
+/* Lays the tensors out one behind the other. */
+static bool lay_out(wefti_queue_form *form, size_t count)
+{
+    size_t offset = 0;
+    for (size_t i = 0; i < count; i++) {
+        weft_tensor *tensor = &form->tensors[i];
+        size_t bytes;
+        if (weft_tensor_measure(tensor, NULL, &bytes, NULL) != WEFT_OK) {
+            return false;
+        }
+        tensor->size_bytes = bytes;
+        tensor->data = (void *)offset;
+        if (WEFTI_ADD_OVERFLOWS(offset, bytes, &offset) ||
+            offset > SIZE_MAX / 2 - ALIGNMENT) {
+            return false;
+        }
+        offset = (offset + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    }
+    form->staging_bytes = offset;
+    return true;
+}
+
+static wefti_queue_form *make_form(wefti_queue_class *class, int32_t rows)
+{
+    weft_model *model = class->model->model;
+    size_t inputs = weft_model_input_count(model);
+    size_t outputs = weft_model_output_count(model);
+    size_t count = inputs + outputs;
+    wefti_queue_form *form =
+        wefti_calloc(1, sizeof *form + count * sizeof form->tensors[0]);
+    int32_t *axes = wefti_calloc(outputs, sizeof *axes);
+    if (form != NULL && axes != NULL) {
+        form->rows = rows;
+        set_rows(class, rows, 0, count, form->tensors);
+        if (!lay_out(form, count)) {
+            wefti_free(form);
+            form = NULL;
+        }
+    }
+    if (form != NULL && axes != NULL && class->joins) {
+        weft_io shapes = {form->tensors, inputs, form->tensors + inputs, outputs};
+        form->joins = wefti_model_check_rows(model, &shapes, class->axes, axes, NULL) ==
+                          WEFT_OK &&
+                      memcmp(axes, class->axes + inputs, outputs * sizeof *axes) == 0;
+    }
+    if (axes == NULL) {
+        wefti_free(form);
+        form = NULL;
+    }
+    wefti_free(axes);
+    return form;
+}
+
+static wefti_queue_form *find_form_locked(const wefti_queue_class *class, int32_t rows)
+{
+    wefti_queue_form *form = class->forms;
+    while (form != NULL && form->rows != rows) {
+        form = form->next;
+    }
+    return form;
+}
+
+const wefti_queue_form *wefti_queue_get_form(wefti_queue_class *class, int32_t rows)
+{
+    wefti_mutex *lock = &class->model->queue->lock;
+    wefti_mutex_lock(lock);
+    wefti_queue_form *form = find_form_locked(class, rows);
+    bool full = class->form_count >= MOST_FORMS;
+    wefti_mutex_unlock(lock);
+    if (form != NULL || full) {
+        return form;
+    }
+    wefti_queue_form *made = make_form(class, rows);
+    if (made == NULL) {
+        return NULL;
+    }
+    wefti_mutex_lock(lock);
+    form = find_form_locked(class, rows); /* another worker may have been faster */
+    if (form == NULL) {
+        made->next = class->forms;
+        class->forms = made;
+        class->form_count++;
+        form = made;
+        made = NULL;
+    }
+    wefti_mutex_unlock(lock);
+    wefti_free(made);
+    return form;
+}

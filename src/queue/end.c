@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "queue/queue.h"
+
+/* The end of requests. A request is counted before its end can be seen, and leaves the
+ * queue after its callback has returned: so who has waited finds it counted, and who
+ * has drained finds no callback running. */
+
+static void count_locked(weft_queue *queue, const wefti_queue_request *request)
+{
+    weft_queue_statistics *statistics = &queue->statistics;
+    switch (wefti_outcome_of(request->outcome)) {
+    case WEFTI_OUTCOME_DONE:
+        statistics->done++;
+        break;
+    case WEFTI_OUTCOME_CANCELLED:
+        statistics->cancelled++;
+        break;
+    case WEFTI_OUTCOME_TIMED_OUT:
+        statistics->timed_out++;
+        break;
+    default:
+        statistics->failed++;
+    }
+}
+
+static void explain_timeout(wefti_queue_request *request)
+{
+    if (request->outcome != WEFT_TIMEOUT || request->deadline_ns == WEFTI_NEVER ||
+        request->expected_ns == 0) {
+        return;
+    }
+    (void)wefti_error(&request->base.error, WEFT_TIMEOUT,
+                      "the answer would have been too late: a run takes about %.3f ms, "
+                      "and %.3f ms were given in all",
+                      request->expected_ns * 1e-6,
+                      (double)(request->deadline_ns - request->submitted_ns) * 1e-6);
+}
+
+static void announce(wefti_queue_request *request)
+{
+    explain_timeout(request);
+    if (request->queue->fd >= 0) {
+        wefti_queue_report(request->queue, request);
+    }
+    wefti_request_announce(&request->base, request->outcome);
+}
+
+/* Takes the next request of a model whose turn to be announced has come. */
+static wefti_queue_request *next_in_order(wefti_queue_model *model)
+{
+    weft_queue *queue = model->queue;
+    wefti_mutex_lock(&queue->lock);
+    wefti_queue_request *request = model->ordered.first;
+    if (request && request->ready) {
+        model->ordered.first = request->by_order.next;
+        *(request->by_order.next ? &request->by_order.next->by_order.previous
+                                 : &model->ordered.last) = NULL;
+    } else {
+        request = NULL;
+        model->announcing = false;
+    }
+    wefti_mutex_unlock(&queue->lock);
+    return request;
+}
+
+/* Announces what can be, in order, and returns it as a chain. One thread at a time does
+ * so; others only mark theirs as ready. */
+static wefti_queue_request *announce_in_order(wefti_queue_model *model)
+{
+    wefti_queue_request *chain = NULL;
+    wefti_queue_request *request;
+    while ((request = next_in_order(model)) != NULL) {
+        announce(request);
+        request->next_ended = chain;
+        chain = request;
+    }
+    return chain;
+}
+
+wefti_queue_model *wefti_queue_unlink_unused_locked(wefti_queue_model *model)
+{
+    if (!model->removed || model->live_count > 0 || model->users > 0) {
+        return NULL;
+    }
+    wefti_queue_model **link = &model->queue->models;
+    while (*link && *link != model) {
+        link = &(*link)->next;
+    }
+    if (!*link) {
+        return NULL; /* another thread has it */
+    }
+    *link = model->next;
+    return model;
+}
+
+/* Counts the requests and begins with their announcement. Returns the model to be
+ * announced in order, NULL when there is nothing to do for the calling thread. */
+static wefti_queue_model *count_and_mark(weft_queue *queue, wefti_queue_request *chain,
+                                         wefti_queue_announcer *self)
+{
+    wefti_queue_model *ordered = NULL;
+    wefti_mutex_lock(&queue->lock);
+    self->next = queue->announcers;
+    queue->announcers = self;
+    for (wefti_queue_request *r = chain; r; r = r->next_ended) {
+        count_locked(queue, r);
+        r->ready = true;
+    }
+    if (queue->params.preserve_order && chain && !chain->model->announcing) {
+        ordered = chain->model;
+        ordered->announcing = true;
+    }
+    wefti_mutex_unlock(&queue->lock);
+    return ordered;
+}
+
+/* The requests leave the queue; what nobody uses any more is left to the caller. */
+static wefti_queue_model *leave_locked(weft_queue *queue, wefti_queue_request *chain)
+{
+    wefti_queue_model *unused = NULL;
+    for (wefti_queue_request *r = chain; r; r = r->next_ended) {
+        r->class->live_count--;
+        r->model->live_count--;
+        queue->live_count--;
+    }
+    if (chain) {
+        unused = wefti_queue_unlink_unused_locked(chain->model);
+    }
+    if (queue->live_count == 0) {
+        wefti_condition_wake_all(&queue->idle);
+    }
+    return unused;
+}
+
+/* Ends requests of one model. */
+static bool end_of_model(weft_queue *queue, wefti_queue_request *chain)
+{
+    wefti_queue_announcer self = {.thread = wefti_thread_current()};
+    wefti_queue_model *ordered = count_and_mark(queue, chain, &self);
+    if (queue->params.preserve_order) {
+        chain = ordered ? announce_in_order(ordered) : NULL;
+    } else {
+        for (wefti_queue_request *r = chain; r; r = r->next_ended) {
+            announce(r);
+        }
+    }
+    wefti_mutex_lock(&queue->lock);
+    wefti_queue_announcer **link = &queue->announcers;
+    while (*link != &self) {
+        link = &(*link)->next;
+    }
+    *link = self.next;
+    wefti_queue_model *unused = leave_locked(queue, chain);
+    wefti_mutex_unlock(&queue->lock);
+    wefti_queue_model_destroy(unused);
+    /* The queue may be gone from here on, unless it is this thread that ends it. */
+    while (chain) {
+        wefti_queue_request *next = chain->next_ended;
+        weft_request_release(&chain->base); /* the queue's */
+        chain = next;
+    }
+    return self.tears_down;
+}
+
+bool wefti_queue_end(weft_queue *queue, wefti_queue_request *chain)
+{
+    bool tears_down = false;
+    while (chain && !tears_down) {
+        /* A chain may hold requests of several models, one after another. */
+        wefti_queue_request *last = chain;
+        while (last->next_ended && last->next_ended->model == chain->model) {
+            last = last->next_ended;
+        }
+        wefti_queue_request *rest = last->next_ended;
+        last->next_ended = NULL;
+        tears_down = end_of_model(queue, chain);
+        chain = rest;
+        if (tears_down && rest) {
+            /* The queue lives on until these have ended too. */
+            (void)wefti_queue_end(queue, rest);
+        }
+    }
+    return tears_down;
+}
+
+/* Waits until the worker that was loading the request has let go of its tensors. */
+static void wait_dropped(weft_request *base)
+{
+    wefti_mutex_lock(&base->lock);
+    while (wefti_atomic_u32_load_acquire(&base->state) == WEFTI_REQUEST_DROPPED) {
+        /* woken by leave_loading (batch.c) */
+        (void)wefti_condition_wait(&base->ended, &base->lock, WEFTI_NEVER);
+    }
+    wefti_mutex_unlock(&base->lock);
+}
+
+static bool move(weft_request *base, wefti_request_state from, wefti_request_state to)
+{
+    uint32_t found = from;
+    return wefti_atomic_u32_cas_acq_rel(&base->state, &found, to);
+}
+
+bool wefti_queue_request_cancel(weft_request *base)
+{
+    wefti_queue_request *request = WEFTI_CONTAINER_OF(base, wefti_queue_request, base);
+    weft_queue *queue = request->queue;
+    bool waits = move(base, WEFTI_REQUEST_PENDING, WEFTI_REQUEST_ENDING);
+    if (!waits && move(base, WEFTI_REQUEST_LOADING, WEFTI_REQUEST_DROPPED)) {
+        wait_dropped(base);
+        return true;
+    }
+    if (!waits && !move(base, WEFTI_REQUEST_RUNNING, WEFTI_REQUEST_ENDING)) {
+        return false;
+    }
+    if (waits) {
+        wefti_mutex_lock(&queue->lock);
+        wefti_queue_delist_locked(request);
+        wefti_queue_wake_blocked_locked(queue);
+        wefti_mutex_unlock(&queue->lock);
+    } else {
+        (void)wefti_error(&base->error, WEFT_CANCELLED,
+                          "the request was cancelled while it ran");
+    }
+    request->outcome = WEFT_CANCELLED;
+    request->next_ended = NULL;
+    if (wefti_queue_end(queue, request)) {
+        wefti_queue_teardown(queue);
+    }
+    return true;
+}
+
+bool wefti_queue_cancel_waiting(weft_queue *queue)
+{
+    wefti_queue_request *chain = NULL;
+    wefti_mutex_lock(&queue->lock);
+    wefti_queue_request *request = queue->by_age.last;
+    while (request) {
+        wefti_queue_request *previous = request->by_age.previous;
+        if (wefti_request_claim(&request->base, WEFTI_REQUEST_ENDING)) {
+            wefti_queue_delist_locked(request);
+            request->outcome = WEFT_CANCELLED;
+            request->next_ended = chain;
+            chain = request;
+        }
+        request = previous;
+    }
+    wefti_queue_wake_blocked_locked(queue);
+    wefti_mutex_unlock(&queue->lock);
+    return wefti_queue_end(queue, chain);
+}

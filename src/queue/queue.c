@@ -1,0 +1,524 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "queue/queue.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fork.h"
+#include "base/memory.h"
+#include "graph/rows.h"
+
+enum {
+    MOST_WORKERS = 256,
+    DEFAULT_BATCH = 64,
+    MOST_BATCH = 65536,
+    DEFAULT_QUEUE = 4096,
+    MOST_QUEUE = 1 << 20,
+    DEFAULT_PRIORITY = 4,
+    MOST_WEIGHT = 1000,
+};
+static const int64_t MOST_DELAY_US = 60 * 1000 * 1000;
+
+/* Puts the default in for 0 and refuses what is out of range. */
+static weft_status check_range(const char *name, int32_t *value, int32_t most,
+                               int32_t standard, weft_error *error)
+{
+    if (*value < 0 || *value > most) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "%s is %d; give 1 to %d, or 0 for %d", name, (int)*value,
+                           (int)most, (int)standard);
+    }
+    if (*value == 0) {
+        *value = standard;
+    }
+    return WEFT_OK;
+}
+
+static weft_status check_preferred(const weft_queue_params *params, weft_error *error)
+{
+    int32_t count = params->preferred_batch_size_count;
+    if (count < 0 || count > WEFT_QUEUE_MAX_PREFERRED) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "preferred_batch_size_count is %d; give 0 to %d", (int)count,
+                           WEFT_QUEUE_MAX_PREFERRED);
+    }
+    for (int32_t i = 0; i < count; i++) {
+        int32_t size = params->preferred_batch_sizes[i];
+        int32_t before = i > 0 ? params->preferred_batch_sizes[i - 1] : 0;
+        if (size <= before || size > params->max_batch_size) {
+            return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                               "preferred_batch_sizes[%d] is %d; the sizes ascend from "
+                               "1 to max_batch_size, which is %d",
+                               (int)i, (int)size, (int)params->max_batch_size);
+        }
+    }
+    return WEFT_OK;
+}
+
+static weft_status check_times(const weft_queue_params *params, weft_error *error)
+{
+    if (params->max_queue_delay_us < 0 || params->max_queue_delay_us > MOST_DELAY_US) {
+        return wefti_error(
+            error, WEFT_INVALID_ARGUMENT, "max_queue_delay_us is %lld; give 0 to %lld",
+            (long long)params->max_queue_delay_us, (long long)MOST_DELAY_US);
+    }
+    if (params->default_timeout_us < 0) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "default_timeout_us is %lld; give microseconds, or 0 for "
+                           "none",
+                           (long long)params->default_timeout_us);
+    }
+    return WEFT_OK;
+}
+
+static weft_status check_params(const weft_device *device,
+                                const weft_queue_params *given,
+                                weft_queue_params *params, weft_error *error)
+{
+    *params = (weft_queue_params)WEFT_QUEUE_PARAMS_INIT;
+    if (given && given->struct_size < sizeof *given) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "weft_queue_params.struct_size is %zu; set the struct up "
+                           "with WEFT_QUEUE_PARAMS_INIT",
+                           given->struct_size);
+    }
+    if (given) {
+        *params = *given;
+    }
+    int32_t cores = device->info.core_count;
+    cores = cores < 1 ? 1 : cores > MOST_WORKERS ? MOST_WORKERS : cores;
+    WEFTI_TRY(check_range("workers", &params->workers, MOST_WORKERS, cores, error));
+    WEFTI_TRY(check_range("max_batch_size", &params->max_batch_size, MOST_BATCH,
+                          DEFAULT_BATCH, error));
+    WEFTI_TRY(check_range("max_queue_size", &params->max_queue_size, MOST_QUEUE,
+                          DEFAULT_QUEUE, error));
+    WEFTI_TRY(check_range("default_priority", &params->default_priority,
+                          WEFTI_QUEUE_LEVELS, DEFAULT_PRIORITY, error));
+    if (params->full_policy != WEFT_QUEUE_BLOCK &&
+        params->full_policy != WEFT_QUEUE_FAIL) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "full_policy is %d; use WEFT_QUEUE_BLOCK or WEFT_QUEUE_FAIL",
+                           (int)params->full_policy);
+    }
+    WEFTI_TRY(check_preferred(params, error));
+    return check_times(params, error);
+}
+
+static void fini_locks(weft_queue *queue, int made)
+{
+    wefti_condition *conditions[] = {&queue->work, &queue->room, &queue->idle,
+                                     &queue->timer_due};
+    for (int i = 0; i < made - 2; i++) {
+        wefti_condition_fini(conditions[i]);
+    }
+    if (made >= 2) {
+        wefti_mutex_fini(&queue->report_lock);
+    }
+    if (made >= 1) {
+        wefti_mutex_fini(&queue->lock);
+    }
+}
+
+enum { LOCK_COUNT = 6 };
+
+static weft_status init_locks(weft_queue *queue, weft_error *error)
+{
+    wefti_condition *conditions[] = {&queue->work, &queue->room, &queue->idle,
+                                     &queue->timer_due};
+    weft_status status =
+        wefti_mutex_init(&queue->lock, "queue", WEFTI_RANK_QUEUE, error);
+    int made = 0;
+    if (status == WEFT_OK) {
+        made++;
+        status =
+            wefti_mutex_init(&queue->report_lock, "queue ends", WEFTI_RANK_POOL, error);
+    }
+    for (int i = 0; status == WEFT_OK && i < LOCK_COUNT - 2; i++) {
+        made++;
+        status = wefti_condition_init(conditions[i], error);
+    }
+    if (status != WEFT_OK) {
+        fini_locks(queue, made);
+    }
+    return status;
+}
+
+/* Frees the memory of a queue whose threads have ended. */
+static void destroy(weft_queue *queue)
+{
+    wefti_queue_pool_fini(queue);
+    if (queue->fd >= 0) {
+        close(queue->fd);
+    }
+    fini_locks(queue, LOCK_COUNT);
+    wefti_free(queue);
+}
+
+void wefti_queue_drop_hold(weft_queue *queue)
+{
+    if (wefti_refcount_release(&queue->holds)) {
+        destroy(queue);
+    }
+}
+
+static weft_status make_parts(weft_queue *queue, weft_error *error)
+{
+    size_t workers = (size_t)queue->params.workers;
+    queue->workers = wefti_calloc(workers, sizeof *queue->workers);
+    if (!queue->workers) {
+        return wefti_error_memory(error, "the queue's workers");
+    }
+    if (queue->params.with_fd) {
+        bool fails = wefti_fault_here(WEFTI_FAULT_ALLOCATION);
+        queue->fd = fails ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (queue->fd < 0) {
+            return wefti_error(error, WEFT_OUT_OF_MEMORY,
+                               "the system gives no file descriptor for the queue: %s",
+                               strerror(fails ? EMFILE : errno));
+        }
+    }
+    return wefti_queue_start_workers(queue, error);
+}
+
+weft_status weft_queue_create(weft_device *device, const weft_queue_params *params,
+                              weft_queue **queue, weft_error *error)
+{
+    WEFTI_TRY(wefti_fork_check(error));
+    if (!device || !queue) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "%s is NULL",
+                           device ? "queue" : "device");
+    }
+    *queue = NULL;
+    weft_queue_params checked;
+    WEFTI_TRY(check_params(device, params, &checked, error));
+    WEFTI_TRY(wefti_device_check_open(device, error));
+    weft_queue *made = wefti_calloc(1, sizeof *made);
+    if (!made) {
+        return wefti_error_memory(error, "a queue");
+    }
+    weft_status status = init_locks(made, error);
+    if (status != WEFT_OK) {
+        wefti_free(made);
+        return status;
+    }
+    wefti_refcount_init(&made->owners);
+    wefti_refcount_init(&made->holds);
+    made->params = checked;
+    made->fd = -1;
+    made->device = weft_device_retain(device);
+    status = make_parts(made, error);
+    if (status != WEFT_OK) {
+        wefti_queue_teardown(made);
+        return status;
+    }
+    *queue = made;
+    return WEFT_OK;
+}
+
+/* ---- models ---- */
+
+void wefti_queue_model_destroy(wefti_queue_model *model)
+{
+    if (!model) {
+        return;
+    }
+    while (model->classes) {
+        wefti_queue_class *class = model->classes;
+        model->classes = class->next;
+        wefti_queue_class_destroy(class);
+    }
+    weft_model_release(model->model);
+    wefti_free(model->input_axes);
+    wefti_free(model);
+}
+
+static weft_status check_model(const weft_queue *queue, weft_model *model,
+                               const weft_queue_model_params *given,
+                               weft_queue_model_params *params, weft_error *error)
+{
+    WEFTI_TRY(wefti_fork_check(error));
+    if (!queue || !model) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "%s is NULL",
+                           queue ? "model" : "queue");
+    }
+    *params = (weft_queue_model_params)WEFT_QUEUE_MODEL_PARAMS_INIT;
+    if (given && given->struct_size < sizeof *given) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "weft_queue_model_params.struct_size is %zu; set the struct "
+                           "up with WEFT_QUEUE_MODEL_PARAMS_INIT",
+                           given->struct_size);
+    }
+    if (given) {
+        *params = *given;
+    }
+    if (weft_model_device(model) != queue->device) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "queue and model are of two devices");
+    }
+    if (!(params->weight >= 0 && params->weight <= MOST_WEIGHT)) {
+        return wefti_error(
+            error, WEFT_INVALID_ARGUMENT,
+            "weight is %g; give a share above 0 and up to %d, or 0 for 1",
+            params->weight, MOST_WEIGHT);
+    }
+    if (params->weight == 0) {
+        params->weight = 1;
+    }
+    return WEFT_OK;
+}
+
+/* Looks for the batch dimension. That there is none is an error only when the caller
+ * has named one. */
+static weft_status find_axes(wefti_queue_model *entry, const char *dimension,
+                             weft_error *error)
+{
+    size_t count = weft_model_input_count(entry->model);
+    entry->input_axes = wefti_calloc(count, sizeof *entry->input_axes);
+    if (!entry->input_axes) {
+        return wefti_error_memory(error, "a model's batch axes");
+    }
+    weft_status status = wefti_model_batch_axes(entry->model, dimension,
+                                                entry->input_axes, &entry->why_not);
+    if (status == WEFT_OK) {
+        return WEFT_OK;
+    }
+    wefti_free(entry->input_axes);
+    entry->input_axes = NULL;
+    if (dimension && error) {
+        *error = entry->why_not;
+        error->status = WEFT_INVALID_ARGUMENT;
+    }
+    return dimension ? WEFT_INVALID_ARGUMENT : WEFT_OK;
+}
+
+static wefti_queue_model *find_model_locked(const weft_queue *queue,
+                                            const weft_model *model)
+{
+    wefti_queue_model *entry = queue->models;
+    while (entry && (entry->model != model || entry->removed)) {
+        entry = entry->next;
+    }
+    return entry;
+}
+
+weft_status weft_queue_add_model(weft_queue *queue, weft_model *model,
+                                 const weft_queue_model_params *params,
+                                 weft_error *error)
+{
+    weft_queue_model_params checked = WEFT_QUEUE_MODEL_PARAMS_INIT;
+    WEFTI_TRY(check_model(queue, model, params, &checked, error));
+    wefti_queue_model *made = wefti_calloc(1, sizeof *made);
+    if (!made) {
+        return wefti_error_memory(error, "a model of the queue");
+    }
+    made->queue = queue;
+    made->model = weft_model_retain(model);
+    made->weight = checked.weight;
+    weft_status status = find_axes(made, checked.batch_dimension, error);
+    if (status == WEFT_OK) {
+        wefti_mutex_lock(&queue->lock);
+        if (queue->closed) {
+            status = WEFT_CLOSED;
+        } else if (find_model_locked(queue, model)) {
+            status = WEFT_INVALID_ARGUMENT;
+        } else {
+            made->next = queue->models;
+            queue->models = made;
+        }
+        wefti_mutex_unlock(&queue->lock);
+        if (status != WEFT_OK) {
+            (void)wefti_error(error, status,
+                              status == WEFT_CLOSED ? "the queue is closed"
+                                                    : "the queue serves this model");
+        }
+    }
+    if (status != WEFT_OK) {
+        wefti_queue_model_destroy(made);
+    }
+    return status;
+}
+
+static weft_status not_served(weft_error *error)
+{
+    return wefti_error(error, WEFT_NOT_FOUND, "the queue does not serve this model");
+}
+
+weft_status weft_queue_remove_model(weft_queue *queue, weft_model *model,
+                                    weft_error *error)
+{
+    WEFTI_TRY(wefti_fork_check(error));
+    if (!queue || !model) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "%s is NULL",
+                           queue ? "model" : "queue");
+    }
+    wefti_queue_model *unused = NULL;
+    wefti_mutex_lock(&queue->lock);
+    wefti_queue_model *entry = find_model_locked(queue, model);
+    if (entry) {
+        entry->removed = true;
+        unused = wefti_queue_unlink_unused_locked(entry);
+    }
+    wefti_mutex_unlock(&queue->lock);
+    wefti_queue_model_destroy(unused);
+    return entry ? WEFT_OK : not_served(error);
+}
+
+weft_status weft_queue_check_batching(weft_queue *queue, weft_model *model,
+                                      weft_error *error)
+{
+    WEFTI_TRY(wefti_fork_check(error));
+    if (!queue || !model) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "%s is NULL",
+                           queue ? "model" : "queue");
+    }
+    weft_error why = {0};
+    wefti_mutex_lock(&queue->lock);
+    const wefti_queue_model *entry = find_model_locked(queue, model);
+    if (entry && !entry->input_axes) {
+        why = entry->why_not;
+    } else if (entry) {
+        for (const wefti_queue_class *c = entry->classes; c; c = c->next) {
+            if (!c->joins) {
+                why = c->why_not;
+            }
+        }
+    }
+    wefti_mutex_unlock(&queue->lock);
+    if (!entry) {
+        return not_served(error);
+    }
+    return why.status == WEFT_OK
+               ? WEFT_OK
+               : wefti_error(error, WEFT_UNSUPPORTED, "%s", why.message);
+}
+
+/* ---- life ---- */
+
+void wefti_queue_wake_blocked_locked(weft_queue *queue)
+{
+    size_t most = (size_t)queue->params.max_queue_size;
+    if (queue->blocked == 0 || queue->waiting_count >= most) {
+        return;
+    }
+    if (queue->blocked == 1 || queue->waiting_count + 1 == most) {
+        wefti_condition_wake_one(&queue->room);
+    } else {
+        wefti_condition_wake_all(&queue->room);
+    }
+}
+
+weft_queue *weft_queue_retain(weft_queue *queue)
+{
+    wefti_refcount_retain(&queue->owners);
+    return queue;
+}
+
+void weft_queue_close(weft_queue *queue)
+{
+    if (!queue || wefti_fork_happened()) {
+        return;
+    }
+    wefti_mutex_lock(&queue->lock);
+    queue->closed = true;
+    if (!wefti_sabotaged(WEFTI_SABOTAGE_WAKE_ON_CLOSE)) {
+        wefti_condition_wake_all(&queue->room);
+    }
+    wefti_condition_wake_all(&queue->work); /* nothing is held back any more */
+    wefti_mutex_unlock(&queue->lock);
+}
+
+static bool wait_idle(weft_queue *queue, int64_t deadline_ns)
+{
+    bool in_time = true;
+    wefti_mutex_lock(&queue->lock);
+    while (queue->live_count > 0 && in_time) {
+        /* woken by who lets the last request leave */
+        in_time = wefti_condition_wait(&queue->idle, &queue->lock, deadline_ns);
+    }
+    bool idle = queue->live_count == 0;
+    wefti_mutex_unlock(&queue->lock);
+    return idle;
+}
+
+/* The outermost callback of the queue that the calling thread is in, or NULL. */
+static wefti_queue_announcer *find_announcer_locked(const weft_queue *queue)
+{
+    wefti_queue_announcer *found = NULL;
+    for (wefti_queue_announcer *a = queue->announcers; a; a = a->next) {
+        found = wefti_thread_is_current(&a->thread) ? a : found;
+    }
+    return found;
+}
+
+weft_status weft_queue_drain(weft_queue *queue, int64_t timeout_ns, weft_error *error)
+{
+    WEFTI_TRY(wefti_fork_check(error));
+    if (!queue) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "queue is NULL");
+    }
+    wefti_mutex_lock(&queue->lock);
+    bool inside = find_announcer_locked(queue) != NULL;
+    wefti_mutex_unlock(&queue->lock);
+    if (inside) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "weft_queue_drain was called from a callback of the queue, "
+                           "for which it would wait");
+    }
+    if (wait_idle(queue, wefti_deadline(timeout_ns))) {
+        return WEFT_OK;
+    }
+    (void)wefti_queue_cancel_waiting(queue); /* the caller has an owner */
+    return wefti_error(error, WEFT_TIMEOUT,
+                       "requests did not end within %lld ms; those that had not "
+                       "started were cancelled; drain again to wait for the rest",
+                       (long long)(timeout_ns / 1000000));
+}
+
+void wefti_queue_teardown(weft_queue *queue)
+{
+    (void)wait_idle(queue, WEFTI_NEVER);
+    wefti_queue_stop_workers(queue);
+    weft_request *ended;
+    while ((ended = weft_queue_take_ended(queue)) != NULL) {
+        weft_request_release(ended);
+    }
+    while (queue->models) {
+        wefti_queue_model *model = queue->models;
+        queue->models = model->next;
+        wefti_queue_model_destroy(model);
+    }
+    weft_device_release(queue->device);
+    wefti_queue_drop_hold(queue);
+}
+
+void weft_queue_release(weft_queue *queue)
+{
+    if (!queue || wefti_fork_happened() || !wefti_refcount_release(&queue->owners)) {
+        return;
+    }
+    weft_queue_close(queue);
+    wefti_mutex_lock(&queue->lock);
+    wefti_queue_announcer *inside = find_announcer_locked(queue);
+    if (inside) {
+        inside->tears_down = true;
+    }
+    wefti_mutex_unlock(&queue->lock);
+    if (!inside) {
+        wefti_queue_teardown(queue);
+    }
+}
+
+void weft_queue_get_statistics(weft_queue *queue, weft_queue_statistics *statistics)
+{
+    if (wefti_fork_happened()) {
+        *statistics = (weft_queue_statistics){0};
+        return;
+    }
+    wefti_mutex_lock(&queue->lock);
+    *statistics = queue->statistics;
+    statistics->waiting = queue->waiting_count;
+    wefti_mutex_unlock(&queue->lock);
+}

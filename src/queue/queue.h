@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_QUEUE_QUEUE_H
+#define WEFTI_QUEUE_QUEUE_H
+
+#include <weft/queue.h>
+
+#include "base/thread.h"
+#include "runtime/device.h"
+#include "runtime/request.h"
+
+/* The way of a request:
+ *
+ *     submit    finds its shape class and puts it into the queue       (submit.c)
+ *     choose    a free worker picks a class and takes a batch of it     (choose.c)
+ *     load      its inputs are copied into their rows of the batch      (batch.c)
+ *     run       one run of the model for the whole batch
+ *     store     the answer's rows are copied into its outputs
+ *     end       counted, then announced: waiters, descriptor, callback  (end.c)
+ *
+ * Its state (request.h) says who may end it. From `pending` it is taken by one
+ * compare-and-swap: a worker that loads it, who cancels it, the timer, or drain. While
+ * it runs its caller's tensors are not in use, so that cancelling frees the caller at
+ * once: whoever moves it out of `running` ends it. */
+
+enum { WEFTI_QUEUE_LEVELS = WEFT_QUEUE_LOWEST_PRIORITY };
+
+typedef struct wefti_queue_request wefti_queue_request;
+typedef struct wefti_queue_model wefti_queue_model;
+typedef struct wefti_queue_class wefti_queue_class;
+
+/* A place in a list of requests. */
+typedef struct wefti_queue_link {
+    wefti_queue_request *previous, *next;
+} wefti_queue_link;
+
+typedef struct wefti_queue_list {
+    wefti_queue_request *first, *last;
+} wefti_queue_list;
+
+struct wefti_queue_request {
+    weft_request base;
+
+    /* immutable after submit */
+    weft_queue *queue; /* its memory is kept by `holds` */
+    wefti_queue_model *model;
+    wefti_queue_class *class;
+    int32_t rows;
+    uint32_t level; /* priority - 1 */
+    uint64_t sequence;
+    int64_t submitted_ns;
+    int64_t deadline_ns; /* of the answer */
+    weft_io io;
+    weft_tensor *tensors; /* what `io` points to; shapes and sizes are complete */
+    size_t tensor_capacity;
+
+    /* one thread at a time: who ends it */
+    weft_status outcome;
+    wefti_queue_request *next_ended; /* in a chain of ended ones */
+
+    /* guarded by queue->lock */
+    bool listed;               /* in by_class and by_age */
+    bool timed;                /* in by_time */
+    wefti_queue_link by_class; /* by deadline and age, in its class and level */
+    wefti_queue_link by_age;   /* of the queue */
+    wefti_queue_link by_time;  /* of start deadlines */
+    wefti_queue_link by_order; /* of the model, where order is preserved */
+    bool ready;                /* ended, but not announced yet (preserve_order) */
+    double expected_ns;        /* to run it, when it was submitted; 0: not known */
+    wefti_queue_request *next_report; /* in the list of weft_queue_take_ended */
+};
+
+/* A batch of this many rows: where each tensor lies in the staging memory. Immutable
+ * once it is in its class. */
+typedef struct wefti_queue_form {
+    int32_t rows;
+    bool joins; /* rows were shown to be independent at this size */
+    size_t staging_bytes;
+    struct wefti_queue_form *next;
+    /* Inputs, then outputs, as the model wants them; data is the offset. */
+    weft_tensor tensors[];
+} wefti_queue_form;
+
+/* Requests of one model that differ in nothing but the number of their rows. */
+struct wefti_queue_class {
+    /* immutable after create */
+    wefti_queue_model *model;
+    bool joins;            /* some sizes may be joined */
+    weft_tensor *tensors;  /* inputs, outputs: of a request; batch axis: 0 */
+    int32_t *axes;         /* of inputs, outputs; -1 everywhere: no batch axis */
+    int64_t *rows_per_row; /* rows of the tensor for one row of a request */
+    weft_error why_not;    /* in words, when it does not join */
+
+    /* guarded by queue->lock */
+    wefti_queue_class *next; /* in the model's list */
+    wefti_queue_list waiting[WEFTI_QUEUE_LEVELS];
+    int64_t waiting_rows;
+    size_t live_count;  /* requests, waiting or not */
+    uint64_t last_used; /* sequence of the last request */
+    wefti_queue_form *forms;
+    size_t form_count;
+    double alone_ns, joined_ns; /* measured time for a row; 0: not known yet */
+    uint32_t since_probe;       /* batches since the worse way was last tried */
+};
+
+/* A model that the queue serves. */
+struct wefti_queue_model {
+    /* immutable after create */
+    weft_queue *queue;
+    weft_model *model; /* owned */
+    double weight;
+    int32_t *input_axes; /* NULL: no batch dimension, for the reason why_not */
+    weft_error why_not;
+
+    /* guarded by queue->lock */
+    wefti_queue_model *next;
+    wefti_queue_class *classes;
+    size_t class_count;
+    size_t live_count; /* requests that were accepted and have not left */
+    size_t users;      /* threads in submit that hold on to it */
+    bool removed;
+    double virtual_ns; /* device time had, divided by the weight */
+    size_t waiting_count;
+    wefti_queue_list ordered; /* by submission, not announced (preserve_order) */
+    bool announcing;          /* a thread is at work on `ordered` */
+};
+
+/* A thread that runs callbacks, where a release of the last owner may happen. */
+typedef struct wefti_queue_announcer {
+    wefti_thread thread;
+    bool tears_down;
+    struct wefti_queue_announcer *next;
+} wefti_queue_announcer;
+
+typedef struct wefti_queue_worker {
+    weft_queue *queue;
+    wefti_thread thread;
+    bool started;
+    /* one thread at a time: the worker */
+    wefti_queue_request **batch; /* max_batch_size places */
+    void *staging, *retry_staging;
+    size_t staging_bytes, retry_staging_bytes;
+} wefti_queue_worker;
+
+typedef enum wefti_queue_timer_state {
+    WEFTI_QUEUE_TIMER_NONE,
+    WEFTI_QUEUE_TIMER_STARTING,
+    WEFTI_QUEUE_TIMER_RUNS,
+} wefti_queue_timer_state;
+
+struct weft_queue {
+    /* immutable after create */
+    weft_device *device;      /* owned until teardown */
+    weft_queue_params params; /* defaults put in */
+    int fd;                   /* -1: none */
+    wefti_queue_worker *workers;
+
+    /* atomic: any thread -> any thread */
+    wefti_refcount owners; /* callers */
+    wefti_refcount holds;  /* on the memory: owners together, and every request */
+
+    /* guarded by lock */
+    wefti_mutex lock;     /* WEFTI_RANK_QUEUE */
+    wefti_condition work; /* wakes a worker: a request, close; the worker a delay */
+    wefti_condition room; /* wakes who is blocked: room, close */
+    wefti_condition idle; /* wakes drain: everything has left */
+    wefti_condition timer_due; /* wakes the timer, and who waits for its start */
+    bool closed, stopping;
+    int32_t sleeping; /* workers */
+    int32_t woken;    /* of them, those that a wake-up is under way for */
+    int32_t blocked;  /* submitters without room */
+    int32_t running;  /* batches */
+    uint64_t next_sequence;
+    uint64_t chosen_count;
+    double virtual_ns;
+    wefti_queue_model *models;
+    wefti_queue_list by_age, by_time;
+    size_t level_count[WEFTI_QUEUE_LEVELS]; /* waiting requests */
+    size_t waiting_count;
+    size_t live_count; /* accepted and not left */
+    wefti_queue_timer_state timer_state;
+    wefti_thread timer;
+    wefti_queue_announcer *announcers;
+    weft_queue_statistics statistics;
+
+    /* guarded by report_lock */
+    wefti_mutex report_lock; /* WEFTI_RANK_POOL */
+    wefti_queue_request *ended_first, *ended_last;
+    wefti_queue_request *free_requests;
+    size_t free_count;
+};
+
+/* ---- queue.c ---- */
+
+/* Drops a hold on the memory of the queue. */
+void wefti_queue_drop_hold(weft_queue *queue);
+
+/* Ends the queue; called by who dropped the last owner, once it is inside no callback
+ * of the queue. */
+void wefti_queue_teardown(weft_queue *queue);
+
+/* Wakes submitters that wait for room, when there is some. */
+void wefti_queue_wake_blocked_locked(weft_queue *queue);
+
+/* ---- class.c ---- */
+
+/* Finds the class of a call's shapes in a model's list, or NULL. */
+wefti_queue_class *wefti_queue_find_class_locked(const wefti_queue_model *model,
+                                                 const weft_io *io);
+
+/* Makes the class for a call's shapes: builds the plan for them, learns the outputs'
+ * shapes and whether rows may be joined. Errors are those of the shapes. */
+weft_status wefti_queue_class_create(wefti_queue_model *model, const weft_io *io,
+                                     wefti_queue_class **class, weft_error *error);
+void wefti_queue_class_destroy(wefti_queue_class *class);
+
+/* Puts a class into its model's list; returns one to be destroyed, without lock, that
+ * was not used for longest, or NULL. */
+wefti_queue_class *wefti_queue_add_class_locked(wefti_queue_model *model,
+                                                wefti_queue_class *class);
+
+/* Rows that a call of this class has; 1 without a batch axis. */
+int32_t wefti_queue_rows(const wefti_queue_class *class, const weft_io *io);
+
+/* Checks a call's tensors against its class and copies them, inputs, then outputs, with
+ * all sizes put in. Errors name the tensor. */
+weft_status wefti_queue_copy_tensors(const wefti_queue_class *class, const weft_io *io,
+                                     weft_tensor *tensors, weft_error *error);
+
+/* Whether two tensors, of which one is written, share memory. */
+bool wefti_queue_overlap(const weft_tensor *a, const weft_tensor *b);
+
+/* The size at which a batch of so many rows is planned: four sizes in each octave, so
+ * that at most a fifth of it is padding. */
+int32_t wefti_queue_padded_rows(int32_t rows);
+
+/* Finds or makes the form of a batch. NULL: memory ran out. Called without lock. */
+const wefti_queue_form *wefti_queue_get_form(wefti_queue_class *class, int32_t rows);
+
+/* ---- choose.c ---- */
+
+/* What a worker has taken: requests in state `loading`, all of one class. */
+typedef struct wefti_queue_batch {
+    wefti_queue_class *class;
+    wefti_queue_request **requests;
+    int32_t count, rows;
+    double expected_ns;
+    bool joined;                  /* it ran as one */
+    int32_t padded_rows;          /* computed for nobody */
+    bool was_split;               /* it failed, and its requests ran again one by one */
+    wefti_queue_request *expired; /* chain of those whose time is over, `ending` */
+    int64_t wake_ns;              /* nothing yet: look again then */
+} wefti_queue_batch;
+
+/* Takes the next batch; count 0: there is none, or not yet. */
+void wefti_queue_choose_locked(weft_queue *queue, wefti_queue_batch *batch);
+
+/* Learns from a batch that took so long. */
+void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batch,
+                                int64_t took_ns);
+
+/* Time that a batch of so many rows of the class is expected to take; 0: not known. */
+double wefti_queue_expected_ns(const wefti_queue_class *class, int32_t rows);
+
+/* Puts a request into the lists of those that wait, or takes it out; both do nothing
+ * when it already is so. */
+void wefti_queue_enlist_locked(wefti_queue_request *request);
+void wefti_queue_delist_locked(wefti_queue_request *request);
+
+/* ---- batch.c ---- */
+
+/* Runs a batch: loads, runs and stores, and sets every request's outcome. Those that
+ * were cancelled meanwhile are left out. Returns the chain of those to be ended by the
+ * caller, through next_ended. */
+wefti_queue_request *wefti_queue_run_batch(wefti_queue_worker *worker,
+                                           wefti_queue_batch *batch);
+
+/* ---- pool.c ---- */
+
+/* A request object, taken from those that came back or new, with room for so many
+ * tensors; it has one owner and a hold on the queue. */
+weft_status wefti_queue_request_create(weft_queue *queue, size_t tensor_count,
+                                       wefti_queue_request **request,
+                                       weft_error *error);
+/* Frees those that came back. Nobody else uses the queue. */
+void wefti_queue_pool_fini(weft_queue *queue);
+
+/* Puts an ended request into the list of weft_queue_take_ended. */
+void wefti_queue_report(weft_queue *queue, wefti_queue_request *request);
+
+/* ---- end.c ---- */
+
+/* Ends a chain of requests that the calling thread has claimed, each with its
+ * `outcome`: counts them, announces them, and lets them leave. True: the calling
+ * thread now has to call wefti_queue_teardown. The queue may be gone otherwise. */
+bool wefti_queue_end(weft_queue *queue, wefti_queue_request *chain);
+
+/* Cancels what waits. Returns as wefti_queue_end. */
+bool wefti_queue_cancel_waiting(weft_queue *queue);
+
+/* weft_request_cancel of a request of a queue. */
+bool wefti_queue_request_cancel(weft_request *base);
+
+/* Takes a model out of the queue if it was removed and nobody uses it any more; then it
+ * is the caller's to destroy, without lock. Else NULL. */
+wefti_queue_model *wefti_queue_unlink_unused_locked(wefti_queue_model *model);
+void wefti_queue_model_destroy(wefti_queue_model *model);
+
+/* ---- worker.c ---- */
+
+weft_status wefti_queue_start_workers(weft_queue *queue, weft_error *error);
+/* Stops and joins workers and timer; the calling thread, if it is one of them, is
+ * detached instead. */
+void wefti_queue_stop_workers(weft_queue *queue);
+
+/* The timer's thread is there from the first request with a start deadline on. */
+weft_status wefti_queue_ensure_timer(weft_queue *queue, weft_error *error);
+
+#endif

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "base/fork.h"
+#include "graph/check.h"
+#include "queue/queue.h"
+
+/* What a call to submit carries from step to step. */
+typedef struct submission {
+    weft_queue *queue;
+    const weft_io *io;
+    weft_queue_submit_params params;
+    int64_t now_ns;
+    int64_t timeout_at_ns;
+    wefti_queue_model *model; /* kept by `users` */
+    wefti_queue_class *class; /* kept by `live_count` */
+    double expected_ns;
+} submission;
+
+static weft_status check_params(submission *self, const weft_queue_submit_params *given,
+                                weft_error *error)
+{
+    weft_queue_submit_params *params = &self->params;
+    *params = (weft_queue_submit_params)WEFT_QUEUE_SUBMIT_PARAMS_INIT;
+    if (given && given->struct_size < sizeof *given) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "weft_queue_submit_params.struct_size is %zu; set the "
+                           "struct up with WEFT_QUEUE_SUBMIT_PARAMS_INIT",
+                           given->struct_size);
+    }
+    if (given) {
+        *params = *given;
+    }
+    if (params->priority < 0 || params->priority > WEFTI_QUEUE_LEVELS) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "priority is %d; give 1, the highest, to %d, or 0 for the "
+                           "queue's default",
+                           (int)params->priority, WEFTI_QUEUE_LEVELS);
+    }
+    if (params->timeout_us < 0 || params->deadline_us < 0) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "%s is %lld; give microseconds, or 0 for none",
+                           params->timeout_us < 0 ? "timeout_us" : "deadline_us",
+                           (long long)(params->timeout_us < 0 ? params->timeout_us
+                                                              : params->deadline_us));
+    }
+    if (params->priority == 0) {
+        params->priority = self->queue->params.default_priority;
+    }
+    if (params->timeout_us == 0) {
+        params->timeout_us = self->queue->params.default_timeout_us;
+    }
+    return WEFT_OK;
+}
+
+static int64_t after_us(int64_t now_ns, int64_t us)
+{
+    return us == 0 || us > (WEFTI_NEVER - now_ns) / 1000 ? WEFTI_NEVER
+                                                         : now_ns + us * 1000;
+}
+
+static weft_status closed_error(weft_error *error)
+{
+    return wefti_error(error, WEFT_CLOSED,
+                       "the queue is closed and takes no more requests");
+}
+
+/* Finds the model's entry and keeps it. */
+static weft_status find_model_locked(submission *self, const weft_model *model,
+                                     weft_error *error)
+{
+    if (self->queue->closed) {
+        return closed_error(error);
+    }
+    wefti_queue_model *entry = self->queue->models;
+    while (entry && (entry->model != model || entry->removed)) {
+        entry = entry->next;
+    }
+    if (!entry) {
+        return wefti_error(error, WEFT_NOT_FOUND,
+                           "the queue does not serve this model; add it with "
+                           "weft_queue_add_model");
+    }
+    entry->users++;
+    self->model = entry;
+    return WEFT_OK;
+}
+
+static void keep_class_locked(submission *self, wefti_queue_class *class)
+{
+    class->live_count++;
+    class->last_used = self->queue->next_sequence;
+    self->class = class;
+    self->expected_ns =
+        wefti_queue_expected_ns(class, wefti_queue_rows(class, self->io));
+}
+
+static void let_go(submission *self)
+{
+    weft_queue *queue = self->queue;
+    wefti_mutex_lock(&queue->lock);
+    self->model->users--;
+    if (self->class) {
+        self->class->live_count--;
+    }
+    wefti_queue_model *unused = wefti_queue_unlink_unused_locked(self->model);
+    wefti_mutex_unlock(&queue->lock);
+    wefti_queue_model_destroy(unused);
+}
+
+static weft_status add_class(submission *self, weft_error *error)
+{
+    wefti_queue_class *made;
+    WEFTI_TRY(wefti_queue_class_create(self->model, self->io, &made, error));
+    wefti_mutex_lock(&self->queue->lock);
+    /* Another thread may have made it meanwhile. */
+    wefti_queue_class *class = wefti_queue_find_class_locked(self->model, self->io);
+    wefti_queue_class *unneeded = made;
+    if (!class) {
+        class = made;
+        unneeded = wefti_queue_add_class_locked(self->model, class);
+    }
+    keep_class_locked(self, class);
+    wefti_mutex_unlock(&self->queue->lock);
+    wefti_queue_class_destroy(unneeded);
+    return WEFT_OK;
+}
+
+/* Finds the classes of a call; on success the model and the class are kept. */
+static weft_status find_class(submission *self, weft_model *model, weft_error *error)
+{
+    wefti_mutex_lock(&self->queue->lock);
+    weft_status status = find_model_locked(self, model, error);
+    if (status == WEFT_OK) {
+        wefti_queue_class *class = wefti_queue_find_class_locked(self->model, self->io);
+        if (class) {
+            keep_class_locked(self, class);
+        }
+    }
+    wefti_mutex_unlock(&self->queue->lock);
+    if (status != WEFT_OK || self->class) {
+        return status;
+    }
+    status = add_class(self, error);
+    if (status != WEFT_OK) {
+        let_go(self);
+    }
+    return status;
+}
+
+static weft_status fill_request(submission *self, wefti_queue_request *request,
+                                weft_error *error)
+{
+    const weft_queue_submit_params *params = &self->params;
+    const weft_io *io = self->io;
+    request->model = self->model;
+    request->class = self->class;
+    request->rows = wefti_queue_rows(self->class, io);
+    request->level = (uint32_t)params->priority - 1;
+    request->deadline_ns = after_us(self->now_ns, params->deadline_us);
+    request->expected_ns = self->expected_ns;
+    request->io = (weft_io){request->tensors, io->input_count,
+                            request->tensors + io->input_count, io->output_count};
+    request->base.callback = params->callback;
+    request->base.callback_user = params->user;
+    request->base.start_deadline_ns = self->timeout_at_ns;
+    if (request->deadline_ns != WEFTI_NEVER) {
+        int64_t latest_ns = request->deadline_ns - (int64_t)self->expected_ns;
+        if (latest_ns < self->timeout_at_ns) {
+            request->base.start_deadline_ns = latest_ns;
+        }
+    }
+    WEFTI_TRY(wefti_queue_copy_tensors(self->class, io, request->tensors, error));
+    if (params->with_fd) {
+        WEFTI_TRY(wefti_request_open_fd(&request->base, error));
+    }
+    if (request->base.start_deadline_ns != WEFTI_NEVER) {
+        WEFTI_TRY(wefti_queue_ensure_timer(self->queue, error));
+    }
+    return WEFT_OK;
+}
+
+/* Waits until the queue has room, by its policy. */
+static weft_status wait_for_room_locked(submission *self, weft_error *error)
+{
+    weft_queue *queue = self->queue;
+    size_t most = (size_t)queue->params.max_queue_size;
+    bool in_time = true;
+    while (!queue->closed && queue->waiting_count >= most && in_time &&
+           queue->params.full_policy == WEFT_QUEUE_BLOCK) {
+        queue->blocked++;
+        /* woken by wefti_queue_wake_blocked_locked and by close */
+        in_time = wefti_condition_wait(&queue->room, &queue->lock, self->timeout_at_ns);
+        queue->blocked--;
+    }
+    if (queue->closed) {
+        return closed_error(error);
+    }
+    if (self->model->removed) {
+        return wefti_error(error, WEFT_NOT_FOUND,
+                           "the model was removed from the queue");
+    }
+    if (queue->waiting_count < most) {
+        return WEFT_OK;
+    }
+    if (queue->params.full_policy == WEFT_QUEUE_FAIL) {
+        return wefti_error(error, WEFT_BUSY,
+                           "%zu requests wait already (max_queue_size); try again "
+                           "later, or submit less at once",
+                           most);
+    }
+    return wefti_error(error, WEFT_TIMEOUT,
+                       "no room in the queue within the request's time: %zu requests "
+                       "wait (max_queue_size)",
+                       most);
+}
+
+static void append_in_order_locked(wefti_queue_request *request)
+{
+    wefti_queue_list *list = &request->model->ordered;
+    request->by_order = (wefti_queue_link){.previous = list->last};
+    *(list->last ? &list->last->by_order.next : &list->first) = request;
+    list->last = request;
+}
+
+/* Accepts the request. *late: its time is over already, and the caller ends it. */
+static weft_status accept_locked(submission *self, wefti_queue_request *request,
+                                 bool *late, weft_error *error)
+{
+    weft_queue *queue = self->queue;
+    WEFTI_TRY(wait_for_room_locked(self, error));
+    WEFTI_TRY(wefti_device_begin(queue->device, &request->base.shard, error));
+    request->submitted_ns = self->now_ns;
+    request->sequence = queue->next_sequence++;
+    queue->statistics.accepted++;
+    queue->live_count++;
+    self->model->live_count++;
+    self->model->users--;
+    self->class = NULL; /* what was kept of it is the request's now */
+    if (queue->params.preserve_order) {
+        append_in_order_locked(request);
+    }
+    *late = request->base.start_deadline_ns <= self->now_ns;
+    if (*late) {
+        (void)wefti_request_claim(&request->base, WEFTI_REQUEST_ENDING);
+        request->outcome = WEFT_TIMEOUT;
+        request->next_ended = NULL;
+        return WEFT_OK;
+    }
+    wefti_queue_enlist_locked(request);
+    if (queue->sleeping > queue->woken) {
+        queue->woken++;
+        wefti_condition_wake_one(&queue->work);
+    }
+    return WEFT_OK;
+}
+
+static weft_status submit(submission *self, weft_request **request, weft_error *error)
+{
+    weft_queue *queue = self->queue;
+    wefti_queue_request *made;
+    size_t count = self->io->input_count + self->io->output_count;
+    WEFTI_TRY(wefti_queue_request_create(queue, count, &made, error));
+    weft_status status = fill_request(self, made, error);
+    if (status != WEFT_OK) {
+        weft_request_release(&made->base);
+        return status;
+    }
+    bool late = false;
+    weft_request_retain(&made->base); /* the queue's */
+    *request = &made->base;           /* it may end at any moment from here on */
+    wefti_mutex_lock(&queue->lock);
+    status = accept_locked(self, made, &late, error);
+    if (status != WEFT_OK) {
+        queue->statistics.refused++;
+        wefti_queue_wake_blocked_locked(
+            queue); /* it may have been woken for the room */
+    }
+    wefti_mutex_unlock(&queue->lock);
+    if (status != WEFT_OK) {
+        *request = NULL;
+        weft_request_release(&made->base);
+        weft_request_release(&made->base);
+    } else if (late) {
+        (void)wefti_queue_end(queue, made); /* the caller has an owner of the queue */
+    }
+    return status;
+}
+
+weft_status weft_queue_submit(weft_queue *queue, weft_model *model, const weft_io *io,
+                              const weft_queue_submit_params *params,
+                              weft_request **request, weft_error *error)
+{
+    WEFTI_TRY(wefti_fork_check(error));
+    if (!queue || !request) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "%s is NULL",
+                           queue ? "request" : "queue");
+    }
+    *request = NULL;
+    submission self = {.queue = queue, .io = io, .now_ns = wefti_clock_ns()};
+    WEFTI_TRY(check_params(&self, params, error));
+    self.timeout_at_ns = after_us(self.now_ns, self.params.timeout_us);
+    WEFTI_TRY(wefti_check_counts(model, io, error));
+    WEFTI_TRY(wefti_model_check_inputs(model, io, error));
+    WEFTI_TRY(find_class(&self, model, error));
+    weft_status status = submit(&self, request, error);
+    if (status != WEFT_OK) {
+        let_go(&self);
+    }
+    return status;
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "queue/queue.h"
+
+static void run_worker(void *argument);
+
+/* Takes the next batch, waiting for it. False: the queue stops. */
+static bool next_batch(weft_queue *queue, wefti_queue_batch *batch)
+{
+    wefti_mutex_lock(&queue->lock);
+    wefti_queue_choose_locked(queue, batch);
+    while (batch->count == 0 && !batch->expired && !queue->stopping) {
+        queue->sleeping++;
+        /* woken by submit, close and stop, or by the end of a delay */
+        (void)wefti_condition_wait(&queue->work, &queue->lock, batch->wake_ns);
+        queue->sleeping--;
+        queue->woken -= queue->woken > 0 ? 1 : 0;
+        wefti_queue_choose_locked(queue, batch);
+    }
+    bool found = batch->count > 0 || batch->expired;
+    if (found) {
+        wefti_queue_wake_blocked_locked(queue);
+    }
+    wefti_mutex_unlock(&queue->lock);
+    return found;
+}
+
+/* Runs a batch and ends its requests. True: this thread ends the queue. */
+static bool serve(wefti_queue_worker *worker, wefti_queue_batch *batch)
+{
+    weft_queue *queue = worker->queue;
+    wefti_queue_request *ended = NULL;
+    wefti_queue_model *unused = NULL;
+    if (batch->count > 0) {
+        int64_t begin_ns = wefti_clock_ns();
+        ended = wefti_queue_run_batch(worker, batch);
+        int64_t took_ns = wefti_clock_ns() - begin_ns;
+        wefti_mutex_lock(&queue->lock);
+        wefti_queue_model *model = batch->class->model;
+        wefti_queue_account_locked(queue, batch, took_ns);
+        unused = wefti_queue_unlink_unused_locked(model);
+        wefti_mutex_unlock(&queue->lock);
+        wefti_queue_model_destroy(unused);
+    }
+    bool tears_down = wefti_queue_end(queue, batch->expired);
+    if (ended) {
+        tears_down = wefti_queue_end(queue, ended) || tears_down;
+    }
+    return tears_down;
+}
+
+static void run_worker(void *argument)
+{
+    wefti_queue_worker *worker = argument;
+    weft_queue *queue = worker->queue;
+    wefti_queue_batch batch = {.requests = worker->batch};
+    while (next_batch(queue, &batch)) {
+        if (serve(worker, &batch)) {
+            wefti_queue_teardown(queue); /* detaches this thread */
+            return;
+        }
+    }
+}
+
+static weft_status start_worker(weft_queue *queue, int32_t index, weft_error *error)
+{
+    wefti_queue_worker *worker = &queue->workers[index];
+    worker->queue = queue;
+    worker->batch =
+        wefti_calloc((size_t)queue->params.max_batch_size, sizeof(*worker->batch));
+    if (!worker->batch) {
+        return wefti_error_memory(error, "a worker of the queue");
+    }
+    char name[16];
+    snprintf(name, sizeof name, "weft-queue-%d", (int)(index % 1000));
+    WEFTI_TRY(wefti_thread_start(&worker->thread, name, run_worker, worker, error));
+    worker->started = true;
+    return WEFT_OK;
+}
+
+weft_status wefti_queue_start_workers(weft_queue *queue, weft_error *error)
+{
+    for (int32_t i = 0; i < queue->params.workers; i++) {
+        WEFTI_TRY(start_worker(queue, i, error));
+    }
+    return WEFT_OK;
+}
+
+static void join_or_detach(wefti_thread *thread)
+{
+    if (wefti_thread_is_current(thread)) {
+        wefti_thread_detach(thread);
+    } else {
+        wefti_thread_join(thread);
+    }
+}
+
+void wefti_queue_stop_workers(weft_queue *queue)
+{
+    wefti_mutex_lock(&queue->lock);
+    queue->stopping = true;
+    wefti_condition_wake_all(&queue->work);
+    wefti_condition_wake_all(&queue->timer_due);
+    bool timer = queue->timer_state == WEFTI_QUEUE_TIMER_RUNS;
+    wefti_mutex_unlock(&queue->lock);
+    if (timer) {
+        join_or_detach(&queue->timer);
+    }
+    for (int32_t i = 0; queue->workers && i < queue->params.workers; i++) {
+        wefti_queue_worker *worker = &queue->workers[i];
+        if (worker->started) {
+            join_or_detach(&worker->thread);
+        }
+        wefti_free(worker->batch);
+        wefti_free(worker->staging);
+        wefti_free(worker->retry_staging);
+    }
+    wefti_free(queue->workers);
+    queue->workers = NULL;
+}
+
+/* Takes those whose time to start is over; waits for the next one else. */
+static wefti_queue_request *next_expired(weft_queue *queue)
+{
+    wefti_queue_request *chain = NULL;
+    wefti_mutex_lock(&queue->lock);
+    while (!chain && !queue->stopping) {
+        wefti_queue_request *first = queue->by_time.first;
+        int64_t due_ns = first ? first->base.start_deadline_ns : WEFTI_NEVER;
+        if (due_ns > wefti_clock_ns()) {
+            (void)wefti_condition_wait(&queue->timer_due, &queue->lock, due_ns);
+            continue;
+        }
+        wefti_queue_delist_locked(first);
+        /* Else another thread ends it right now. */
+        if (wefti_request_claim(&first->base, WEFTI_REQUEST_ENDING)) {
+            first->outcome = WEFT_TIMEOUT;
+            first->next_ended = NULL;
+            chain = first;
+        }
+        wefti_queue_wake_blocked_locked(queue);
+    }
+    wefti_mutex_unlock(&queue->lock);
+    return chain;
+}
+
+static void run_timer(void *argument)
+{
+    weft_queue *queue = argument;
+    wefti_queue_request *expired;
+    while ((expired = next_expired(queue)) != NULL) {
+        if (wefti_queue_end(queue, expired)) {
+            wefti_queue_teardown(queue); /* detaches this thread */
+            return;
+        }
+    }
+}
+
+weft_status wefti_queue_ensure_timer(weft_queue *queue, weft_error *error)
+{
+    wefti_mutex_lock(&queue->lock);
+    while (queue->timer_state == WEFTI_QUEUE_TIMER_STARTING) {
+        (void)wefti_condition_wait(&queue->timer_due, &queue->lock, WEFTI_NEVER);
+    }
+    bool start = queue->timer_state == WEFTI_QUEUE_TIMER_NONE;
+    if (start) {
+        queue->timer_state = WEFTI_QUEUE_TIMER_STARTING;
+    }
+    wefti_mutex_unlock(&queue->lock);
+    if (!start) {
+        return WEFT_OK;
+    }
+    weft_status status =
+        wefti_thread_start(&queue->timer, "weft-q-timer", run_timer, queue, error);
+    wefti_mutex_lock(&queue->lock);
+    queue->timer_state =
+        status == WEFT_OK ? WEFTI_QUEUE_TIMER_RUNS : WEFTI_QUEUE_TIMER_NONE;
+    wefti_condition_wake_all(&queue->timer_due);
+    wefti_mutex_unlock(&queue->lock);
+    return status;
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "support/queue_case.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum {
+    FEATURES = QUEUE_CASE_FEATURES,
+    OUTPUTS = QUEUE_CASE_OUTPUTS,
+    TABLE = QUEUE_CASE_TABLE,
+};
+
+static void add_input(weft_graph *graph, const char *name, weft_type type, int32_t rank)
+{
+    weft_value_info info = {.name = name,
+                            .type = type,
+                            .rank = rank,
+                            .dims = {WEFT_DIM_DYNAMIC, FEATURES},
+                            .dim_names = {"batch"}};
+    assert_int_equal(weft_graph_add_input(graph, &info, NULL), WEFT_OK);
+}
+
+static void add_weights(weft_graph *graph, const char *name, int64_t rows,
+                        const weft_random_key *key)
+{
+    float data[FEATURES * OUTPUTS];
+    weft_random_fill_normal(key, data, (size_t)(rows * OUTPUTS));
+    weft_tensor tensor = {
+        .data = data, .type = WEFT_TYPE_F32, .rank = 2, .dims = {rows, OUTPUTS}};
+    assert_int_equal(weft_graph_add_initializer(graph, name, &tensor, NULL), WEFT_OK);
+}
+
+static void add_node(weft_graph *graph, const char *op_type, const char *a,
+                     const char *b, const char *output)
+{
+    const char *const inputs[] = {a, b};
+    weft_node node = {.op_type = op_type,
+                      .name = output,
+                      .inputs = inputs,
+                      .input_count = b ? 2 : 1,
+                      .outputs = &output,
+                      .output_count = 1};
+    assert_int_equal(weft_graph_add_node(graph, &node, NULL), WEFT_OK);
+}
+
+weft_model *queue_case_model(weft_device *device, uint64_t seed)
+{
+    weft_graph *graph;
+    weft_model *model;
+    weft_error error;
+    weft_random_key key = {.seed = seed, .stream = 1};
+    assert_int_equal(weft_graph_create(18, &graph, NULL), WEFT_OK);
+    add_input(graph, "x", WEFT_TYPE_F32, 2);
+    add_input(graph, "i", WEFT_TYPE_I64, 1);
+    add_weights(graph, "w", FEATURES, &key);
+    key.stream = 2;
+    add_weights(graph, "table", TABLE, &key);
+    add_node(graph, "MatMul", "x", "w", "xw");
+    add_node(graph, "Gather", "table", "i", "t");
+    add_node(graph, "Add", "xw", "t", "sum");
+    add_node(graph, "Relu", "sum", NULL, "y");
+    assert_int_equal(weft_graph_add_output(graph, "y", NULL), WEFT_OK);
+    if (weft_model_create(device, graph, NULL, &model, &error) != WEFT_OK) {
+        fail_msg("%s", error.message);
+    }
+    weft_graph_release(graph);
+    return model;
+}
+
+void queue_case_prepare(queue_case_call *call, int64_t rows, uint32_t thread,
+                        uint32_t iteration)
+{
+    weft_random_key key = {
+        .seed = 3, .stream = 4, .thread = thread, .iteration = iteration};
+    assert_true(rows <= QUEUE_CASE_ROWS);
+    weft_random_fill_normal(&key, call->x, (size_t)(rows * FEATURES));
+    for (int64_t r = 0; r < rows; r++) {
+        call->i[r] = (int64_t)(thread * 7 + iteration * 3 + (uint32_t)r) % TABLE;
+    }
+    memset(call->y, 0xff, sizeof call->y);
+    call->inputs[0] = (weft_tensor){
+        .data = call->x, .type = WEFT_TYPE_F32, .rank = 2, .dims = {rows, FEATURES}};
+    call->inputs[1] = (weft_tensor){
+        .data = call->i, .type = WEFT_TYPE_I64, .rank = 1, .dims = {rows}};
+    call->outputs[0] = (weft_tensor){
+        .data = call->y, .type = WEFT_TYPE_F32, .rank = 2, .dims = {rows, OUTPUTS}};
+    call->io = (weft_io){call->inputs, 2, call->outputs, 1};
+    call->y_bytes = (size_t)rows * OUTPUTS * sizeof call->y[0];
+}
+
+void queue_case_solve(queue_case_call *call, weft_model *model, int64_t rows,
+                      uint32_t thread, uint32_t iteration)
+{
+    weft_error error;
+    queue_case_prepare(call, rows, thread, iteration);
+    if (weft_run(model, &call->io, NULL, &error) != WEFT_OK) {
+        fail_msg("%s", error.message);
+    }
+    memcpy(call->alone, call->y, sizeof call->alone);
+    memset(call->y, 0xff, sizeof call->y);
+}
+
+bool queue_case_is_right(const queue_case_call *call)
+{
+    return memcmp(call->y, call->alone, call->y_bytes) == 0;
+}
+
+weft_device *queue_case_device(const char *name)
+{
+    weft_device *device;
+    weft_error error;
+    if (weft_device_open(name, NULL, &device, &error) != WEFT_OK) {
+        fail_msg("%s", error.message);
+    }
+    return device;
+}
+
+static void hold_worker(void *user, weft_request *request, weft_status status)
+{
+    queue_case_plug *plug = user;
+    (void)request;
+    (void)status;
+    crew_gate_open(&plug->began);
+    crew_gate_pass(&plug->gate);
+}
+
+void queue_case_plug_in(queue_case_plug *plug, weft_queue *queue, weft_model *model)
+{
+    weft_queue_submit_params params = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
+    *plug = (queue_case_plug){.began = CREW_GATE_INIT, .gate = CREW_GATE_INIT};
+    queue_case_prepare(&plug->call, 1, 99, 0);
+    params.callback = hold_worker;
+    params.user = plug;
+    params.priority = 1;
+    assert_int_equal(
+        weft_queue_submit(queue, model, &plug->call.io, &params, &plug->request, NULL),
+        WEFT_OK);
+    crew_gate_pass(&plug->began);
+}
+
+void queue_case_plug_out(queue_case_plug *plug)
+{
+    crew_gate_open(&plug->gate);
+    assert_int_equal(weft_request_wait(plug->request, WEFT_FOREVER, NULL), WEFT_OK);
+    weft_request_release(plug->request);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFT_TEST_QUEUE_CASE_H
+#define WEFT_TEST_QUEUE_CASE_H
+
+#include <weft/weft.h>
+
+#include "support/crew.h"
+
+/* A small model for tests of the batch queue, calls with known answers, and a way to
+ * keep a worker busy. */
+
+enum {
+    QUEUE_CASE_FEATURES = 24,
+    QUEUE_CASE_OUTPUTS = 16,
+    QUEUE_CASE_TABLE = 10, /* rows of the table that `i` chooses from */
+    QUEUE_CASE_ROWS = 8,   /* most rows of a call */
+};
+
+/* y = relu(x w + table[i]) for x of [batch, FEATURES] and i of [batch] (int64). An i
+ * outside of the table makes the run fail. `seed` chooses the weights. */
+weft_model *queue_case_model(weft_device *device, uint64_t seed);
+
+typedef struct queue_case_call {
+    float x[QUEUE_CASE_ROWS * QUEUE_CASE_FEATURES];
+    int64_t i[QUEUE_CASE_ROWS];
+    float y[QUEUE_CASE_ROWS * QUEUE_CASE_OUTPUTS];
+    float alone[QUEUE_CASE_ROWS * QUEUE_CASE_OUTPUTS]; /* answer of weft_run */
+    weft_tensor inputs[2], outputs[1];
+    weft_io io;
+    size_t y_bytes;
+} queue_case_call;
+
+/* Makes the inputs of a call; other numbers, other inputs. */
+void queue_case_prepare(queue_case_call *call, int64_t rows, uint32_t thread,
+                        uint32_t iteration);
+/* The same, with the answer of the model when alone. */
+void queue_case_solve(queue_case_call *call, weft_model *model, int64_t rows,
+                      uint32_t thread, uint32_t iteration);
+/* Whether y is bit for bit what the call gives alone. */
+bool queue_case_is_right(const queue_case_call *call);
+
+/* Opens a device, or fails the test. */
+weft_device *queue_case_device(const char *name);
+
+/* Keeps one worker of a queue busy in the callback of a request until `gate` opens. */
+typedef struct queue_case_plug {
+    queue_case_call call;
+    weft_request *request;
+    crew_gate began, gate;
+} queue_case_plug;
+void queue_case_plug_in(queue_case_plug *plug, weft_queue *queue, weft_model *model);
+void queue_case_plug_out(queue_case_plug *plug);
+
+#endif
