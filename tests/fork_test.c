@@ -25,6 +25,7 @@ typedef struct things {
     weft_event *event;
     weft_memory *memory;
     weft_request *request;
+    weft_queue *queue;
     float x[4], y[4];
     weft_tensor input, output;
     weft_io io;
@@ -68,10 +69,13 @@ static void make(things *t)
     assert_int_equal(weft_memory_allocate(t->stream, 64, &t->memory, NULL), WEFT_OK);
     assert_int_equal(weft_submit(t->model, &t->io, NULL, &t->request, NULL), WEFT_OK);
     assert_int_equal(weft_request_wait(t->request, WEFT_FOREVER, NULL), WEFT_OK);
+    assert_int_equal(weft_queue_create(t->device, NULL, &t->queue, NULL), WEFT_OK);
+    assert_int_equal(weft_queue_add_model(t->queue, t->model, NULL, NULL), WEFT_OK);
 }
 
 static void release(things *t)
 {
+    weft_queue_release(t->queue);
     weft_request_release(t->request);
     weft_memory_release(t->memory);
     weft_event_release(t->event);
@@ -143,6 +147,15 @@ static size_t make_calls(things *t, call *calls)
     BOTH(weft_submit, (t->model, &t->io, NULL, PLACE(weft_request), &e),
          (NULL, NULL, NULL, NULL, NULL));
     BOTH(weft_request_wait, (t->request, WEFT_FOREVER, &e), (NULL, 0, NULL));
+    BOTH(weft_queue_create, (t->device, NULL, PLACE(weft_queue), &e),
+         (NULL, NULL, NULL, NULL));
+    BOTH(weft_queue_add_model, (t->queue, t->model, NULL, &e),
+         (NULL, NULL, NULL, NULL));
+    BOTH(weft_queue_remove_model, (t->queue, t->model, &e), (NULL, NULL, NULL));
+    BOTH(weft_queue_check_batching, (t->queue, t->model, &e), (NULL, NULL, NULL));
+    BOTH(weft_queue_submit, (t->queue, t->model, &t->io, NULL, PLACE(weft_request), &e),
+         (NULL, NULL, NULL, NULL, NULL, NULL));
+    BOTH(weft_queue_drain, (t->queue, 0, &e), (NULL, 0, NULL));
     BOTH(weft_stream_acquire, (t->device, PLACE(weft_stream), &e), (NULL, NULL, NULL));
     BOTH(weft_stream_record, (t->stream, t->event, 9, &e), (NULL, NULL, 0, NULL));
     BOTH(weft_stream_wait, (t->stream, t->event, 9, &e), (NULL, NULL, 0, NULL));
