@@ -58,7 +58,8 @@ static void take_activation(const wefti_net *net, product *fused)
     }
 }
 
-/* Another image added to a convolution's (the shortcut of a residual network). */
+/* Another image added to a convolution's (the shortcut of a residual network). Not a
+ * constant one: its shape may fit a batch of one alone. */
 static void take_residual(const wefti_net *net, product *fused)
 {
     wefti_net_node *add = wefti_net_single_user(net, fused->output);
@@ -66,7 +67,8 @@ static void take_residual(const wefti_net *net, product *fused)
         return;
     }
     int32_t other = add->inputs[add->inputs[0] == fused->output ? 1 : 0];
-    if (wefti_same_shape(&net->values[fused->output].known,
+    if (net->values[other].known.constant == NULL &&
+        wefti_same_shape(&net->values[fused->output].known,
                          &net->values[other].known)) {
         fused->residual = other;
         take(fused, add);

@@ -3,6 +3,9 @@
 
 #include "graph/passes.h"
 
+/* Constants are left out: one of [1, ...] has the shape of a batch of one but of no
+ * other, and a row must be computed in the same way whatever the batch (graph/rows.h).
+ */
 static bool is_plain_add(const wefti_net *net, const wefti_net_node *node)
 {
     if (!wefti_net_is(node, "Add") || node->inputs[0] == node->inputs[1]) {
@@ -10,7 +13,8 @@ static bool is_plain_add(const wefti_net *net, const wefti_net_node *node)
     }
     const wefti_known *a = &net->values[node->inputs[0]].known;
     const wefti_known *b = &net->values[node->inputs[1]].known;
-    return a->type == WEFT_TYPE_F32 && wefti_same_shape(a, b);
+    return a->type == WEFT_TYPE_F32 && a->constant == NULL && b->constant == NULL &&
+           wefti_same_shape(a, b);
 }
 
 /* A norm over the last dimension whose mean and deviation nobody reads. */

@@ -17,25 +17,23 @@ weft_status wefti_rows_matmul(const wefti_rows_node *at, int64_t *outer,
         WEFTI_TRY(wefti_rows_expect(at, 0, at->axis - (batch - a_batch), error));
         return wefti_rows_expect(at, 1, at->axis - (batch - b_batch), error);
     }
-    if (at->axis == batch && a_rank >= 2) {
-        WEFTI_TRY(wefti_rows_expect(at, 0, a_rank - 2, error));
-        return wefti_rows_expect(at, 1, -1, error);
-    }
-    return wefti_rows_refuse(at, "they are columns of its result", error);
+    /* Each element is one sum of its own, so columns are as good as rows. */
+    bool columns = at->axis > batch || a_rank < 2;
+    WEFTI_TRY(wefti_rows_expect(at, 0, columns ? -1 : a_rank - 2, error));
+    return wefti_rows_expect(at, 1, columns ? b_rank - 1 : -1, error);
 }
 
 weft_status wefti_rows_gemm(const wefti_rows_node *at, int64_t *outer,
                             weft_error *error)
 {
     (void)outer;
-    if (at->axis != 0) {
-        return wefti_rows_refuse(at, "they are columns of its result", error);
-    }
-    bool transposed = wefti_attribute_int(&at->node->view, "transA", 0) != 0;
-    WEFTI_TRY(wefti_rows_expect(at, 0, transposed ? 1 : 0, error));
-    WEFTI_TRY(wefti_rows_expect(at, 1, -1, error));
+    size_t side = (size_t)at->axis;
+    const char *name = side == 0 ? "transA" : "transB";
+    bool transposed = wefti_attribute_int(&at->node->view, name, 0) != 0;
+    WEFTI_TRY(wefti_rows_expect(at, side, transposed ? 1 - at->axis : at->axis, error));
+    WEFTI_TRY(wefti_rows_expect(at, 1 - side, -1, error));
     int32_t rank = wefti_rows_present(at, 2) ? wefti_rows_many(at, 2)->rank : 0;
-    return wefti_rows_expect(at, 2, rank - 2, error);
+    return wefti_rows_expect(at, 2, at->axis + rank - 2, error);
 }
 
 /* Rows are images: Conv, and norms with a mean per image. */

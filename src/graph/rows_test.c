@@ -371,6 +371,23 @@ static const text_case apart[] = {
     NET("attention with one mask",
         "q: f32[batch,2,4,8]; k: f32[batch,2,4,8]; v: f32[batch,2,4,6]; m = f32[4,4];"
         "y = Attention(q,k,v,m); -> y"),
+    NET("positions added to a product",
+        "x: f32[batch,4,6]; w = f32[6,8]; b = f32[8]; p = f32[1,4,8]; h = MatMul(x,w);"
+        "i = Add(h,b); y = Add(i,p); -> y"),
+    NET("positions before a norm",
+        "x: i64[batch,4]; t = f32[9,8]; p = f32[1,4,8]; e = Gather(t,x); h = Add(e,p);"
+        "s = f32[8]; b = f32[8]; y = LayerNormalization(h,s,b); -> y"),
+    NET("one image added to all",
+        "x: f32[batch,3,5,5]; w = f32[4,3,3,3]; p = f32[1,4,5,5];"
+        "h = Conv(x,w) pads=[1,1,1,1]; a = Add(h,p); y = Relu(a); -> y"),
+    NET("one row of gemm's addend", "x: f32[batch,6]; w = f32[6,8]; p = f32[1,8]; y = "
+                                    "Gemm(x,w,p); z = Relu(y); -> z"),
+    NET("columns of a product",
+        "x: f32[4,batch]; w = f32[3,4]; v = f32[4]; y = MatMul(w,x); z = MatMul(v,x);"
+        "-> y,z"),
+    NET("columns of gemm",
+        "x: f32[batch,4]; z: f32[4,batch]; w = f32[3,4]; c = f32[3,1];"
+        "y = Gemm(w,x,c) transB=1; u = Gemm(w,z) alpha=0.5; -> y,u"),
     NET("microsoft's activations", "x: f32[batch,4]; y = Gelu(x); -> y"),
     NET("one column",
         "x: f32[batch,1]; w = f32[1,1]; y = MatMul(x,w); z = Relu(y); -> z"),
@@ -447,11 +464,6 @@ static const text_case mixed[] = {
           "x: f32[batch,4]; a = i64{0}; u = Unsqueeze(x,a);"
           "y = Attention(u,u,u) q_num_heads=1 kv_num_heads=1; z = Squeeze(y,a); -> z",
           "y", true),
-    MIXED("columns of a product",
-          "x: f32[4,batch]; w = f32[3,4]; y = MatMul(w,x); -> y", "columns", false),
-    MIXED("columns of gemm",
-          "x: f32[batch,4]; w = f32[3,4]; y = Gemm(w,x) transB=1; -> y", "columns",
-          false),
     MIXED("rows joined", "x: f32[batch,4]; y = Concat(x,x) axis=0; -> y", "y", true),
     MIXED("rows split and joined again",
           "x: f32[batch,2,4]; s = i64{-1,4}; r = Reshape(x,s); a,b = Split(r) "
