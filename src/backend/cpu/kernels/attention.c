@@ -35,6 +35,8 @@ typedef struct attention_run {
     const float *q, *k, *v;
     float *output;
     const char *mask;
+    bool may_skip;     /* keys that causality hides from a whole block of queries */
+    int64_t keys_used; /* the first of the keys, by the block that is being done */
 } attention_run;
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -52,9 +54,27 @@ static int64_t panel_offset(int64_t column, int64_t k)
     return column * k; /* panels before this one are whole */
 }
 
-static void pack_head(const attention_run *r)
+/* True when no value of the head is infinite or not a number. */
+static bool values_are_finite(const attention_run *r)
 {
     const wefti_attention_params *p = r->p;
+    const uint32_t exponent = 0x7f800000;
+    uint32_t found = 0;
+    for (int64_t j = 0; j < p->key_length; j++) {
+        const float *row = r->v + j * p->v.row;
+        for (int64_t i = 0; i < p->value_size; i++) {
+            uint32_t bits;
+            memcpy(&bits, row + i, sizeof(bits));
+            found |= (bits & exponent) == exponent;
+        }
+    }
+    return found == 0;
+}
+
+static void pack_head(attention_run *r)
+{
+    const wefti_attention_params *p = r->p;
+    r->may_skip = p->causal && values_are_finite(r);
     for (int64_t j = 0; j < p->key_length; j += GEMM_COLUMNS) {
         gemm_source keys = {r->k + j * p->k.row, 1, p->k.row};
         gemm_pack(r->keys + panel_offset(j, p->head_size), keys, p->head_size,
@@ -71,7 +91,7 @@ static void pack_head(const attention_run *r)
 static void score_queries(const attention_run *r, int64_t first, int64_t count)
 {
     const wefti_attention_params *p = r->p;
-    for (int64_t j = 0; j < p->key_length; j += GEMM_COLUMNS) {
+    for (int64_t j = 0; j < r->keys_used; j += GEMM_COLUMNS) {
         const int32_t columns = (int32_t)smaller(GEMM_COLUMNS, p->key_length - j);
         gemm_block g = {
             .a = r->q + first * p->q.row,
@@ -96,18 +116,18 @@ static void mask_row(const attention_run *r, float *scores, int64_t query)
     if (r->mask != NULL && p->mask_type == WEFT_TYPE_F32) {
         const float *mask =
             (const float *)(const void *)r->mask + query * p->mask_strides[2];
-        for (int64_t j = 0; j < p->key_length; j++) {
+        for (int64_t j = 0; j < r->keys_used; j++) {
             scores[j] += mask[j * step];
         }
     } else if (r->mask != NULL) {
         const uint8_t *mask = (const uint8_t *)r->mask + query * p->mask_strides[2];
-        for (int64_t j = 0; j < p->key_length; j++) {
+        for (int64_t j = 0; j < r->keys_used; j++) {
             scores[j] = mask[j * step] ? scores[j] : -INFINITY;
         }
     }
     int64_t visible =
         p->causal ? query + p->key_length - p->query_length + 1 : p->key_length;
-    for (int64_t j = visible < 0 ? 0 : visible; j < p->key_length; j++) {
+    for (int64_t j = visible < 0 ? 0 : visible; j < r->keys_used; j++) {
         scores[j] = -INFINITY;
     }
 }
@@ -155,7 +175,7 @@ static float exponentials(float *scores, int64_t count, float largest)
 /* Returns a bit for each row in which no key is visible. */
 static uint64_t weigh(const attention_run *r, int64_t rows)
 {
-    const int64_t count = r->p->key_length, pitch = r->plan->score_row;
+    const int64_t count = r->keys_used, pitch = r->plan->score_row;
     float value[ATTENTION_MOST_AT_ONCE];
     uint64_t blind = 0;
     for (int64_t i = 0; i < rows; i++) {
@@ -188,7 +208,7 @@ static void sum_values(const attention_run *r, int64_t first, int64_t count)
             .a_column = 1,
             .b = packed ? r->values + panel_offset(j, p->key_length) : r->v + j,
             .b_row = packed ? gemm_padded(columns) : p->v.row,
-            .k = p->key_length,
+            .k = r->keys_used,
             .c = r->output + first * p->output.row + j,
             .c_row = p->output.row,
             .flags = GEMM_FINISH,
@@ -197,7 +217,8 @@ static void sum_values(const attention_run *r, int64_t first, int64_t count)
     }
 }
 
-static void run_queries(const attention_run *r, int64_t first, int64_t count)
+/* One block of queries with the first `keys_used` keys. */
+static void run_block(const attention_run *r, int64_t first, int64_t count)
 {
     const wefti_attention_params *p = r->p;
     score_queries(r, first, count);
@@ -212,6 +233,41 @@ static void run_queries(const attention_run *r, int64_t first, int64_t count)
             memset(output, 0, sizeof(float) * (size_t)p->value_size);
         }
     }
+}
+
+static bool has_negative_zero(const attention_run *r, int64_t first, int64_t count)
+{
+    const wefti_attention_params *p = r->p;
+    uint32_t found = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const float *row = r->output + (first + i) * p->output.row;
+        for (int64_t j = 0; j < p->value_size; j++) {
+            uint32_t bits;
+            memcpy(&bits, row + j, sizeof(bits));
+            found |= bits == 0x80000000;
+        }
+    }
+    return found != 0;
+}
+
+/* A key that causality hides has the weight 0, which leaves the largest score, the sum
+ * and every output as they are, so keys hidden from all of a block are left out: the
+ * bits stay. Not so where a hidden value is infinite or not a number (0 times it is
+ * not 0), nor where an output is -0 (adding +0 would have made it +0). */
+static void run_queries(attention_run *r, int64_t first, int64_t count)
+{
+    const wefti_attention_params *p = r->p;
+    const int64_t visible = r->query + first + count + p->key_length - p->query_length;
+    r->keys_used = p->key_length;
+    if (r->may_skip && visible < p->key_length) {
+        r->keys_used = visible < 1 ? 1 : visible;
+        run_block(r, first, count);
+        if (!has_negative_zero(r, first, count)) {
+            return;
+        }
+        r->keys_used = p->key_length;
+    }
+    run_block(r, first, count);
 }
 
 static void place_tile(attention_run *r, int64_t tile)
@@ -306,9 +362,11 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_attention)(const wefti_step *step,
     prepared->scratch_bytes =
         sizeof(float) * (size_t)(plan->queries_at_once * plan->score_row +
                                  plan->key_floats + plan->value_floats);
+    const double keys =
+        (double)p->key_length - (p->causal ? 0.5 * (double)p->query_length : 0.0);
     const double rows = (double)p->batch * (double)p->heads * (double)p->query_length;
     /* An exponential costs about as much as 20 multiply-adds. */
-    prepared->work_ns = gemm_work_ns(rows * (double)p->key_length *
+    prepared->work_ns = gemm_work_ns(rows * (keys < 1.0 ? 1.0 : keys) *
                                      (double)(p->head_size + p->value_size + 20));
     (void)snprintf(prepared->description, sizeof(prepared->description),
                    "tiles of %d queries, %d at once", (int)plan->queries_per_tile,

@@ -142,6 +142,56 @@ static void test_many_keys(void **state)
     }
 }
 
+/* Causality leaves keys out where a mask that says the same does not: same bits, also
+ * where hidden values are special. */
+static void check_skipping(const lengths *l, uint64_t which, float hidden, float factor)
+{
+    attention x;
+    make(&x, l, which | 64);
+    wefti_attention_params *p = &x.params;
+    for (int64_t i = 0; i < l->batch * p->v.batch; i++) {
+        x.v[i] *= factor;
+    }
+    x.v[(l->keys - 1) * p->v.row] = hidden;
+    float *skipped = kernel_alloc(x.outputs * sizeof(float));
+    float *whole = kernel_alloc(x.outputs * sizeof(float));
+    kernel_case_check(&x.step);
+    kernel_case_run_best(&x.step, skipped);
+    uint8_t *seen = kernel_alloc((size_t)(l->queries * l->keys));
+    for (int64_t n = 0; n < l->queries * l->keys; n++) {
+        seen[n] = n % l->keys <= n / l->keys + l->keys - l->queries;
+    }
+    p->causal = false;
+    p->mask_type = WEFT_TYPE_BOOL;
+    p->mask_strides[2] = l->keys;
+    p->mask_strides[3] = 1;
+    kernel_case_operand(&x.step, WEFTI_ATTENTION_MASK, seen, false);
+    kernel_case_run_best(&x.step, whole);
+    assert_memory_equal(skipped, whole, x.outputs * sizeof(float));
+    kernel_free(seen);
+    kernel_free(skipped);
+    kernel_free(whole);
+    drop(&x);
+}
+
+static void test_hidden_keys_are_left_out(void **state)
+{
+    (void)state;
+    static const lengths shapes[] = {{1, 2, 1, 150, 150, 16, 24},
+                                     {2, 1, 1, 200, 260, 8, 16},
+                                     {1, 1, 1, 260, 200, 8, 20},
+                                     {1, 1, 1, 64, 64, 64, 64},
+                                     {1, 1, 1, 5, 300, 16, 16}};
+    static const float hidden[] = {1.0f, INFINITY, NAN, -0.0f};
+    for (uint64_t i = 0; i < 20; i++) {
+        check_skipping(&shapes[i / 4], i % 2, hidden[i % 4], 1.0f);
+    }
+    /* Products of weights and values so small that they round to -0. */
+    for (uint64_t i = 0; i < 5; i++) {
+        check_skipping(&shapes[i], 0, 1.0f, 1e-44f);
+    }
+}
+
 /* A query that sees nothing gets zeros, whatever the values hold. */
 static void test_nothing_visible(void **state)
 {
@@ -196,9 +246,12 @@ static void test_written_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),          cmocka_unit_test(test_many_keys),
-        cmocka_unit_test(test_nothing_visible), cmocka_unit_test(test_special_values),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_many_keys),
+        cmocka_unit_test(test_nothing_visible),
+        cmocka_unit_test(test_special_values),
         cmocka_unit_test(test_written_down),
+        cmocka_unit_test(test_hidden_keys_are_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
