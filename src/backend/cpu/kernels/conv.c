@@ -226,6 +226,29 @@ static void run_flat(const conv_run *r)
     }
 }
 
+static void run_depthwise(const conv_run *r)
+{
+    const conv_tile *t = &r->tile;
+    const wefti_conv_params *p = &r->plan->p;
+    const gemm_block g = begin_block(r);
+    const int64_t first = first_output(r);
+    const conv_plane plane = {
+        .copy = r->copy,
+        .weight = g.a,
+        .bias = g.bias_row,
+        .residual = offset_or_null(r->call->operands[WEFTI_CONV_RESIDUAL], first),
+        .output = (float *)r->call->operands[WEFTI_CONV_OUTPUT] + first,
+        .rows = t->rows,
+        .columns = t->columns,
+    };
+    conv_depthwise(r->plan, &plane);
+    for (int64_t i = 0; i < t->rows && activation_is_pass(p->activation); i++) {
+        activation_tile done = {plane.output + i * p->out_dims[2], 0, 1,
+                                (int32_t)t->columns};
+        activation_apply(p->activation, p->activation_alpha, done);
+    }
+}
+
 /* Tiles count: image, group, plane, rows, columns, channels; channels fastest. */
 static void place_tile(conv_run *r, int64_t index)
 {
@@ -273,8 +296,10 @@ static weft_status conv_tiles(const wefti_cpu_call *call, void *scratch, int64_t
         }
         if (plan->mode == CONV_ROWS) {
             run_rows(&r);
-        } else {
+        } else if (plan->mode == CONV_FLAT) {
             run_flat(&r);
+        } else {
+            run_depthwise(&r);
         }
     }
     return WEFT_OK;
@@ -284,6 +309,7 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_conv)(const wefti_step *step, bool may_
                                                wefti_cpu_prepared *prepared,
                                                weft_error *error)
 {
+    static const char *const modes[] = {"rows", "flat", "depthwise"};
     (void)may_pack;
     const wefti_conv_params *p = step->params;
     conv_plan *plan;
@@ -302,8 +328,7 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_conv)(const wefti_step *step, bool may_
         (double)p->batch * (double)p->out_channels * (double)plan->out_plane;
     prepared->work_ns = gemm_work_ns(outputs * (double)(plan->k + 8));
     (void)snprintf(prepared->description, sizeof(prepared->description),
-                   "%s%s, tiles of %d rows %d channels",
-                   plan->mode == CONV_ROWS ? "rows" : "flat",
+                   "%s%s, tiles of %d rows %d channels", modes[plan->mode],
                    plan->may_read_in_place ? " in place" : "",
                    (int)plan->rows_per_chunk, (int)plan->channels_per_tile);
     return WEFT_OK;

@@ -16,10 +16,13 @@
  * ROWS: vectors lie in one output row, the last of a row may be cut off; the results
  * go straight to the output. FLAT: vectors run on through the ends of the copy's rows,
  * where they compute what nobody wants; the results go to a small block from which
- * the wanted ones are taken. It is better where rows are short. */
+ * the wanted ones are taken. It is better where rows are short. DEPTHWISE: groups of
+ * one channel, which have no product to share: as ROWS, but several vectors at once, of
+ * one row or many (conv_depthwise.c). */
 typedef enum conv_mode {
     CONV_ROWS,
     CONV_FLAT,
+    CONV_DEPTHWISE,
 } conv_mode;
 
 typedef struct conv_plan {
@@ -64,6 +67,17 @@ typedef struct conv_tile {
 void WEFTI_ISA_NAME(wefti_conv_copy)(const conv_plan *plan, const conv_tile *tile,
                                      const float *input, float *copy);
 #define conv_copy WEFTI_ISA_NAME(wefti_conv_copy)
+
+/* The outputs of a DEPTHWISE tile from its copy. `weight`, `bias` (or NULL), `residual`
+ * (or NULL) and `output` are those of its channel and first output. */
+typedef struct conv_plane {
+    const float *copy, *weight, *bias, *residual;
+    float *output;
+    int64_t rows, columns;
+} conv_plane;
+void WEFTI_ISA_NAME(wefti_conv_depthwise)(const conv_plan *plan,
+                                          const conv_plane *plane);
+#define conv_depthwise WEFTI_ISA_NAME(wefti_conv_depthwise)
 
 /* Chooses modes, tiles and tables; one block of memory, freed by wefti_free. */
 weft_status WEFTI_ISA_NAME(wefti_conv_plan)(const wefti_step *step, conv_plan **plan,

@@ -28,6 +28,10 @@ static void copy_row(float *to, int64_t count, const float *from, int64_t width,
     }
     if (stride == 1 && end > begin) {
         copy_floats(to + begin, from + first + begin, end - begin);
+    } else if (stride == 2) { /* a constant stride becomes shuffles */
+        for (int64_t i = begin; i < end; i++) {
+            to[i] = from[first + i * 2];
+        }
     } else {
         for (int64_t i = begin; i < end; i++) {
             to[i] = from[first + i * stride];

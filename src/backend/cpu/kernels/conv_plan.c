@@ -52,6 +52,9 @@ static conv_mode choose_mode(const conv_plan *plan)
     const double cut = (double)(divide_up(p->out_dims[2], WEFTI_LANES) * WEFTI_LANES);
     const double pitch = width + (double)reach(p, 2);
     const bool one_row = p->out_dims[1] == 1;
+    if (plan->group_channels == 1 && plan->group_rows == 1) {
+        return CONV_DEPTHWISE;
+    }
     /* Taking results out of the block costs about as much as 5 steps of k. */
     const double flat = pitch / width * (1.0 + 5.0 / (double)plan->k);
     return one_row || cut / width <= flat ? CONV_ROWS : CONV_FLAT;
@@ -101,6 +104,25 @@ static int64_t choose_rows(const conv_plan *plan, int64_t wanted)
     }
     const int64_t rows = smaller(larger(wanted / p->out_dims[2], least), most);
     return clamp(rows, 1, p->out_dims[1]);
+}
+
+/* A tile's copy stays in the nearest cache: whole rows, or a part of a long one. */
+static void choose_depthwise_chunks(conv_plan *plan)
+{
+    const wefti_conv_params *p = &plan->p;
+    const int64_t height = p->out_dims[1], width = p->out_dims[2];
+    const int64_t room = CONV_NEAR_BYTES / (int64_t)sizeof(float) /
+                         (p->kernel_dims[0] * plan->phases_y * plan->phases_x);
+    const int64_t widest = room / (1 + reach(p, 1)) - reach(p, 2);
+    const int64_t least = 8 * WEFTI_LANES;
+    const int64_t columns = widest / least * least;
+    plan->columns_per_chunk = smaller(width, larger(columns, least));
+    const int64_t rows = room / (plan->columns_per_chunk + reach(p, 2)) - reach(p, 1);
+    plan->rows_per_chunk = divide_up(height, divide_up(height, clamp(rows, 1, height)));
+    plan->row_chunks = divide_up(height, plan->rows_per_chunk);
+    plan->column_chunks = divide_up(width, plan->columns_per_chunk);
+    plan->channels_per_tile = 1;
+    plan->channel_tiles = 1;
 }
 
 static void choose_chunks(conv_plan *plan)
@@ -245,9 +267,13 @@ weft_status conv_plan_create(const wefti_step *step, conv_plan **result,
         plan->mode = choose_mode(plan);
         choose_place(plan);
         plan->contiguous_rows = plan->p.out_dims[2] % WEFTI_LANES == 0;
-        choose_chunks(plan);
         plan->phases_y = list_phases(&plan->p, 1, phase_y, index_y);
         plan->phases_x = list_phases(&plan->p, 2, phase_x, index_x);
+        if (plan->mode == CONV_DEPTHWISE) {
+            choose_depthwise_chunks(plan);
+        } else {
+            choose_chunks(plan);
+        }
         if (!size_copy(plan)) {
             wefti_free(plan);
             return wefti_error(error, WEFT_UNSUPPORTED,

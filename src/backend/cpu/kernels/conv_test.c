@@ -145,6 +145,29 @@ static void test_shapes(void **state)
     }
 }
 
+/* Groups of one channel: short, long and very long rows, 3 x 3 and others. */
+static void test_depthwise(void **state)
+{
+    (void)state;
+    uint64_t seed = 1618;
+    for (uint64_t round = 0; round < 240; round++) {
+        wefti_conv_params p = {.batch = up_to(&seed, 1, 2)};
+        p.groups = p.in_channels = p.out_channels = up_to(&seed, 1, 5);
+        random_dims(&p, &seed, 1 + (int32_t)(round % 3));
+        if (round % 2 == 0) {
+            p.kernel_dims[1] = 3 + (int64_t)(round / 2 % 3) * 2;
+            p.kernel_dims[2] = round % 4 == 0 ? p.kernel_dims[1] : p.kernel_dims[2];
+            p.strides[1] = p.dilations[1] = 1;
+            p.in_dims[1] = up_to(&seed, 7, 30);
+            p.in_dims[2] = up_to(&seed, 7, round % 10 == 0 ? 400 : 90);
+        } else if (round % 24 == 1) {
+            p.in_dims[2] = up_to(&seed, 6000, 15000);
+        }
+        set_out_dims(&p, p.pads_begin);
+        check(&p, round);
+    }
+}
+
 static void test_empty(void **state)
 {
     (void)state;
@@ -219,9 +242,9 @@ static void test_written_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),       cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_empty),        cmocka_unit_test(test_special_values),
-        cmocka_unit_test(test_written_down),
+        cmocka_unit_test(test_random),         cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_depthwise),      cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_special_values), cmocka_unit_test(test_written_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
