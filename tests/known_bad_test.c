@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A checker that cannot fail proves nothing: each known-bad switch must turn rows of
- * the tables red, and without it the same rows must be green. */
+ * the tables red, called directly and through a queue, and without it the same rows
+ * must be green. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,11 +33,12 @@ static const cli_row *find_row(const char *name)
 }
 
 /* Runs a row with a guard off: from the start, or only while threads run together. */
-static cli_verdict run_row(const char *name, wefti_sabotage what, bool from_the_start)
+static cli_verdict run_row(const char *name, wefti_sabotage what, bool from_the_start,
+                           const cli_way *way)
 {
     weft_device *device = NULL;
     cli_result result;
-    cli_effort effort = {.iterations = ITERATIONS};
+    cli_effort effort = {.iterations = ITERATIONS, .way = *way};
     cli_row row = *find_row(name);
     row.distinct = 2;
     assert_int_equal(weft_device_open("cpu", NULL, &device, NULL), WEFT_OK);
@@ -47,56 +49,82 @@ static cli_verdict run_row(const char *name, wefti_sabotage what, bool from_the_
     wefti_sabotage_set(WEFTI_SABOTAGE_NONE);
     if (result.verdict == CLI_FAILED) {
         assert_true(strlen(result.reason) > 10);
-        print_message("%s: %s\n", name, result.reason);
+        print_message("%s%s: %s\n", name, way->queued ? ", queued" : "", result.reason);
     }
     cli_trial_destroy(trial);
     weft_device_release(device);
     return result.verdict;
 }
 
-static int count_red(wefti_sabotage what, bool from_the_start)
+static int count_red_of(wefti_sabotage what, bool from_the_start, const cli_way *way)
 {
     int red = 0;
     for (int i = 0; i < ROW_COUNT; i++) {
-        red += run_row(row_names[i], what, from_the_start) == CLI_FAILED ? 1 : 0;
+        cli_verdict verdict = run_row(row_names[i], what, from_the_start, way);
+        red += verdict == CLI_FAILED ? 1 : 0;
     }
     return red;
+}
+
+/* The number of red rows: of direct calls, and of the queue. */
+typedef struct reds {
+    int direct, queued;
+} reds;
+
+static reds count_red(wefti_sabotage what, bool from_the_start)
+{
+    static const cli_way direct = {0};
+    static const cli_way queued = {.queued = true, .workers = 4, .in_flight = 2};
+    return (reds){count_red_of(what, from_the_start, &direct),
+                  count_red_of(what, from_the_start, &queued)};
+}
+
+static void assert_some_red(reds count)
+{
+    assert_true(count.direct > 0);
+    assert_true(count.queued > 0);
+}
+
+static void assert_red(reds count, int wanted)
+{
+    assert_int_equal(count.direct, wanted);
+    assert_int_equal(count.queued, wanted);
 }
 
 static void test_all_green_without(void **state)
 {
     (void)state;
-    assert_int_equal(count_red(WEFTI_SABOTAGE_NONE, true), 0);
+    assert_red(count_red(WEFTI_SABOTAGE_NONE, true), 0);
 }
 
 static void test_context_leased_twice(void **state)
 {
     (void)state;
-    assert_true(count_red(WEFTI_SABOTAGE_LEASE_TWICE, false) > 0);
+    assert_some_red(count_red(WEFTI_SABOTAGE_LEASE_TWICE, false));
 }
 
 static void test_buffer_reused_early(void **state)
 {
     (void)state;
-    assert_true(count_red(WEFTI_SABOTAGE_REUSE_EARLY, true) > 0);
+    assert_some_red(count_red(WEFTI_SABOTAGE_REUSE_EARLY, true));
 }
 
 static void test_outputs_swapped(void **state)
 {
     (void)state;
-    assert_int_equal(count_red(WEFTI_SABOTAGE_SWAP_OUTPUTS, false), ROW_COUNT);
+    assert_red(count_red(WEFTI_SABOTAGE_SWAP_OUTPUTS, false), ROW_COUNT);
 }
 
 static void test_sum_in_another_order(void **state)
 {
     (void)state;
-    assert_true(count_red(WEFTI_SABOTAGE_SUM_ORDER, false) > 0);
+    assert_some_red(count_red(WEFTI_SABOTAGE_SUM_ORDER, false));
 }
 
 static void test_green_again(void **state)
 {
     (void)state;
-    assert_int_equal(count_red(WEFTI_SABOTAGE_NONE, false), 0);
+    assert_red(count_red(WEFTI_SABOTAGE_NONE, false), 0);
 }
 
 int main(void)

@@ -22,8 +22,8 @@ static void run_chain(const char *row)
     };
     cli_suite suite;
     assert_true(cli_suite_run(&options, &suite));
-    assert_int_equal(suite.result_count, 1);
-    assert_true(suite.results[0].checked.compared == THREADS * ITERATIONS);
+    assert_int_equal(suite.direct.count, 1);
+    assert_true(suite.direct.list[0].checked.compared == THREADS * ITERATIONS);
     assert_true(cli_suite_passed(&suite));
     cli_suite_fini(&suite);
 }

@@ -19,12 +19,18 @@ enum {
     KEY_ISA,
     KEY_ITERATIONS,
     KEY_DISTINCT,
+    KEY_QUEUE,
+    KEY_WORKERS,
+    KEY_MAX_BATCH,
+    KEY_DELAY,
+    KEY_IN_FLIGHT,
 };
 
 typedef struct arguments {
     const char *command;
     cli_suite_options suite;
     bool null_cost;
+    const char *queue_option; /* the last one given that needs --queue */
 } arguments;
 
 #define ALL_TABLES ((1u << CLI_TABLE_COUNT) - 1)
@@ -82,6 +88,48 @@ static error_t parse_files(int key, char *value, cli_suite_options *suite)
     }
 }
 
+static int64_t parse_number(const arguments *chosen, const char *option,
+                            const char *text, int64_t least, int64_t most)
+{
+    int64_t value = 0;
+    if (!cli_parse_number(text, least, most, &value)) {
+        cli_usage(chosen->command, "'%s %s' is not a whole number from %lld to %lld",
+                  option, text, (long long)least, (long long)most);
+    }
+    return value;
+}
+
+static error_t parse_queue(int key, char *value, arguments *chosen)
+{
+    cli_way *way = &chosen->suite.way;
+    switch (key) {
+    case KEY_WORKERS:
+        chosen->queue_option = "--workers";
+        if (!cli_parse_counts(value, CLI_MAX_WORKERS, &chosen->suite.workers)) {
+            cli_usage(chosen->command,
+                      "'--workers %s' is not a number from 1 to %d, or a list such as "
+                      "1,4",
+                      value, CLI_MAX_WORKERS);
+        }
+        return 0;
+    case KEY_MAX_BATCH:
+        chosen->queue_option = "--max-batch";
+        way->max_batch = (int32_t)parse_number(chosen, "--max-batch", value, 1, 65536);
+        return 0;
+    case KEY_DELAY:
+        chosen->queue_option = "--delay-us";
+        way->delay_us = parse_number(chosen, "--delay-us", value, 0, 60000000);
+        return 0;
+    case KEY_IN_FLIGHT:
+        chosen->queue_option = "--in-flight";
+        way->in_flight =
+            (int32_t)parse_number(chosen, "--in-flight", value, 1, CLI_MAX_IN_FLIGHT);
+        return 0;
+    default:
+        return parse_files(key, value, &chosen->suite);
+    }
+}
+
 static error_t parse(int key, char *value, struct argp_state *state)
 {
     arguments *chosen = state->input;
@@ -113,8 +161,18 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case ARGP_KEY_ARG:
         cli_usage(chosen->command, "'%s' is not an option; rows are chosen by --rows",
                   value);
+    case KEY_QUEUE:
+        chosen->suite.mode =
+            strcmp(chosen->command, "check") == 0 ? CLI_QUEUED : CLI_BOTH;
+        return 0;
+    case ARGP_KEY_SUCCESS:
+        if (chosen->queue_option != NULL && chosen->suite.mode == CLI_DIRECT) {
+            cli_usage(chosen->command, "'%s' is of the queue; add --queue",
+                      chosen->queue_option);
+        }
+        return 0;
     default:
-        return parse_files(key, value, &chosen->suite);
+        return parse_queue(key, value, chosen);
     }
 }
 
@@ -143,18 +201,52 @@ static error_t parse(int key, char *value, struct argp_state *state)
         "no-golden", KEY_NO_GOLDEN, NULL, 0, "Leave out the rows from files", 0         \
     }
 
+#define QUEUE_OPTIONS                                                                  \
+    {"workers",                                                                        \
+     KEY_WORKERS,                                                                      \
+     "LIST",                                                                           \
+     0,                                                                                \
+     "Workers of the queue (default: one per core; table 5: 1,4)",                     \
+     0},                                                                               \
+        {"max-batch",                                                                  \
+         KEY_MAX_BATCH,                                                                \
+         "N",                                                                          \
+         0,                                                                            \
+         "Most rows in a batch of the queue (default: 64)",                            \
+         0},                                                                           \
+        {"delay-us",                                                                   \
+         KEY_DELAY,                                                                    \
+         "N",                                                                          \
+         0,                                                                            \
+         "How long the queue holds a request back for others (default: 0)",            \
+         0},                                                                           \
+    {                                                                                  \
+        "in-flight", KEY_IN_FLIGHT, "N", 0,                                            \
+            "Requests that each thread keeps under way (default: 1)", 0                \
+    }
+
 static const struct argp_option bench_options[] = {
     SHARED_OPTIONS,
+    {"queue", KEY_QUEUE, NULL, 0,
+     "Time each row through a queue too, beside the direct calls", 0},
+    QUEUE_OPTIONS,
     {"seconds", KEY_SECONDS, "S", 0, "Length of each timed pass (default: 1)", 0},
     {"null", KEY_NULL, NULL, 0,
      "Only the fixed cost of a call, on the null backend, by number of threads", 0},
     {0},
 };
 
-static const struct argp_option check_options[] = {SHARED_OPTIONS, {0}};
+static const struct argp_option check_options[] = {
+    SHARED_OPTIONS,
+    {"queue", KEY_QUEUE, NULL, 0, "All answers by way of a queue, not by direct calls",
+     0},
+    QUEUE_OPTIONS,
+    {0},
+};
 
 static const struct argp_option report_options[] = {
     SHARED_OPTIONS,
+    QUEUE_OPTIONS,
     {"seconds", KEY_SECONDS, "S", 0, "Length of each timed pass (default: 0.25)", 0},
     {0},
 };
@@ -223,14 +315,15 @@ int cli_command_report(int argument_count, char **argument_list)
         report_options,
         parse,
         NULL,
-        "Run every table and write weft-report.json and weft-report.html. Exits 0 "
-        "only if every row passed.",
+        "Run every table, direct and through a queue, and write weft-report.json and "
+        "weft-report.html. Exits 0 only if every row passed.",
         NULL,
         NULL,
         NULL};
     arguments chosen = {
         .command = "report",
         .suite = {.device = "cpu",
+                  .mode = CLI_BOTH,
                   .tables = ALL_TABLES,
                   .seconds = 0.25,
                   .json = "weft-report.json",

@@ -88,21 +88,30 @@ static void judge_pass(const cli_pass *pass, cli_result *result)
     }
 }
 
-void cli_measure(cli_trial *trial, int32_t threads, const cli_effort *effort,
-                 cli_result *result)
+/* Nothing is allocated on the steady path. A queue may still meet a size of batch for
+ * the first time. */
+static void judge_allocations(const cli_pass *timed, cli_result *result)
+{
+    uint64_t count = timed->after.allocation_count - timed->before.allocation_count;
+    if (count > 0 && !result->way.queued) {
+        char reason[CLI_REASON_SIZE];
+        snprintf(reason, sizeof(reason), "%llu allocations in the timed pass",
+                 (unsigned long long)count);
+        fail(result, reason);
+    }
+}
+
+static void run_passes(cli_trial *trial, const cli_effort *effort, weft_queue *queue,
+                       cli_result *result)
 {
     cli_pass_params params = {
-        .threads = threads,
+        .threads = result->threads,
         .iterations =
             effort->iterations > 0 ? effort->iterations : trial->row->iterations,
         .compare_all = true,
+        .queue = queue,
+        .in_flight = effort->way.in_flight,
     };
-    *result = (cli_result){
-        .row = trial->row, .threads = threads, .judgement = trial->judgement};
-    if (trial->failure[0] != '\0') {
-        fail(result, trial->failure);
-        return;
-    }
     cli_pass_run(trial, &params, &result->checked);
     judge_pass(&result->checked, result);
     if (effort->seconds <= 0) {
@@ -111,21 +120,41 @@ void cli_measure(cli_trial *trial, int32_t threads, const cli_effort *effort,
     if (!trial->is_warm) {
         warm(trial);
     }
-    params = (cli_pass_params){
-        .threads = threads, .iterations = 2, .seconds = effort->seconds};
+    params.iterations = 2;
+    params.seconds = effort->seconds;
+    params.compare_all = false;
     cli_pass_run(trial, &params, &result->timed);
     const cli_pass *timed = &result->timed;
     judge_pass(timed, result);
-    if (timed->after.allocation_count != timed->before.allocation_count) {
-        char reason[CLI_REASON_SIZE];
-        snprintf(reason, sizeof(reason), "%llu allocations in the timed pass",
-                 (unsigned long long)(timed->after.allocation_count -
-                                      timed->before.allocation_count));
-        fail(result, reason);
-    }
+    judge_allocations(timed, result);
     result->rate = (double)timed->calls / timed->seconds;
     result->gflops = result->rate * cli_row_flops(trial->row) * 1e-9;
     result->overlap = timed->cpu_seconds / timed->seconds;
+}
+
+void cli_measure(cli_trial *trial, int32_t threads, const cli_effort *effort,
+                 cli_result *result)
+{
+    char reason[CLI_REASON_SIZE];
+    weft_error error = {0};
+    weft_queue *queue = NULL;
+    *result = (cli_result){.row = trial->row,
+                           .threads = threads,
+                           .judgement = trial->judgement,
+                           .way = effort->way};
+    if (trial->failure[0] != '\0') {
+        fail(result, trial->failure);
+        return;
+    }
+    if (effort->way.queued &&
+        cli_queue_open(trial, &effort->way, &queue, &error) != WEFT_OK) {
+        fail(result, error.message);
+        return;
+    }
+    run_passes(trial, effort, queue, result);
+    if (queue != NULL && !cli_queue_shut(queue, reason)) {
+        fail(result, reason);
+    }
 }
 
 /* Both trials hold the same requests: are the answers the same too? */

@@ -2,7 +2,7 @@
 #ifndef WEFTI_CLI_MEASURE_H
 #define WEFTI_CLI_MEASURE_H
 
-#include "cli/trial.h"
+#include "cli/queued.h"
 
 typedef enum cli_verdict {
     CLI_PASSED = 0,
@@ -19,6 +19,7 @@ typedef struct cli_pass {
     double cpu_seconds;       /* of the whole process */
     double p50_ns, p99_ns, p999_ns, max_ns;
     weft_device_statistics before, after;
+    weft_queue_statistics queue;  /* of this pass, where it was queued */
     char reason[CLI_REASON_SIZE]; /* of the first wrong or failed call */
 } cli_pass;
 
@@ -28,6 +29,8 @@ typedef struct cli_pass_params {
     double seconds;     /* and at least so long */
     bool compare_all;   /* else one answer in 64 */
     bool compare_none;  /* where the device computes nothing */
+    weft_queue *queue;  /* NULL: direct */
+    int32_t in_flight;  /* of each thread, with a queue */
 } cli_pass_params;
 
 /* Lets the threads start together, each with its own lane. */
@@ -48,6 +51,8 @@ typedef struct cli_result {
     /* One caller: the rate without helpers, and whether the bits are the same. */
     double lone_rate;
     bool lone_same_bits;
+    cli_way way;
+    double direct_rate; /* of a queued row: without the queue, in the same run */
 } cli_result;
 
 /* How much to do. */
@@ -55,6 +60,7 @@ typedef struct cli_effort {
     double seconds;     /* of each timed pass; 0: none */
     int32_t iterations; /* of each thread in the checked pass; 0: the row's own */
     int32_t distinct;   /* most different inputs of each thread; 0: the row's own */
+    cli_way way;
 } cli_effort;
 
 /* Runs a made-ready row from a number of threads: every answer compared, then timed. */

@@ -1,36 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <pthread.h>
+#include "cli/pass.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "cli/measure.h"
-
-enum {
-    LATENCY_COUNT = 1 << 16, /* of each thread; then the oldest are overwritten */
-    COMPARE_EVERY = 64,
-};
-
-/* What the threads of a pass share. */
-typedef struct shared {
-    const cli_trial *trial;
-    const cli_pass_params *params;
-    pthread_barrier_t barrier;
-} shared;
-
-/* What one thread of a pass owns. */
-typedef struct caller {
-    shared *shared;
-    int32_t index;
-    const cli_lane *lane;
-    void *buffers[CLI_MAX_IO];
-    weft_tensor *outputs; /* of every case, all in the same buffers */
-    uint32_t *latencies_ns;
-    uint64_t calls, compared, wrong, failed;
-    int64_t start_ns, end_ns;
-    char reason[CLI_REASON_SIZE];
-} caller;
+enum { COMPARE_EVERY = 64 };
 
 static size_t largest_output(const cli_lane *lane, size_t index)
 {
@@ -42,40 +18,74 @@ static size_t largest_output(const cli_lane *lane, size_t index)
     return size;
 }
 
-static void init_caller(caller *self, shared *common, int32_t index)
+void cli_slot_init(cli_slot *slot, const cli_lane *lane)
 {
-    const cli_trial *trial = common->trial;
-    self->shared = common;
-    self->index = index;
-    self->lane = &trial->lanes[index % trial->lane_count];
-    self->latencies_ns = cli_allocate(LATENCY_COUNT, sizeof(*self->latencies_ns));
-    size_t output_count = self->lane->cases[0].output_count;
+    size_t output_count = lane->cases[0].output_count;
+    size_t count = (size_t)lane->case_count * output_count;
     for (size_t i = 0; i < output_count; i++) {
-        self->buffers[i] = cli_allocate_data(largest_output(self->lane, i));
+        slot->buffers[i] = cli_allocate_data(largest_output(lane, i));
     }
-    size_t case_count = (size_t)self->lane->case_count;
-    self->outputs = cli_allocate(case_count * output_count, sizeof(*self->outputs));
-    for (size_t i = 0; i < case_count * output_count; i++) {
-        self->outputs[i] =
-            self->lane->cases[i / output_count].expected[i % output_count];
-        self->outputs[i].data = self->buffers[i % output_count];
+    slot->outputs = cli_allocate(count, sizeof(*slot->outputs));
+    for (size_t i = 0; i < count; i++) {
+        slot->outputs[i] = lane->cases[i / output_count].expected[i % output_count];
+        slot->outputs[i].data = slot->buffers[i % output_count];
     }
 }
 
-static void fini_caller(caller *self)
+void cli_slot_fini(cli_slot *slot)
 {
     for (size_t i = 0; i < CLI_MAX_IO; i++) {
-        free(self->buffers[i]);
+        free(slot->buffers[i]);
     }
-    free(self->outputs);
+    free(slot->outputs);
+}
+
+weft_io cli_slot_io(const cli_slot *slot, const cli_lane *lane, uint64_t index)
+{
+    const cli_case *request = &lane->cases[index];
+    return (weft_io){request->inputs, request->input_count,
+                     &slot->outputs[index * request->output_count],
+                     request->output_count};
+}
+
+void cli_slot_spoil(cli_slot *slot, const cli_case *request)
+{
+    for (size_t i = 0; i < request->output_count; i++) {
+        memset(slot->buffers[i], 0xff, request->expected[i].size_bytes);
+    }
+}
+
+static void init_caller(cli_caller *self, const cli_trial *trial,
+                        const cli_pass_params *params, int32_t index)
+{
+    self->trial = trial;
+    self->params = params;
+    self->index = index;
+    self->lane = &trial->lanes[index % trial->lane_count];
+    self->latencies_ns = cli_allocate(CLI_LATENCY_COUNT, sizeof(*self->latencies_ns));
+    self->slot_count =
+        params->queue != NULL && params->in_flight > 1 ? params->in_flight : 1;
+    self->slots = cli_allocate((size_t)self->slot_count, sizeof(*self->slots));
+    for (int32_t i = 0; i < self->slot_count; i++) {
+        cli_slot_init(&self->slots[i], self->lane);
+    }
+}
+
+static void fini_caller(cli_caller *self)
+{
+    for (int32_t i = 0; i < self->slot_count; i++) {
+        cli_slot_fini(&self->slots[i]);
+    }
+    free(self->slots);
     free(self->latencies_ns);
 }
 
 /* Says where an answer differs from the request's answer when alone. */
-static void explain(caller *self, const cli_case *request, size_t output)
+static void explain(cli_caller *self, const cli_slot *slot, const cli_case *request,
+                    size_t output)
 {
     const weft_tensor *expected = &request->expected[output];
-    const unsigned char *got = self->buffers[output];
+    const unsigned char *got = slot->buffers[output];
     const unsigned char *wanted = expected->data;
     size_t first = 0;
     while (first < expected->size_bytes && got[first] == wanted[first]) {
@@ -90,78 +100,96 @@ static void explain(caller *self, const cli_case *request, size_t output)
     if (expected->type == WEFT_TYPE_F32 && written > 0) {
         snprintf(self->reason + written, sizeof(self->reason) - (size_t)written,
                  " (%.9g, alone %.9g)",
-                 (double)((const float *)self->buffers[output])[element],
+                 (double)((const float *)slot->buffers[output])[element],
                  (double)((const float *)expected->data)[element]);
     }
 }
 
-static void compare(caller *self, const cli_case *request)
+void cli_caller_compare(cli_caller *self, const cli_slot *slot, const cli_case *request)
 {
     self->compared++;
     for (size_t i = 0; i < request->output_count; i++) {
-        if (memcmp(self->buffers[i], request->expected[i].data,
+        if (memcmp(slot->buffers[i], request->expected[i].data,
                    request->expected[i].size_bytes) != 0) {
             self->wrong++;
             if (self->reason[0] == '\0') {
-                explain(self, request, i);
+                explain(self, slot, request, i);
             }
             return;
         }
     }
 }
 
-/* Fills the outputs, so that an answer which was never written cannot pass. */
-static void spoil(caller *self, const cli_case *request)
+uint64_t cli_caller_case(const cli_caller *self, uint64_t call)
 {
-    for (size_t i = 0; i < request->output_count; i++) {
-        memset(self->buffers[i], 0xff, request->expected[i].size_bytes);
+    uint64_t first = (uint64_t)(self->index / self->trial->lane_count);
+    return (call + first) % (uint64_t)self->lane->case_count;
+}
+
+bool cli_caller_checks(const cli_caller *self, uint64_t call)
+{
+    const cli_pass_params *params = self->params;
+    return !params->compare_none && (params->compare_all || call % COMPARE_EVERY == 0);
+}
+
+void cli_caller_failed(cli_caller *self, const weft_error *error)
+{
+    self->failed++;
+    if (self->reason[0] == '\0') {
+        snprintf(self->reason, sizeof(self->reason), "thread %d, call %llu: %.200s",
+                 self->index, (unsigned long long)self->calls, error->message);
     }
 }
 
-static void call_once(caller *self, const cli_case *request, uint64_t index)
+void cli_caller_count(cli_caller *self, int64_t took_ns)
 {
-    weft_error error;
-    weft_io io = {request->inputs, request->input_count,
-                  &self->outputs[index * request->output_count], request->output_count};
-    if (weft_run(request->model, &io, NULL, &error) != WEFT_OK) {
-        self->failed++;
-        if (self->reason[0] == '\0') {
-            snprintf(self->reason, sizeof(self->reason), "thread %d, call %llu: %.200s",
-                     self->index, (unsigned long long)self->calls, error.message);
+    self->latencies_ns[self->calls % CLI_LATENCY_COUNT] =
+        took_ns > UINT32_MAX ? UINT32_MAX : (uint32_t)took_ns;
+    self->calls++;
+}
+
+bool cli_caller_goes_on(const cli_caller *self, uint64_t begun, int64_t now_ns)
+{
+    const cli_pass_params *params = self->params;
+    return begun < (uint64_t)params->iterations ||
+           now_ns - self->start_ns < (int64_t)(params->seconds * 1e9);
+}
+
+static void run_direct(cli_caller *self)
+{
+    cli_slot *slot = &self->slots[0];
+    int64_t begin_ns = self->start_ns;
+    while (cli_caller_goes_on(self, self->calls, begin_ns)) {
+        uint64_t index = cli_caller_case(self, self->calls);
+        const cli_case *request = &self->lane->cases[index];
+        weft_io io = cli_slot_io(slot, self->lane, index);
+        weft_error error;
+        bool check = cli_caller_checks(self, self->calls);
+        if (check) {
+            cli_slot_spoil(slot, request);
+            begin_ns = cli_now_ns();
         }
+        bool done = weft_run(request->model, &io, NULL, &error) == WEFT_OK;
+        int64_t end_ns = cli_now_ns();
+        if (!done) {
+            cli_caller_failed(self, &error);
+        } else if (check) {
+            cli_caller_compare(self, slot, request);
+        }
+        cli_caller_count(self, end_ns - begin_ns);
+        begin_ns = end_ns;
     }
 }
 
 static void *caller_main(void *user)
 {
-    caller *self = user;
-    const cli_pass_params *params = self->shared->params;
-    int64_t least_ns = (int64_t)(params->seconds * 1e9);
-    const cli_case *cases = self->lane->cases;
-    uint64_t case_count = (uint64_t)self->lane->case_count;
-    pthread_barrier_wait(&self->shared->barrier);
+    cli_caller *self = user;
+    pthread_barrier_wait(self->barrier);
     self->start_ns = cli_now_ns();
-    int64_t begin_ns = self->start_ns;
-    while (self->calls < (uint64_t)params->iterations ||
-           begin_ns - self->start_ns < least_ns) {
-        uint64_t index = self->calls % case_count;
-        const cli_case *request = &cases[index];
-        bool check = !params->compare_none &&
-                     (params->compare_all || self->calls % COMPARE_EVERY == 0);
-        if (check) {
-            spoil(self, request);
-            begin_ns = cli_now_ns();
-        }
-        call_once(self, request, index);
-        int64_t end_ns = cli_now_ns();
-        int64_t took_ns = end_ns - begin_ns;
-        self->latencies_ns[self->calls % LATENCY_COUNT] =
-            took_ns > UINT32_MAX ? UINT32_MAX : (uint32_t)took_ns;
-        if (check) {
-            compare(self, request);
-        }
-        self->calls++;
-        begin_ns = end_ns;
+    if (self->params->queue != NULL) {
+        cli_caller_run_queued(self);
+    } else {
+        run_direct(self);
     }
     self->end_ns = cli_now_ns();
     return NULL;
@@ -174,18 +202,19 @@ static double process_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-static void gather_latencies(const caller *callers, int32_t count, cli_pass *pass)
+static void gather_latencies(const cli_caller *callers, int32_t count, cli_pass *pass)
 {
     size_t total = 0;
     uint32_t *all = NULL;
     for (int32_t i = 0; i < count; i++) {
-        total += callers[i].calls < LATENCY_COUNT ? callers[i].calls : LATENCY_COUNT;
+        total +=
+            callers[i].calls < CLI_LATENCY_COUNT ? callers[i].calls : CLI_LATENCY_COUNT;
     }
     all = cli_allocate(total, sizeof(*all));
     size_t filled = 0;
     for (int32_t i = 0; i < count; i++) {
         size_t part =
-            callers[i].calls < LATENCY_COUNT ? callers[i].calls : LATENCY_COUNT;
+            callers[i].calls < CLI_LATENCY_COUNT ? callers[i].calls : CLI_LATENCY_COUNT;
         memcpy(all + filled, callers[i].latencies_ns, part * sizeof(*all));
         filled += part;
     }
@@ -199,12 +228,12 @@ static void gather_latencies(const caller *callers, int32_t count, cli_pass *pas
     free(all);
 }
 
-static void gather(const caller *callers, int32_t count, cli_pass *pass)
+static void gather(const cli_caller *callers, int32_t count, cli_pass *pass)
 {
     int64_t start_ns = INT64_MAX;
     int64_t end_ns = 0;
     for (int32_t i = 0; i < count; i++) {
-        const caller *one = &callers[i];
+        const cli_caller *one = &callers[i];
         pass->calls += one->calls;
         pass->compared += one->compared;
         pass->wrong += one->wrong;
@@ -219,15 +248,27 @@ static void gather(const caller *callers, int32_t count, cli_pass *pass)
     gather_latencies(callers, count, pass);
 }
 
+static void read_statistics(const cli_pass_params *params, const cli_trial *trial,
+                            weft_device_statistics *device,
+                            weft_queue_statistics *queue)
+{
+    weft_device_get_statistics(trial->device, device);
+    if (params->queue != NULL) {
+        weft_queue_get_statistics(params->queue, queue);
+    }
+}
+
 void cli_pass_run(const cli_trial *trial, const cli_pass_params *params, cli_pass *pass)
 {
-    shared common = {.trial = trial, .params = params};
+    pthread_barrier_t barrier;
     pthread_t threads[CLI_MAX_THREADS];
-    caller *callers = cli_allocate((size_t)params->threads, sizeof(*callers));
+    weft_queue_statistics before;
+    cli_caller *callers = cli_allocate((size_t)params->threads, sizeof(*callers));
     memset(pass, 0, sizeof(*pass));
-    pthread_barrier_init(&common.barrier, NULL, (unsigned)params->threads + 1);
+    pthread_barrier_init(&barrier, NULL, (unsigned)params->threads + 1);
     for (int32_t i = 0; i < params->threads; i++) {
-        init_caller(&callers[i], &common, i);
+        init_caller(&callers[i], trial, params, i);
+        callers[i].barrier = &barrier;
     }
     for (int32_t i = 0; i < params->threads; i++) {
         if (pthread_create(&threads[i], NULL, caller_main, &callers[i]) != 0) {
@@ -236,18 +277,21 @@ void cli_pass_run(const cli_trial *trial, const cli_pass_params *params, cli_pas
             exit(1);
         }
     }
-    weft_device_get_statistics(trial->device, &pass->before);
+    read_statistics(params, trial, &pass->before, &before);
     double cpu_before = process_seconds();
-    pthread_barrier_wait(&common.barrier);
+    pthread_barrier_wait(&barrier);
     for (int32_t i = 0; i < params->threads; i++) {
         pthread_join(threads[i], NULL);
     }
     pass->cpu_seconds = process_seconds() - cpu_before;
-    weft_device_get_statistics(trial->device, &pass->after);
+    read_statistics(params, trial, &pass->after, &pass->queue);
+    if (params->queue != NULL) {
+        cli_queue_subtract(&pass->queue, &before);
+    }
     gather(callers, params->threads, pass);
     for (int32_t i = 0; i < params->threads; i++) {
         fini_caller(&callers[i]);
     }
-    pthread_barrier_destroy(&common.barrier);
+    pthread_barrier_destroy(&barrier);
     free(callers);
 }

@@ -55,8 +55,8 @@ static axis axis_over(double low, double high)
 static size_t gather(const cli_suite *suite, const cli_result *found[MOST_ROWS])
 {
     size_t count = 0;
-    for (size_t i = 0; i < suite->result_count && count < MOST_ROWS; i++) {
-        const cli_result *result = &suite->results[i];
+    for (size_t i = 0; i < suite->direct.count && count < MOST_ROWS; i++) {
+        const cli_result *result = &suite->direct.list[i];
         cli_table table = result->row->table;
         bool listed = table == CLI_TABLE_OPERATIONS || table == CLI_TABLE_MODULES ||
                       table == CLI_TABLE_MIXED || table == CLI_TABLE_RACE;

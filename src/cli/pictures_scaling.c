@@ -137,8 +137,9 @@ static void draw_panel(FILE *file, panel *p)
 void cli_picture_scaling(FILE *file, const cli_suite *suite)
 {
     panel current = {.row = NULL};
-    for (size_t i = 0; i <= suite->result_count; i++) {
-        const cli_result *result = i < suite->result_count ? &suite->results[i] : NULL;
+    for (size_t i = 0; i <= suite->direct.count; i++) {
+        const cli_result *result =
+            i < suite->direct.count ? &suite->direct.list[i] : NULL;
         bool listed = result != NULL && result->rate > 0 &&
                       result->row->table == CLI_TABLE_SCALING;
         if (current.count > 0 && (!listed || result->row != current.row)) {

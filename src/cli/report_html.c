@@ -58,8 +58,8 @@ typedef struct totals {
 static totals add_up(const cli_suite *suite)
 {
     totals t = {0};
-    for (size_t i = 0; i < suite->result_count; i++) {
-        const cli_result *result = &suite->results[i];
+    for (size_t i = 0; i < suite->direct.count; i++) {
+        const cli_result *result = &suite->direct.list[i];
         const cli_pass *passes[] = {&result->checked, &result->timed};
         for (int k = 0; k < 2; k++) {
             t.calls += passes[k]->calls;
@@ -133,8 +133,8 @@ static void write_tiles(FILE *file, const cli_suite *suite)
 static void write_failures(FILE *file, const cli_suite *suite)
 {
     bool any = false;
-    for (size_t i = 0; i < suite->result_count; i++) {
-        const cli_result *result = &suite->results[i];
+    for (size_t i = 0; i < suite->direct.count; i++) {
+        const cli_result *result = &suite->direct.list[i];
         if (result->verdict == CLI_PASSED) {
             continue;
         }
@@ -160,8 +160,8 @@ static const char *verdict_cell(const cli_result *result)
 static size_t row_length(const cli_suite *suite, size_t first)
 {
     size_t count = 1;
-    while (first + count < suite->result_count &&
-           suite->results[first + count].row == suite->results[first].row) {
+    while (first + count < suite->direct.count &&
+           suite->direct.list[first + count].row == suite->direct.list[first].row) {
         count++;
     }
     return count;
@@ -204,8 +204,8 @@ static void write_model(FILE *file, const cli_result *results, size_t count,
 void cli_picture_models(FILE *file, const cli_suite *suite)
 {
     size_t number = 0;
-    for (size_t i = 0; i < suite->result_count; i++) {
-        if (suite->results[i].row->table != CLI_TABLE_MODELS) {
+    for (size_t i = 0; i < suite->direct.count; i++) {
+        if (suite->direct.list[i].row->table != CLI_TABLE_MODELS) {
             continue;
         }
         if (number == 0) {
@@ -218,7 +218,7 @@ void cli_picture_models(FILE *file, const cli_suite *suite)
                 file);
         }
         size_t count = row_length(suite, i);
-        write_model(file, &suite->results[i], count, ++number);
+        write_model(file, &suite->direct.list[i], count, ++number);
         i += count - 1;
     }
     fputs(number > 0 ? "</table>\n" : "", file);
@@ -228,8 +228,8 @@ static void write_one_caller(FILE *file, const cli_suite *suite)
 {
     char lone[32], helped[32];
     bool any = false;
-    for (size_t i = 0; i < suite->result_count; i++) {
-        const cli_result *result = &suite->results[i];
+    for (size_t i = 0; i < suite->direct.count; i++) {
+        const cli_result *result = &suite->direct.list[i];
         if (result->row->table != CLI_TABLE_ONE_CALLER || result->lone_rate <= 0) {
             continue;
         }
@@ -253,8 +253,8 @@ static void write_one_caller(FILE *file, const cli_suite *suite)
 static void write_race(FILE *file, const cli_suite *suite)
 {
     bool any = false;
-    for (size_t i = 0; i < suite->result_count; i++) {
-        const cli_result *result = &suite->results[i];
+    for (size_t i = 0; i < suite->direct.count; i++) {
+        const cli_result *result = &suite->direct.list[i];
         if (result->row->table != CLI_TABLE_RACE) {
             continue;
         }
@@ -295,8 +295,8 @@ static void write_cells(FILE *file, const cli_result *result)
 static void write_table(FILE *file, const cli_suite *suite, cli_table table)
 {
     bool any = false;
-    for (size_t i = 0; i < suite->result_count; i++) {
-        const cli_result *result = &suite->results[i];
+    for (size_t i = 0; i < suite->direct.count; i++) {
+        const cli_result *result = &suite->direct.list[i];
         if (result->row->table != table) {
             continue;
         }

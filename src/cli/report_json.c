@@ -51,6 +51,47 @@ static json_t *pass_json(const cli_pass *pass)
     return object;
 }
 
+static json_t *buckets_json(const uint64_t buckets[WEFT_QUEUE_BUCKETS])
+{
+    json_t *array = json_array();
+    int last = WEFT_QUEUE_BUCKETS - 1;
+    while (last > 0 && buckets[last] == 0) {
+        last--;
+    }
+    for (int i = 0; i <= last; i++) {
+        json_array_append_new(array, json_integer((json_int_t)buckets[i]));
+    }
+    return array;
+}
+
+/* Bucket i of a histogram counts values in [2^(i-1), 2^i). */
+static json_t *queue_json(const cli_result *result)
+{
+    const cli_pass *pass = result->timed.calls > 0 ? &result->timed : &result->checked;
+    const weft_queue_statistics *queue = &pass->queue;
+    json_t *object = json_object();
+    set_count(object, "workers", (uint64_t)result->way.workers);
+    set_count(object, "max_batch", (uint64_t)result->way.max_batch);
+    set_count(object, "delay_us", (uint64_t)result->way.delay_us);
+    set_count(object, "in_flight",
+              result->way.in_flight > 0 ? (uint64_t)result->way.in_flight : 1);
+    set_count(object, "batches", queue->batch_count);
+    set_count(object, "padded_rows", queue->padded_count);
+    set_count(object, "split_batches", queue->split_count);
+    set_number(object, "mean_requests_of_batch", cli_queue_mean_requests(queue));
+    set_number(object, "mean_rows_of_batch", cli_queue_mean_rows(queue));
+    set_number(object, "wait_p50_ns", cli_queue_percentile(queue->wait_ns, 0.5));
+    set_number(object, "wait_p99_ns", cli_queue_percentile(queue->wait_ns, 0.99));
+    set_number(object, "device_ns_of_request", cli_queue_device_ns(queue));
+    json_object_set_new(object, "batch_rows_log2", buckets_json(queue->batch_rows));
+    json_object_set_new(object, "wait_ns_log2", buckets_json(queue->wait_ns));
+    if (result->direct_rate > 0) {
+        set_number(object, "direct_calls_per_second", result->direct_rate);
+        set_number(object, "ratio", result->rate / result->direct_rate);
+    }
+    return object;
+}
+
 static void set_to_beat(json_t *object, const cli_result *result)
 {
     double theirs = cli_row_theirs(result->row, result->threads);
@@ -90,8 +131,21 @@ static json_t *result_json(const cli_result *result)
         set_number(object, "one_core_calls_per_second", result->lone_rate);
         set_number(object, "helped_ratio", result->rate / result->lone_rate);
     }
-    set_to_beat(object, result);
+    if (result->way.queued) {
+        json_object_set_new(object, "queue", queue_json(result));
+    } else {
+        set_to_beat(object, result);
+    }
     return object;
+}
+
+static json_t *results_json(const cli_results *results)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < results->count; i++) {
+        json_array_append_new(array, result_json(&results->list[i]));
+    }
+    return array;
 }
 
 static json_t *statistics_json(const weft_device_statistics *s)
@@ -130,7 +184,6 @@ bool cli_write_json(const cli_suite *suite, const char *path)
 {
     json_t *root = json_object();
     json_t *device = json_object();
-    json_t *results = json_array();
     set_text(root, "weft", weft_build_id());
     set_text(device, "name", suite->info.name);
     set_text(device, "description", suite->info.description);
@@ -142,10 +195,10 @@ bool cli_write_json(const cli_suite *suite, const char *path)
     set_count(root, "rows", suite->row_count);
     set_count(root, "failed_rows", suite->failed_row_count);
     set_number(root, "seconds", suite->seconds);
-    for (size_t i = 0; i < suite->result_count; i++) {
-        json_array_append_new(results, result_json(&suite->results[i]));
+    json_object_set_new(root, "results", results_json(&suite->direct));
+    if (suite->queued.count > 0) {
+        json_object_set_new(root, "queued", results_json(&suite->queued));
     }
-    json_object_set_new(root, "results", results);
     json_object_set_new(root, "statistics", statistics_json(&suite->statistics));
     bool written = cli_output_json(root, path);
     json_decref(root);

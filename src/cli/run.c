@@ -8,7 +8,15 @@
 
 #include "cli/commands.h"
 
-enum { KEY_ISA = 256, KEY_NO_FUSION };
+enum {
+    KEY_ISA = 256,
+    KEY_NO_FUSION,
+    KEY_QUEUE,
+    KEY_WORKERS,
+    KEY_MAX_BATCH,
+    KEY_DELAY,
+    KEY_IN_FLIGHT,
+};
 
 bool cli_setting_parse(const char *text, cli_setting *setting)
 {
@@ -63,6 +71,40 @@ static int64_t parse_count(const char *option, const char *text, int64_t most)
     return value;
 }
 
+static error_t parse_queue(int key, const char *value, cli_run_options *options)
+{
+    cli_way *way = &options->way;
+    switch (key) {
+    case KEY_QUEUE:
+        way->queued = true;
+        return 0;
+    case KEY_WORKERS:
+        options->queue_option = "--workers";
+        way->workers = (int32_t)parse_count("--workers", value, CLI_MAX_WORKERS);
+        return 0;
+    case KEY_MAX_BATCH:
+        options->queue_option = "--max-batch";
+        way->max_batch = (int32_t)parse_count("--max-batch", value, 65536);
+        return 0;
+    case KEY_DELAY:
+        options->queue_option = "--delay-us";
+        way->delay_us = parse_count("--delay-us", value, 60000000);
+        return 0;
+    case KEY_IN_FLIGHT:
+        options->queue_option = "--in-flight";
+        way->in_flight = (int32_t)parse_count("--in-flight", value, CLI_MAX_IN_FLIGHT);
+        return 0;
+    case ARGP_KEY_SUCCESS:
+        if (options->queue_option != NULL && !way->queued) {
+            cli_usage("run", "'%s' is of the queue; add --queue",
+                      options->queue_option);
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
 static error_t parse(int key, char *value, struct argp_state *state)
 {
     cli_run_options *options = state->input;
@@ -107,7 +149,7 @@ static error_t parse(int key, char *value, struct argp_state *state)
         options->model = value;
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_queue(key, value, options);
     }
 }
 
@@ -123,6 +165,13 @@ static const struct argp_option list[] = {
     {"iterations", 'n', "N", 0, "Calls of each thread (default: 1)", 0},
     {"check", 'c', NULL, 0,
      "Compare every answer, bit for bit, with the same request run alone", 0},
+    {"queue", KEY_QUEUE, NULL, 0, "By way of a queue, not by direct calls", 0},
+    {"workers", KEY_WORKERS, "N", 0, "Workers of the queue (default: one per core)", 0},
+    {"max-batch", KEY_MAX_BATCH, "N", 0, "Most rows in a batch (default: 64)", 0},
+    {"delay-us", KEY_DELAY, "N", 0,
+     "How long the queue holds a request back for others (default: 0)", 0},
+    {"in-flight", KEY_IN_FLIGHT, "N", 0,
+     "Requests that each thread keeps under way in the queue (default: 1)", 0},
     {"dump-plan", 'p', NULL, 0, "Print the plan: kernels, shapes, memory", 0},
     {"device", 'd', "NAME", 0, "Device (default: cpu)", 0},
     {"isa", KEY_ISA, "NAME", 0, "CPU kernels: avx512, avx2, sse2, neon, reference", 0},
@@ -272,8 +321,8 @@ static int run(const cli_run_options *options, weft_device *device, weft_model *
         status = run_once(options, model, &request);
     }
     cli_case_fini(&request);
-    if (status == 0 &&
-        (options->threads > 1 || options->iterations > 1 || options->check)) {
+    if (status == 0 && (options->threads > 1 || options->iterations > 1 ||
+                        options->check || options->way.queued)) {
         status = cli_run_threads(options, device, model);
     }
     return status;
@@ -287,7 +336,8 @@ int cli_command_run(int argument_count, char **arguments)
         "MODEL.onnx",
         "Run a model file.\vA model of which x is the only input:\n\n"
         "  weft run model.onnx --input x=x.npy --output y=y.npy\n"
-        "  weft run model.onnx --input x=random:7 --threads 8 --iterations 50 --check",
+        "  weft run model.onnx --input x=random:7 --threads 8 --iterations 50 --check\n"
+        "  weft run model.onnx --input x=random:7 --threads 64 --iterations 50 --queue",
         NULL,
         NULL,
         NULL};

@@ -2,7 +2,7 @@
 #ifndef WEFTI_CLI_RUN_H
 #define WEFTI_CLI_RUN_H
 
-#include "cli/trial.h"
+#include "cli/queued.h"
 
 /* `weft run`: what was asked for, and the steps of doing it. */
 
@@ -30,6 +30,8 @@ typedef struct cli_run_options {
     bool check;
     bool dump_plan;
     bool no_fusion;
+    cli_way way;
+    const char *queue_option; /* the last one given that needs --queue */
 } cli_run_options;
 
 /* Splits NAME=VALUE; false when it is not so. */

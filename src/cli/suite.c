@@ -10,6 +10,10 @@
 /* At other numbers of threads than the table's own, the checked pass is shorter. */
 enum { SIDE_ITERATIONS = 8 };
 
+/* Rows with less work than this are also queued with so many requests in flight. */
+enum { CROWD_IN_FLIGHT = 16 };
+static const double SMALL_SECONDS = 50e-6;
+
 static const cli_counts table_threads[CLI_TABLE_COUNT] = {
     [CLI_TABLE_OPERATIONS] = {{8, 2, 16}, 3},
     [CLI_TABLE_MODULES] = {{8, 2, 16}, 3},
@@ -60,19 +64,19 @@ static cli_effort effort_for(const cli_suite *suite, const cli_row *row,
     return effort;
 }
 
-static cli_result *add_result(cli_suite *suite)
+static cli_result *add_result(cli_results *results)
 {
-    if (suite->result_count == suite->result_capacity) {
-        size_t capacity = suite->result_capacity * 2 + 64;
+    if (results->count == results->capacity) {
+        size_t capacity = results->capacity * 2 + 64;
         cli_result *grown = cli_allocate(capacity, sizeof(*grown));
-        if (suite->result_count > 0) {
-            memcpy(grown, suite->results, suite->result_count * sizeof(*grown));
+        if (results->count > 0) {
+            memcpy(grown, results->list, results->count * sizeof(*grown));
         }
-        free(suite->results);
-        suite->results = grown;
-        suite->result_capacity = capacity;
+        free(results->list);
+        results->list = grown;
+        results->capacity = capacity;
     }
-    return &suite->results[suite->result_count++];
+    return &results->list[results->count++];
 }
 
 static int32_t most_threads(const cli_suite *suite, cli_table table)
@@ -87,18 +91,10 @@ static int32_t most_threads(const cli_suite *suite, cli_table table)
     return most;
 }
 
-/* All numbers of threads of a row, from one preparation. */
-static void measure_counts(cli_suite *suite, const cli_row *row)
+static void measure_direct(cli_suite *suite, const cli_row *row, cli_trial *trial)
 {
     const cli_counts *counts = counts_for(suite, row->table);
     char doing[64];
-    cli_row fewer = *row;
-    if (suite->options->distinct > 0 && row->distinct > suite->options->distinct) {
-        fewer.distinct = suite->options->distinct;
-    }
-    cli_terminal_progress(suite, row->name, "each request alone, and its reference");
-    cli_trial *trial =
-        cli_trial_create(suite->device, &fewer, most_threads(suite, row->table));
     for (int32_t i = 0; i < counts->count; i++) {
         int32_t threads = counts->values[i];
         if (!is_needed(suite, row->table, threads)) {
@@ -107,9 +103,93 @@ static void measure_counts(cli_suite *suite, const cli_row *row)
         cli_effort effort = effort_for(suite, row, threads);
         snprintf(doing, sizeof(doing), "%d threads", threads);
         cli_terminal_progress(suite, row->name, doing);
-        cli_result *result = add_result(suite);
+        cli_result *result = add_result(&suite->direct);
         cli_measure(trial, threads, &effort, result);
         result->row = row;
+    }
+}
+
+static cli_result *measure_queued(cli_suite *suite, const cli_row *row,
+                                  cli_trial *trial, int32_t threads, const cli_way *way)
+{
+    char doing[64];
+    cli_effort effort = effort_for(suite, row, threads);
+    effort.way = *way;
+    snprintf(doing, sizeof(doing), "%d threads, queued", threads);
+    cli_terminal_progress(suite, row->name, doing);
+    cli_result *result = add_result(&suite->queued);
+    cli_measure(trial, threads, &effort, result);
+    result->row = row;
+    const cli_result *direct = cli_suite_find(suite, row->table, row->name, threads);
+    result->direct_rate = direct != NULL ? direct->rate : 0;
+    return result;
+}
+
+/* Where waking a thread costs more than the work, requests in flight show what the
+ * queue itself takes. */
+static bool is_small(const cli_suite *suite, const cli_result *queued)
+{
+    return queued->direct_rate > 0 &&
+           suite->info.core_count / queued->direct_rate < SMALL_SECONDS;
+}
+
+static void measure_workers(cli_suite *suite, const cli_row *row, cli_trial *trial,
+                            int32_t threads)
+{
+    static const cli_counts usual = {{0}, 1};
+    static const cli_counts of_models = {{1, 4}, 2};
+    const cli_suite_options *options = suite->options;
+    const cli_counts *workers = options->workers.count > 0       ? &options->workers
+                                : row->table == CLI_TABLE_MODELS ? &of_models
+                                                                 : &usual;
+    cli_way way = options->way;
+    way.queued = true;
+    for (int32_t i = 0; i < workers->count; i++) {
+        way.workers = workers->values[i];
+        const cli_result *result = measure_queued(suite, row, trial, threads, &way);
+        if (options->mode == CLI_BOTH && way.in_flight == 0 &&
+            is_small(suite, result)) {
+            cli_way crowd = way;
+            crowd.in_flight = CROWD_IN_FLIGHT;
+            measure_queued(suite, row, trial, threads, &crowd);
+        }
+    }
+}
+
+/* Beside direct rows, the queued one is shown at the table's own number of threads
+ * unless others were asked for. */
+static void measure_all_queued(cli_suite *suite, const cli_row *row, cli_trial *trial)
+{
+    const cli_suite_options *options = suite->options;
+    const cli_counts *counts = counts_for(suite, row->table);
+    bool beside = options->mode == CLI_BOTH;
+    bool wanted = options->rows != NULL ||
+                  (row->table != CLI_TABLE_SCALING && row->table != CLI_TABLE_FILES);
+    for (int32_t i = 0; i < counts->count && (wanted || !beside); i++) {
+        int32_t threads = counts->values[i];
+        bool own = options->threads.count > 0 ||
+                   threads == cli_table_threads(row->table) || counts->count == 1;
+        if (is_needed(suite, row->table, threads) && (own || !beside)) {
+            measure_workers(suite, row, trial, threads);
+        }
+    }
+}
+
+/* All numbers of threads of a row, from one preparation. */
+static void measure_counts(cli_suite *suite, const cli_row *row)
+{
+    cli_row fewer = *row;
+    if (suite->options->distinct > 0 && row->distinct > suite->options->distinct) {
+        fewer.distinct = suite->options->distinct;
+    }
+    cli_terminal_progress(suite, row->name, "each request alone, and its reference");
+    cli_trial *trial =
+        cli_trial_create(suite->device, &fewer, most_threads(suite, row->table));
+    if (suite->options->mode != CLI_QUEUED) {
+        measure_direct(suite, row, trial);
+    }
+    if (suite->options->mode != CLI_DIRECT) {
+        measure_all_queued(suite, row, trial);
     }
     cli_trial_destroy(trial);
     /* A row's workspaces are of no use to the next. */
@@ -118,23 +198,36 @@ static void measure_counts(cli_suite *suite, const cli_row *row)
     }
 }
 
+static bool any_failed(const cli_results *results, size_t first)
+{
+    for (size_t i = first; i < results->count; i++) {
+        if (results->list[i].verdict != CLI_PASSED) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void run_row(cli_suite *suite, const cli_row *row)
 {
-    size_t first = suite->result_count;
+    size_t direct = suite->direct.count;
+    size_t queued = suite->queued.count;
     if (row->table == CLI_TABLE_ONE_CALLER) {
         cli_effort effort = effort_for(suite, row, 1);
         cli_terminal_progress(suite, row->name, "with and without helpers");
-        cli_measure_one_caller(suite->device, row, &effort, add_result(suite));
+        cli_measure_one_caller(suite->device, row, &effort, add_result(&suite->direct));
     } else {
         measure_counts(suite, row);
     }
-    bool failed = false;
-    for (size_t i = first; i < suite->result_count; i++) {
-        failed = failed || suite->results[i].verdict != CLI_PASSED;
-    }
+    bool failed =
+        any_failed(&suite->direct, direct) || any_failed(&suite->queued, queued);
     suite->row_count++;
     suite->failed_row_count += failed ? 1 : 0;
-    cli_terminal_row(suite, &suite->results[first], suite->result_count - first);
+    cli_terminal_row(suite, suite->direct.list + direct, suite->direct.count - direct);
+    if (suite->options->mode == CLI_QUEUED) {
+        cli_terminal_queued_row(suite, suite->queued.list + queued,
+                                suite->queued.count - queued);
+    }
 }
 
 /* Tells whether a row is among those asked for. */
@@ -180,19 +273,54 @@ static bool check_words(cli_suite *suite)
     return true;
 }
 
-static void run_rows(cli_suite *suite, const cli_row *rows, size_t count,
-                     cli_table *table)
+/* Shows what one table's rows did by way of a queue. */
+static void show_queued(const cli_suite *suite, cli_table table)
 {
+    bool any = false;
+    for (size_t i = 0; i < suite->queued.count; i++) {
+        const cli_result *result = &suite->queued.list[i];
+        if (result->row->table == table) {
+            if (!any) {
+                cli_terminal_queued_table(suite, table);
+            }
+            any = true;
+            cli_terminal_queued_row(suite, result, 1);
+        }
+    }
+}
+
+static void begin_table(const cli_suite *suite, cli_table table)
+{
+    if (suite->options->mode == CLI_QUEUED) {
+        cli_terminal_queued_table(suite, table);
+    } else {
+        cli_terminal_table(suite, table);
+    }
+}
+
+static void end_table(const cli_suite *suite, cli_table table)
+{
+    if (suite->options->mode == CLI_BOTH) {
+        show_queued(suite, table);
+    }
+}
+
+/* The rows of a table lie side by side. */
+static void run_rows(cli_suite *suite, const cli_row *rows, size_t count)
+{
+    cli_table table = 0;
     for (size_t i = 0; i < count; i++) {
         if (!is_chosen(suite->options, &rows[i])) {
             continue;
         }
-        if (rows[i].table != *table) {
-            *table = rows[i].table;
-            cli_terminal_table(suite, *table);
+        if (rows[i].table != table) {
+            end_table(suite, table);
+            table = rows[i].table;
+            begin_table(suite, table);
         }
         run_row(suite, &rows[i]);
     }
+    end_table(suite, table);
 }
 
 /* The line that stands for the rows from files when there are none. */
@@ -206,7 +334,7 @@ static void add_missing_files(cli_suite *suite)
     if (suite->golden.count > 0 || suite->options->no_golden || !asked) {
         return;
     }
-    cli_result *result = add_result(suite);
+    cli_result *result = add_result(&suite->direct);
     *result = (cli_result){.row = &missing, .verdict = CLI_NOT_RUN};
     snprintf(result->reason, sizeof(result->reason), "%s", suite->golden_reason);
     suite->row_count++;
@@ -230,7 +358,6 @@ bool cli_suite_run(const cli_suite_options *options, cli_suite *suite)
 {
     size_t row_count = 0;
     const cli_row *rows = cli_rows(&row_count);
-    cli_table table = 0;
     int64_t start_ns = cli_now_ns();
     memset(suite, 0, sizeof(*suite));
     suite->options = options;
@@ -241,8 +368,8 @@ bool cli_suite_run(const cli_suite_options *options, cli_suite *suite)
     if (!check_words(suite) || !open_device(options, suite)) {
         return false;
     }
-    run_rows(suite, rows, row_count, &table);
-    run_rows(suite, suite->golden.rows, suite->golden.count, &table);
+    run_rows(suite, rows, row_count);
+    run_rows(suite, suite->golden.rows, suite->golden.count);
     add_missing_files(suite);
     weft_device_get_statistics(suite->device, &suite->statistics);
     suite->seconds = (double)(cli_now_ns() - start_ns) * 1e-9;
@@ -256,7 +383,8 @@ void cli_suite_fini(cli_suite *suite)
 {
     weft_device_release(suite->device);
     cli_golden_close(&suite->golden);
-    free(suite->results);
+    free(suite->direct.list);
+    free(suite->queued.list);
     memset(suite, 0, sizeof(*suite));
 }
 
@@ -269,8 +397,8 @@ bool cli_suite_passed(const cli_suite *suite)
 const cli_result *cli_suite_find(const cli_suite *suite, cli_table table,
                                  const char *name, int32_t threads)
 {
-    for (size_t i = 0; i < suite->result_count; i++) {
-        const cli_result *result = &suite->results[i];
+    for (size_t i = 0; i < suite->direct.count; i++) {
+        const cli_result *result = &suite->direct.list[i];
         if (result->row->table == table && result->threads == threads &&
             strcmp(result->row->name, name) == 0) {
             return result;

@@ -7,6 +7,12 @@
 
 /* A selection of rows, run one after another on one device. */
 
+typedef enum cli_mode {
+    CLI_DIRECT = 0, /* weft_run */
+    CLI_QUEUED = 1, /* all answers through a queue */
+    CLI_BOTH = 2,   /* first the one, then the other */
+} cli_mode;
+
 typedef struct cli_suite_options {
     const char *device; /* "cpu" */
     const char *isa;    /* NULL: the best */
@@ -20,7 +26,15 @@ typedef struct cli_suite_options {
     const char *golden;
     bool no_golden;
     bool quiet; /* nothing on the terminal */
+    cli_mode mode;
+    cli_way way;        /* of the queue */
+    cli_counts workers; /* of the queue; none: those of each table */
 } cli_suite_options;
+
+typedef struct cli_results {
+    cli_result *list;
+    size_t count, capacity;
+} cli_results;
 
 /* What a suite has shown so far. */
 typedef struct cli_suite {
@@ -29,8 +43,7 @@ typedef struct cli_suite {
     weft_device_info info;
     cli_golden golden;
     char golden_reason[CLI_REASON_SIZE]; /* why there are no rows from files */
-    cli_result *results;
-    size_t result_count, result_capacity;
+    cli_results direct, queued;
     size_t row_count; /* rows finished */
     size_t failed_row_count;
     bool misused; /* false was returned because of a wrong option */
@@ -57,6 +70,15 @@ const cli_result *cli_suite_find(const cli_suite *suite, cli_table table,
  * threads), what is under way, and the end. */
 void cli_terminal_table(const cli_suite *suite, cli_table table);
 void cli_terminal_row(const cli_suite *suite, const cli_result *results, size_t count);
+/* The same of rows that went through a queue. */
+void cli_terminal_queued_table(const cli_suite *suite, cli_table table);
+void cli_terminal_queued_row(const cli_suite *suite, const cli_result *results,
+                             size_t count);
+/* The reasons of those that failed. */
+void cli_terminal_failures(const cli_result *results, size_t count);
+/* "400 ok" when all answers were right, else "397/400". */
+const char *cli_terminal_answers(const cli_pass *pass, char text[32]);
+void cli_terminal_clear(void);
 void cli_terminal_progress(const cli_suite *suite, const char *row, const char *doing);
 void cli_terminal_end(const cli_suite *suite);
 

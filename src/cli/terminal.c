@@ -27,7 +27,7 @@ static const char *plain(void)
     return is_terminal() ? "\033[0m" : "";
 }
 
-static void clear_line(void)
+void cli_terminal_clear(void)
 {
     if (is_terminal()) {
         fputs("\r\033[K", stdout);
@@ -39,7 +39,7 @@ void cli_terminal_progress(const cli_suite *suite, const char *row, const char *
     if (suite->options->quiet || !is_terminal()) {
         return;
     }
-    clear_line();
+    cli_terminal_clear();
     printf("  %s: %s ...", row, doing);
     fflush(stdout);
 }
@@ -55,7 +55,7 @@ void cli_terminal_table(const cli_suite *suite, cli_table table)
     if (suite->options->quiet) {
         return;
     }
-    clear_line();
+    cli_terminal_clear();
     printf("\n%s%s%s\n", bold(), cli_table_describe(table)->title, plain());
     if (table == CLI_TABLE_ONE_CALLER) {
         printf("%-30s %10s %10s %10s %7s\n", "row", "max error", "one core", "helped",
@@ -70,11 +70,9 @@ void cli_terminal_table(const cli_suite *suite, cli_table table)
     }
 }
 
-/* "400" when all answers were right, else "397/400". */
-static const char *answers(const cli_pass *pass, char text[32])
+const char *cli_terminal_answers(const cli_pass *pass, char text[32])
 {
     uint64_t right = pass->compared - pass->wrong;
-    right = right > pass->failed ? right - pass->failed : 0;
     if (right == pass->calls) {
         snprintf(text, 32, "%llu ok", (unsigned long long)pass->calls);
     } else {
@@ -99,8 +97,8 @@ static void print_line(const cli_result *result)
         snprintf(name, sizeof(name), "%.40s @%d", row->name, result->threads);
     }
     printf("%-26s %11s %9.2g %9s %8s %8s %8s %8s\n", name,
-           answers(&result->checked, right), result->judgement.largest_error,
-           rate_or_dash(result->rate, rate),
+           cli_terminal_answers(&result->checked, right),
+           result->judgement.largest_error, rate_or_dash(result->rate, rate),
            result->rate > 0 ? cli_duration(result->timed.p50_ns, p50) : "-",
            result->rate > 0 ? cli_duration(result->timed.p99_ns, p99) : "-",
            rate_or_dash(cli_row_theirs(row, result->threads), theirs),
@@ -115,7 +113,8 @@ static void print_by_threads(const cli_result *results, size_t count)
         if (results[i].rate > 0) {
             printf(" %d: %s", results[i].threads, cli_thousands(results[i].rate, rate));
         } else {
-            printf(" %d: %s", results[i].threads, answers(&results[i].checked, right));
+            printf(" %d: %s", results[i].threads,
+                   cli_terminal_answers(&results[i].checked, right));
         }
     }
     printf("\n");
@@ -136,8 +135,19 @@ static void print_file(const cli_result *result)
 {
     char right[32];
     printf("%-30s %14s %10.2g  %s\n", result->row->name,
-           answers(&result->checked, right), result->judgement.largest_error,
-           result->row->title);
+           cli_terminal_answers(&result->checked, right),
+           result->judgement.largest_error, result->row->title);
+}
+
+void cli_terminal_failures(const cli_result *results, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (results[i].verdict != CLI_PASSED) {
+            printf("  %s%s at %d threads: %s%s\n", red(),
+                   results[i].verdict == CLI_NOT_RUN ? "NOT RUN" : "FAILED",
+                   results[i].threads, results[i].reason, plain());
+        }
+    }
 }
 
 void cli_terminal_row(const cli_suite *suite, const cli_result *results, size_t count)
@@ -146,7 +156,7 @@ void cli_terminal_row(const cli_suite *suite, const cli_result *results, size_t 
         return;
     }
     cli_table table = results[0].row->table;
-    clear_line();
+    cli_terminal_clear();
     if (table == CLI_TABLE_ONE_CALLER) {
         print_one_caller(results);
     } else if (table == CLI_TABLE_FILES) {
@@ -160,20 +170,14 @@ void cli_terminal_row(const cli_suite *suite, const cli_result *results, size_t 
             print_line(&results[i]);
         }
     }
-    for (size_t i = 0; i < count; i++) {
-        if (results[i].verdict != CLI_PASSED) {
-            printf("  %s%s at %d threads: %s%s\n", red(),
-                   results[i].verdict == CLI_NOT_RUN ? "NOT RUN" : "FAILED",
-                   results[i].threads, results[i].reason, plain());
-        }
-    }
+    cli_terminal_failures(results, count);
     fflush(stdout);
 }
 
 static bool any_peer(const cli_suite *suite)
 {
-    for (size_t i = 0; i < suite->result_count; i++) {
-        const cli_result *result = &suite->results[i];
+    for (size_t i = 0; i < suite->direct.count; i++) {
+        const cli_result *result = &suite->direct.list[i];
         if (!is_by_threads(result->row->table) &&
             cli_row_best_peer(result->row, result->threads) > 0) {
             return true;
@@ -190,8 +194,8 @@ static void print_statistics(const cli_suite *suite)
     double overlap = 0;
     uint64_t allocations = 0;
     uint64_t timed = 0;
-    for (size_t i = 0; i < suite->result_count; i++) {
-        const cli_result *result = &suite->results[i];
+    for (size_t i = 0; i < suite->direct.count; i++) {
+        const cli_result *result = &suite->direct.list[i];
         if (result->rate > 0) {
             overlap += result->threads > 1 ? result->overlap : 0;
             timed += result->threads > 1 ? 1 : 0;
@@ -224,7 +228,7 @@ void cli_terminal_end(const cli_suite *suite)
     if (options->quiet) {
         return;
     }
-    clear_line();
+    cli_terminal_clear();
     if (any_peer(suite)) {
         printf("\n* the better of PyTorch 2.13 and ONNX Runtime 1.31 as recorded on a "
                "machine with 2 AVX-512\n  cores; `make bench` measures them here, side "
