@@ -222,9 +222,14 @@ static void append_in_order_locked(wefti_queue_request *request)
     list->last = request;
 }
 
-/* Accepts the request. *late: its time is over already, and the caller ends it. */
+/* What is left to do for an accepted request, without the lock. */
+typedef struct aftermath {
+    bool late; /* its time is over already: end it */
+    bool wake; /* a worker */
+} aftermath;
+
 static weft_status accept_locked(submission *self, wefti_queue_request *request,
-                                 bool *late, weft_error *error)
+                                 aftermath *after, weft_error *error)
 {
     weft_queue *queue = self->queue;
     WEFTI_TRY(wait_for_room_locked(self, error));
@@ -239,18 +244,16 @@ static weft_status accept_locked(submission *self, wefti_queue_request *request,
     if (queue->params.preserve_order) {
         append_in_order_locked(request);
     }
-    *late = request->base.start_deadline_ns <= self->now_ns;
-    if (*late) {
+    after->late = request->base.start_deadline_ns <= self->now_ns;
+    if (after->late) {
         (void)wefti_request_claim(&request->base, WEFTI_REQUEST_ENDING);
         request->outcome = WEFT_TIMEOUT;
         request->next_ended = NULL;
         return WEFT_OK;
     }
     wefti_queue_enlist_locked(request);
-    if (queue->sleeping > queue->woken) {
-        queue->woken++;
-        wefti_condition_wake_one(&queue->work);
-    }
+    after->wake = queue->sleeping > queue->woken;
+    queue->woken += after->wake ? 1 : 0;
     return WEFT_OK;
 }
 
@@ -265,11 +268,11 @@ static weft_status submit(submission *self, weft_request **request, weft_error *
         weft_request_release(&made->base);
         return status;
     }
-    bool late = false;
+    aftermath after = {0};
     weft_request_retain(&made->base); /* the queue's */
     *request = &made->base;           /* it may end at any moment from here on */
     wefti_mutex_lock(&queue->lock);
-    status = accept_locked(self, made, &late, error);
+    status = accept_locked(self, made, &after, error);
     if (status != WEFT_OK) {
         queue->statistics.refused++;
         wefti_queue_wake_blocked_locked(
@@ -280,8 +283,10 @@ static weft_status submit(submission *self, weft_request **request, weft_error *
         *request = NULL;
         weft_request_release(&made->base);
         weft_request_release(&made->base);
-    } else if (late) {
+    } else if (after.late) {
         (void)wefti_queue_end(queue, made); /* the caller has an owner of the queue */
+    } else if (after.wake) {
+        wefti_condition_wake_one(&queue->work);
     }
     return status;
 }

@@ -199,8 +199,9 @@ void wefti_request_announce(weft_request *request, weft_status status)
     wefti_mutex_lock(&request->lock);
     wefti_atomic_u32_store_release(&request->state, WEFTI_REQUEST_ENDED |
                                                         (uint32_t)status << STATE_BITS);
-    wefti_condition_wake_all(&request->ended);
     wefti_mutex_unlock(&request->lock);
+    /* After the lock, which who wakes up needs; the caller owns the request. */
+    wefti_condition_wake_all(&request->ended);
     if (request->fd >= 0) {
         uint64_t one = 1; /* cannot fail: the counter is far from full */
         ssize_t wrote = write(request->fd, &one, sizeof one);
