@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # `make run` shows what Weft does, `make test` proves it. `make help` lists the rest.
 BUILD ?= build
+SECONDS ?= 3600
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 CMAKE_FLAGS ?=
@@ -17,7 +18,7 @@ NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 COUNT ?= 10000000
 EXPLORE_FLAGS ?=
 
-.PHONY: help deps build run test bench check install uninstall clean tsan asan \
+.PHONY: help deps build run test bench soak check install uninstall clean tsan asan \
   ubsan clang fuzz-build aarch64 format explore
 
 help:
@@ -25,6 +26,7 @@ help:
 	@echo "make test       build and run all tests"
 	@echo "make build      build library and command into $(BUILD)/"
 	@echo "make bench      time Weft beside PyTorch and ONNX Runtime"
+	@echo "make soak       all tables at once for SECONDS=$(SECONDS), every answer compared"
 	@echo "make install    install into PREFIX ($(PREFIX)); make uninstall takes it back"
 	@echo "make check      format, include direction, contracts, sizes"
 	@echo "make tsan, asan, ubsan    the tests under a sanitizer"
@@ -51,6 +53,9 @@ test: build
 bench: build
 	@$(BUILD)/weft bench --null
 	@bench/peers.py --weft $(BUILD)/weft --json bench-peers.json
+
+soak: build
+	@$(BUILD)/weft soak --seconds $(SECONDS) --report soak.md
 
 check:
 	@tools/install-deps clang-format-14 python3

@@ -12,6 +12,7 @@ int cli_command_run(int argument_count, char **arguments);
 int cli_command_info(int argument_count, char **arguments);
 int cli_command_bench(int argument_count, char **arguments);
 int cli_command_check(int argument_count, char **arguments);
+int cli_command_soak(int argument_count, char **arguments);
 int cli_command_report(int argument_count, char **arguments);
 
 enum { CLI_EXIT_USAGE = 2 };

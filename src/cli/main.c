@@ -15,6 +15,8 @@ static const struct {
     {"info", cli_command_info, "tell device, instruction set, build and limits"},
     {"bench", cli_command_bench, "run the tables: every answer checked, then timed"},
     {"check", cli_command_check, "check the ten models and the race reproduction"},
+    {"soak", cli_command_soak,
+     "run everything at once, for hours, every answer compared"},
     {"report", cli_command_report, "run everything and write weft-report.json, .html"},
 };
 
