@@ -162,7 +162,8 @@ static void test_no_guard_is_forgotten(void **state)
     (void)state;
     static const wefti_sabotage elsewhere[] = {
         WEFTI_SABOTAGE_NONE, WEFTI_SABOTAGE_REUSE_EARLY, WEFTI_SABOTAGE_SWAP_OUTPUTS,
-        WEFTI_SABOTAGE_SUM_ORDER}; /* known_bad_test */
+        WEFTI_SABOTAGE_SUM_ORDER, /* known_bad_test */
+        WEFTI_SABOTAGE_PLAN_EVICT /* graph_plan_cache_test */};
     int known = (int)(sizeof elsewhere / sizeof elsewhere[0]) + GUARD_COUNT;
     assert_int_equal(known, WEFTI_SABOTAGE_COUNT);
     for (int g = 0; g < WEFTI_SABOTAGE_COUNT; g++) {

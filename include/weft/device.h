@@ -73,6 +73,8 @@ typedef struct weft_device_statistics {
     uint64_t lock_wait_ns;
     uint64_t allocation_count;  /* host allocations by the library, process-wide */
     uint64_t plan_count;        /* plans built */
+    uint64_t plan_evict_count;  /* plans that made room for others */
+    uint64_t plan_bytes;        /* host memory of all plans now */
     uint64_t memory_bytes;      /* device memory held now */
     uint64_t memory_peak_bytes; /* most ever held */
     uint64_t helped_tile_count; /* output tiles done by helpers of a lone caller */

@@ -14,11 +14,15 @@ typedef struct weft_model weft_model;
 
 typedef struct weft_model_params {
     size_t struct_size;
-    /* Most plans (one per set of input shapes) kept; 0: 1024. A run with a further
-     * set of shapes fails with WEFT_OUT_OF_MEMORY. */
+    /* Most plans (one per set of input shapes) kept; 0: 1024. One more takes the place
+     * of the one that was not used for the longest time; a plan in use stays until its
+     * run has ended. */
     int32_t max_plans;
     /* Leaves out the fusions: one kernel per operator. */
     bool no_fusion;
+    /* Most host memory of all plans together, weights not counted; 0: 256 MiB. Plans
+     * make room for others as above; a single larger one is kept alone. */
+    size_t max_plan_bytes;
 } weft_model_params;
 
 #define WEFT_MODEL_PARAMS_INIT                                                         \

@@ -39,6 +39,7 @@ typedef enum wefti_sabotage {
     WEFTI_SABOTAGE_SETTLE_TWICE, /* a stream that may go on is taken for held */
     WEFTI_SABOTAGE_SETTLE_DUE,   /* so is one whose event has come */
     WEFTI_SABOTAGE_TEAM_WAIT,    /* a step ends while helpers hold tiles of it */
+    WEFTI_SABOTAGE_PLAN_EVICT,   /* an evicted plan is freed while it is in use */
     WEFTI_SABOTAGE_COUNT,
 } wefti_sabotage;
 

@@ -163,6 +163,7 @@ static json_t *statistics_json(const weft_device_statistics *s)
     set_count(object, "lock_wait_ns", s->lock_wait_ns);
     set_count(object, "allocations", s->allocation_count);
     set_count(object, "plans", s->plan_count);
+    set_count(object, "plans_evicted", s->plan_evict_count);
     set_count(object, "memory_peak_bytes", s->memory_peak_bytes);
     set_count(object, "helped_tiles", s->helped_tile_count);
     return object;

@@ -31,6 +31,15 @@ void wefti_arena_fini(wefti_arena *arena)
     }
 }
 
+size_t wefti_arena_bytes(const wefti_arena *arena)
+{
+    size_t bytes = 0;
+    for (const wefti_arena_chunk *c = arena->chunks; c != NULL; c = c->next) {
+        bytes += sizeof(*c) + c->size;
+    }
+    return bytes;
+}
+
 static wefti_arena_chunk *add_chunk(wefti_arena *arena, size_t size_bytes)
 {
     size_t total;

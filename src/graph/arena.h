@@ -25,6 +25,9 @@ void *wefti_arena_data(wefti_arena *arena, size_t size_bytes);
 char *wefti_arena_strdup(wefti_arena *arena, const char *text);
 void *wefti_arena_copy(wefti_arena *arena, const void *data, size_t size_bytes);
 
+/* What the arena holds of memory. */
+size_t wefti_arena_bytes(const wefti_arena *arena);
+
 /* Formats a string; NULL when memory runs out. */
 char *wefti_arena_printf(wefti_arena *arena, const char *format, ...)
     WEFTI_PRINTF(2, 3);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "graph/model.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "backend/common/weights.h"
@@ -8,18 +9,7 @@
 #include "base/memory.h"
 #include "runtime/memory_pool.h"
 
-enum { DEFAULT_MAX_PLANS = 1024 };
-
-static wefti_plan_source plan_source(const weft_model *model)
-{
-    return (wefti_plan_source){
-        .device = model->device,
-        .net = &model->net,
-        .weights = model->weights,
-        .cpu = model->cpu,
-        .no_fusion = model->no_fusion,
-    };
-}
+enum { DEFAULT_MAX_PLANS = 1024, DEFAULT_MAX_PLAN_BYTES = 256 << 20 };
 
 /* Constants are folded on the CPU; other devices need one of their own for it. */
 static weft_status open_cpu(weft_model *model, weft_error *error)
@@ -190,11 +180,12 @@ static weft_status plan_static_shapes(weft_model *model, weft_error *error)
         known[i].rank = model->inputs[i].rank;
         memcpy(known[i].dims, model->inputs[i].dims, sizeof(known[i].dims));
     }
-    wefti_plan_source source = plan_source(model);
-    const wefti_plan *plan;
-    weft_status status =
-        wefti_plan_cache_get(&model->plans, &source, known, &plan, error);
+    wefti_plan *plan;
+    weft_status status = wefti_plan_cache_hold(&model->plans, known, &plan, error);
     wefti_free(known);
+    if (status == WEFT_OK) {
+        wefti_plan_cache_drop(&model->plans, plan);
+    }
     return status;
 }
 
@@ -215,11 +206,8 @@ static void unreserve_weight(void *user, void *address, size_t size_bytes)
 static weft_status prepare(weft_model *model, const weft_model_params *params,
                            weft_error *error)
 {
-    size_t max_plans = params != NULL && params->max_plans > 0
-                           ? (size_t)params->max_plans
-                           : DEFAULT_MAX_PLANS;
-    model->no_fusion = params != NULL && params->no_fusion;
-    WEFTI_TRY(wefti_plan_cache_init(&model->plans, max_plans, error));
+    model->no_fusion = params->no_fusion;
+    WEFTI_TRY(wefti_model_init_plans(model, params, error));
     wefti_weight_memory memory = {reserve_weight, unreserve_weight, model->device};
     WEFTI_TRY(wefti_weights_create(&memory, &model->weights, error));
     WEFTI_TRY(open_cpu(model, error));
@@ -230,6 +218,31 @@ static weft_status prepare(weft_model *model, const weft_model_params *params,
         WEFTI_TRY(plan_static_shapes(model, error));
     }
     return describe_outputs(model, error);
+}
+
+/* Copies the caller's params, which may be of an older header, with the defaults. */
+static weft_status check_params(const weft_model_params *given,
+                                weft_model_params *params, weft_error *error)
+{
+    *params = (weft_model_params)WEFT_MODEL_PARAMS_INIT;
+    if (given != NULL) {
+        if (given->struct_size < offsetof(weft_model_params, max_plan_bytes) ||
+            given->struct_size > sizeof(*params)) {
+            return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                               "weft_model_params has struct_size %zu, not %zu; set it "
+                               "up with WEFT_MODEL_PARAMS_INIT",
+                               given->struct_size, sizeof(*params));
+        }
+        memcpy(params, given, given->struct_size);
+        params->struct_size = sizeof(*params);
+    }
+    if (params->max_plans <= 0) {
+        params->max_plans = DEFAULT_MAX_PLANS;
+    }
+    if (params->max_plan_bytes == 0) {
+        params->max_plan_bytes = DEFAULT_MAX_PLAN_BYTES;
+    }
+    return WEFT_OK;
 }
 
 weft_status weft_model_create(weft_device *device, weft_graph *graph,
@@ -243,20 +256,17 @@ weft_status weft_model_create(weft_device *device, weft_graph *graph,
     }
     *model = NULL;
     WEFTI_TRY(wefti_device_check_open(device, error));
-    if (params != NULL && params->struct_size != sizeof(*params)) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "weft_model_params has struct_size %zu, not %zu; set it up "
-                           "with WEFT_MODEL_PARAMS_INIT",
-                           params->struct_size, sizeof(*params));
-    }
-    weft_model *made = wefti_calloc(1, sizeof(*made));
+    weft_model_params checked;
+    WEFTI_TRY(check_params(params, &checked, error));
+    weft_model *made = wefti_malloc_aligned(sizeof(*made));
     if (made == NULL) {
         return wefti_error_memory(error, "a model");
     }
+    memset(made, 0, sizeof(*made));
     wefti_refcount_init(&made->owners);
     made->device = weft_device_retain(device);
     made->graph = weft_graph_retain(graph);
-    weft_status status = prepare(made, params, error);
+    weft_status status = prepare(made, &checked, error);
     if (status != WEFT_OK) {
         weft_model_release(made);
         return status;
@@ -340,30 +350,4 @@ int32_t weft_model_find_input(const weft_model *model, const char *name)
 int32_t weft_model_find_output(const weft_model *model, const char *name)
 {
     return find_info(model->outputs, model->net.output_count, name);
-}
-
-weft_status wefti_model_plan(weft_model *model, const weft_io *io,
-                             const wefti_plan **plan, weft_error *error)
-{
-    *plan = wefti_plan_cache_find(&model->plans, io->inputs, io->input_count);
-    if (WEFTI_LIKELY(*plan != NULL)) {
-        return WEFT_OK;
-    }
-    /* A run that was accepted before the device closed still gets its plan. */
-    WEFTI_TRY(wefti_model_check_inputs(model, io, error));
-    wefti_known *known = wefti_calloc(io->input_count + 1, sizeof(*known));
-    if (known == NULL) {
-        return wefti_error_memory(error, "a plan");
-    }
-    for (size_t i = 0; i < io->input_count; i++) {
-        known[i].type = io->inputs[i].type;
-        known[i].rank = io->inputs[i].rank;
-        memcpy(known[i].dims, io->inputs[i].dims,
-               (size_t)known[i].rank * sizeof(known[i].dims[0]));
-    }
-    wefti_plan_source source = plan_source(model);
-    weft_status status =
-        wefti_plan_cache_get(&model->plans, &source, known, plan, error);
-    wefti_free(known);
-    return status;
 }

@@ -29,9 +29,22 @@ struct weft_model {
 weft_status wefti_model_check_inputs(const weft_model *model, const weft_io *io,
                                      weft_error *error);
 
-/* Finds or builds the plan for the inputs' shapes. The plan lives as long as the
- * model. Blocks: while it is being built, by this or another thread. */
-weft_status wefti_model_plan(weft_model *model, const weft_io *io,
-                             const wefti_plan **plan, weft_error *error);
+/* Sets up the cache of plans; `params` have their defaults put in. */
+weft_status wefti_model_init_plans(weft_model *model, const weft_model_params *params,
+                                   weft_error *error);
+
+/* Checks the inputs, finds or builds the plan for their shapes, and holds it for any
+ * length of time until wefti_plan_cache_drop(&model->plans, plan).
+ * Blocks: while it is being built, by this or another thread. */
+weft_status wefti_model_hold_plan(weft_model *model, const weft_io *io,
+                                  wefti_plan **plan, weft_error *error);
+
+/* Calls the visitor with the plan for the inputs' shapes, found or built. Lock-free
+ * where the plan is there. The visitor is quick and calls nothing of the cache. */
+typedef weft_status wefti_plan_visitor(void *user, const wefti_plan *plan,
+                                       weft_error *error);
+weft_status wefti_model_visit_plan(weft_model *model, const weft_io *io,
+                                   wefti_plan_visitor *visitor, void *user,
+                                   weft_error *error);
 
 #endif

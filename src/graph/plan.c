@@ -69,6 +69,23 @@ static weft_status make_recipe(wefti_plan *plan, const wefti_plan_source *source
     return status;
 }
 
+/* What the cache counts. The recipe is taken to be as large as the program's steps,
+ * which it copies; packed weights are shared by all plans and do not count. */
+static size_t measure(const wefti_plan *plan)
+{
+    const wefti_program *program = &plan->program;
+    size_t bytes = sizeof(*plan) + wefti_arena_bytes(&plan->net.arena) +
+                   program->step_capacity * sizeof(*program->steps) +
+                   program->buffer_capacity * sizeof(*program->buffers);
+    for (size_t i = 0; i < program->step_count; i++) {
+        bytes += 2 * program->steps[i].params_bytes + sizeof(wefti_step);
+    }
+    for (size_t i = 0; i < program->buffer_count; i++) {
+        bytes += program->buffers[i].owned ? program->buffers[i].size_bytes : 0;
+    }
+    return bytes;
+}
+
 static weft_status build(wefti_plan *plan, const wefti_plan_source *source,
                          const wefti_known *inputs, weft_error *error)
 {
@@ -82,7 +99,9 @@ static weft_status build(wefti_plan *plan, const wefti_plan_source *source,
     WEFTI_TRY(keep_shapes(plan, net->outputs, net->output_count, &plan->outputs,
                           &plan->output_bytes, error));
     WEFTI_TRY(wefti_net_lower(net, &plan->program, error));
-    return make_recipe(plan, source, error);
+    WEFTI_TRY(make_recipe(plan, source, error));
+    plan->bytes = measure(plan);
+    return WEFT_OK;
 }
 
 weft_status wefti_plan_build(const wefti_plan_source *source, const wefti_known *inputs,
@@ -103,7 +122,6 @@ weft_status wefti_plan_build(const wefti_plan_source *source, const wefti_known 
         wefti_plan_destroy(made);
         return status;
     }
-    wefti_atomic_u64_add_relaxed(&source->device->plan_count, 1);
     *plan = made;
     return WEFT_OK;
 }

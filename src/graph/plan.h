@@ -6,7 +6,7 @@
 #include "runtime/device.h"
 
 /* A model at one set of input shapes: kernels chosen, memory laid out, a recipe that a
- * context can execute. Immutable once built. */
+ * context can execute. Immutable once built, but for what its cache keeps in it. */
 typedef struct wefti_plan {
     wefti_net net;         /* keeps labels and folded constants */
     wefti_program program; /* for the dump */
@@ -18,7 +18,11 @@ typedef struct wefti_plan {
     const wefti_known *inputs, *outputs;
     size_t *input_bytes, *output_bytes;
     size_t input_count, output_count;
-    struct wefti_plan *next; /* in its bucket; set before it is published */
+    size_t bytes; /* host memory that goes with the plan */
+
+    /* guarded by the plan cache's lock */
+    struct wefti_plan *next; /* among the evicted */
+    int32_t holds;           /* users without a place to publish it in */
 } wefti_plan;
 
 /* What a plan is built from. */

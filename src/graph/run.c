@@ -107,18 +107,12 @@ static weft_status execute(weft_context *context, const wefti_plan *plan,
     return status;
 }
 
-/* The whole of a run in a context that the caller has leased. */
-static weft_status run_in_context(weft_context *context, weft_model *model,
-                                  const weft_io *io, weft_error *error)
+/* The whole of a run with a plan that stays, in a context that the caller has entered.
+ */
+static weft_status run_plan(weft_context *context, const wefti_plan *plan,
+                            const weft_io *io, weft_error *error)
 {
-    const wefti_plan *plan;
-    WEFTI_TRY(wefti_model_plan(model, io, &plan, error));
-    WEFTI_TRY(wefti_check_tensors(model, plan, io, error));
-    weft_status status = wefti_context_enter(context, error);
-    if (status == WEFT_OK) {
-        status = execute(context, plan, io, error);
-        wefti_context_leave(context);
-    }
+    weft_status status = execute(context, plan, io, error);
     if (status == WEFT_OK) {
         describe_output_tensors(plan, io);
     } else {
@@ -127,14 +121,107 @@ static weft_status run_in_context(weft_context *context, weft_model *model,
     return status;
 }
 
-static weft_status run_with_lease(weft_model *model, const weft_io *io,
-                                  const weft_lease_params *params, weft_error *error)
+/* Runs when the plan is where `entry` says, else *missed and nothing was done. The
+ * context shows others what it works on, so that the plan is not freed meanwhile. */
+static weft_status run_found(weft_context *context, weft_model *model,
+                             wefti_plan_entry *entry, const weft_io *io, bool *missed,
+                             weft_error *error)
+{
+    const wefti_plan *plan = wefti_plan_entry_peek(entry);
+    weft_status status = WEFT_OK;
+    *missed = true;
+    /* A context that cannot be entered says so when the slow path tries again. */
+    if (WEFTI_UNLIKELY(plan == NULL) ||
+        wefti_context_enter(context, plan, NULL) != WEFT_OK) {
+        return status;
+    }
+    if (WEFTI_LIKELY(
+            wefti_plan_cache_confirm(&model->plans, entry, plan, io->inputs))) {
+        *missed = false;
+        status = wefti_check_tensors(model, plan, io, error);
+        if (WEFTI_LIKELY(status == WEFT_OK)) {
+            status = run_plan(context, plan, io, error);
+        }
+    }
+    wefti_context_leave(context);
+    wefti_plan_cache_left(&model->plans, entry, plan);
+    return status;
+}
+
+/* Runs with a plan that the caller holds and has checked the tensors against. */
+static weft_status run_held(weft_context *context, const wefti_plan *plan,
+                            const weft_io *io, weft_error *error)
+{
+    weft_status status = wefti_context_enter(context, plan, error);
+    if (status != WEFT_OK) {
+        zero_outputs(plan, io);
+        return status;
+    }
+    status = run_plan(context, plan, io, error);
+    wefti_context_leave(context);
+    return status;
+}
+
+static weft_status lease_and_run(weft_model *model, const wefti_plan *plan,
+                                 const weft_io *io, const weft_lease_params *params,
+                                 weft_error *error)
 {
     weft_context *context;
     WEFTI_TRY(wefti_context_acquire(model->device, params, &context, error));
-    weft_status status = run_in_context(context, model, io, error);
+    weft_status status = run_held(context, plan, io, error);
     wefti_context_release(context);
     return status;
+}
+
+/* The way of a run whose plan was not found. Without a context of its own it leases
+ * one only when the plan is there: who waits for a plan keeps nobody else waiting. */
+static WEFTI_NOINLINE weft_status hold_and_run(weft_context *context, weft_model *model,
+                                               const weft_io *io,
+                                               const weft_lease_params *params,
+                                               weft_error *error)
+{
+    wefti_plan *plan;
+    WEFTI_TRY(wefti_model_hold_plan(model, io, &plan, error));
+    weft_status status = wefti_check_tensors(model, plan, io, error);
+    if (status == WEFT_OK) {
+        status = context != NULL ? run_held(context, plan, io, error)
+                                 : lease_and_run(model, plan, io, params, error);
+    }
+    wefti_plan_cache_drop(&model->plans, plan);
+    return status;
+}
+
+static weft_status run_with_lease(weft_model *model, const weft_io *io,
+                                  const weft_lease_params *params, weft_error *error)
+{
+    wefti_plan_entry *entry =
+        wefti_plan_cache_seek(&model->plans, io->inputs, io->input_count);
+    if (WEFTI_LIKELY(entry != NULL)) {
+        weft_context *context;
+        bool missed;
+        WEFTI_TRY(wefti_context_acquire(model->device, params, &context, error));
+        weft_status status = run_found(context, model, entry, io, &missed, error);
+        wefti_context_release(context);
+        if (WEFTI_LIKELY(!missed)) {
+            return status;
+        }
+    }
+    return hold_and_run(NULL, model, io, params, error);
+}
+
+static weft_status run_in_context(weft_context *context, weft_model *model,
+                                  const weft_io *io, weft_error *error)
+{
+    wefti_plan_entry *entry =
+        wefti_plan_cache_seek(&model->plans, io->inputs, io->input_count);
+    if (WEFTI_LIKELY(entry != NULL)) {
+        bool missed;
+        weft_status status = run_found(context, model, entry, io, &missed, error);
+        if (WEFTI_LIKELY(!missed)) {
+            return status;
+        }
+    }
+    return hold_and_run(context, model, io, NULL, error);
 }
 
 weft_status wefti_run_accepted(weft_model *model, const weft_io *io, weft_error *error)
@@ -171,19 +258,26 @@ weft_status weft_context_run(weft_context *context, weft_model *model,
     return status;
 }
 
+static weft_status describe_outputs(void *user, const wefti_plan *plan,
+                                    weft_error *error)
+{
+    const weft_io *io = user;
+    (void)error;
+    for (size_t i = 0; i < io->output_count; i++) {
+        io->outputs[i].rank = -1;
+    }
+    describe_output_tensors(plan, io);
+    return WEFT_OK;
+}
+
 weft_status weft_model_infer_outputs(weft_model *model, const weft_io *io,
                                      weft_error *error)
 {
     WEFTI_TRY(wefti_fork_check(error));
     WEFTI_TRY(wefti_check_counts(model, io, error));
     WEFTI_TRY(wefti_device_check_open(model->device, error));
-    const wefti_plan *plan;
-    WEFTI_TRY(wefti_model_plan(model, io, &plan, error));
-    for (size_t i = 0; i < io->output_count; i++) {
-        io->outputs[i].rank = -1;
-    }
-    describe_output_tensors(plan, io);
-    return WEFT_OK;
+    weft_io described = *io;
+    return wefti_model_visit_plan(model, io, describe_outputs, &described, error);
 }
 
 weft_status weft_model_dump_plan(weft_model *model, const weft_io *io, char **text,
@@ -198,9 +292,11 @@ weft_status weft_model_dump_plan(weft_model *model, const weft_io *io, char **te
     inputs_only.outputs = inputs_only.output_count > 0 ? &(weft_tensor){0} : NULL;
     WEFTI_TRY(wefti_check_counts(model, &inputs_only, error));
     WEFTI_TRY(wefti_device_check_open(model->device, error));
-    const wefti_plan *plan;
-    WEFTI_TRY(wefti_model_plan(model, &inputs_only, &plan, error));
-    return wefti_plan_dump(plan, text, error);
+    wefti_plan *plan;
+    WEFTI_TRY(wefti_model_hold_plan(model, &inputs_only, &plan, error));
+    weft_status status = wefti_plan_dump(plan, text, error);
+    wefti_plan_cache_drop(&model->plans, plan);
+    return status;
 }
 
 void weft_text_free(char *text)
@@ -255,8 +351,7 @@ static weft_status copy_call(weft_model *model, const weft_io *io, submitted_run
 }
 
 /* Refuses what can be refused without building a plan, which would block. */
-static weft_status check_submit(const weft_model *model, const weft_io *io,
-                                weft_error *error)
+static weft_status check_submit(weft_model *model, const weft_io *io, weft_error *error)
 {
     WEFTI_TRY(wefti_check_counts(model, io, error));
     WEFTI_TRY(wefti_model_check_inputs(model, io, error));
@@ -268,10 +363,13 @@ static weft_status check_submit(const weft_model *model, const weft_io *io,
                                model->outputs[i].name);
         }
     }
-    const wefti_plan *plan =
-        wefti_plan_cache_find(&model->plans, io->inputs, io->input_count);
-    return plan == NULL ? wefti_check_unplanned(model, io, error)
-                        : wefti_check_tensors(model, plan, io, error);
+    wefti_plan_visit visit;
+    if (!wefti_plan_cache_enter(&model->plans, io->inputs, &visit)) {
+        return wefti_check_unplanned(model, io, error);
+    }
+    weft_status status = wefti_check_tensors(model, visit.plan, io, error);
+    wefti_plan_cache_leave(&model->plans, &visit);
+    return status;
 }
 
 weft_status weft_submit(weft_model *model, const weft_io *io,

@@ -12,7 +12,7 @@
 static WEFTI_NOINLINE weft_status prepare(weft_device *device, int32_t slot,
                                           weft_error *error)
 {
-    weft_context *context = device->context_table[slot];
+    weft_context *context = wefti_atomic_ptr_load_acquire(&device->context_table[slot]);
     if (!context) {
         context = wefti_malloc_aligned(sizeof *context);
         if (!context) {
@@ -21,7 +21,8 @@ static WEFTI_NOINLINE weft_status prepare(weft_device *device, int32_t slot,
         memset(context, 0, sizeof *context);
         context->device = device;
         context->slot = slot;
-        device->context_table[slot] = context;
+        /* Before anything is published in it: see wefti_context_works_on. */
+        wefti_atomic_ptr_store_seq_cst(&device->context_table[slot], context);
     }
     if (!context->stream) {
         return wefti_stream_take(device->streams, &context->stream, error);
@@ -37,14 +38,14 @@ static weft_status lease(weft_device *device, const weft_lease_params *params,
     *context = NULL;
     WEFTI_TRY(
         wefti_lease_acquire(device->contexts, params, accepted, &slot, &shared, error));
-    weft_context *found = device->context_table[slot];
+    weft_context *found = wefti_atomic_ptr_load_acquire(&device->context_table[slot]);
     if (WEFTI_UNLIKELY(!found || !found->stream)) {
         weft_status status = prepare(device, slot, error);
         if (status != WEFT_OK) {
             wefti_lease_release(device->contexts, slot);
             return status;
         }
-        found = device->context_table[slot];
+        found = wefti_atomic_ptr_load_acquire(&device->context_table[slot]);
     }
     found->shared = shared;
     *context = found;
@@ -100,10 +101,13 @@ void weft_context_release(weft_context *context)
     }
 }
 
-weft_status wefti_context_enter(weft_context *context, weft_error *error)
+weft_status wefti_context_enter(weft_context *context, const void *work,
+                                weft_error *error)
 {
-    uint32_t found = 0;
-    if (WEFTI_UNLIKELY(!wefti_atomic_u32_cas_acq_rel(&context->in_use, &found, 1))) {
+    void *found = NULL;
+    /* The context does not write to what its user works on. */
+    if (WEFTI_UNLIKELY(!wefti_atomic_ptr_cas_seq_cst(&context->work, &found,
+                                                     (void *)(uintptr_t)work))) {
         return wefti_error(error, WEFT_BUSY,
                            "another thread is using this context; lease one per "
                            "thread, or run without one");
@@ -113,7 +117,7 @@ weft_status wefti_context_enter(weft_context *context, weft_error *error)
         weft_status status = wefti_stream_enter(context->stream, error);
         context->stream_entered = status == WEFT_OK;
         if (status != WEFT_OK) {
-            wefti_atomic_u32_store_release(&context->in_use, 0);
+            wefti_atomic_ptr_store_seq_cst(&context->work, NULL);
             return status;
         }
     }
@@ -126,7 +130,19 @@ void wefti_context_leave(weft_context *context)
         context->stream_entered = false;
         wefti_stream_leave(context->stream);
     }
-    wefti_atomic_u32_store_release(&context->in_use, 0);
+    wefti_atomic_ptr_store_seq_cst(&context->work, NULL);
+}
+
+bool wefti_context_works_on(const weft_device *device, const void *work)
+{
+    for (int32_t i = 0; i < device->info.max_contexts; i++) {
+        const weft_context *context =
+            wefti_atomic_ptr_load_seq_cst(&device->context_table[i]);
+        if (context && wefti_atomic_ptr_load_seq_cst(&context->work) == work) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void free_workspace(weft_context *context)
@@ -156,8 +172,8 @@ weft_status wefti_context_reserve(weft_context *context, size_t size_bytes,
 static void trim_slot(void *user, int32_t slot)
 {
     weft_device *device = user;
-    weft_context *context = device->context_table[slot];
-    if (context && wefti_context_enter(context, NULL) == WEFT_OK) {
+    weft_context *context = wefti_atomic_ptr_load_acquire(&device->context_table[slot]);
+    if (context && wefti_context_enter(context, device, NULL) == WEFT_OK) {
         free_workspace(context);
         wefti_context_leave(context);
     }

@@ -14,8 +14,9 @@ struct weft_context {
     weft_device *device; /* borrowed: the pool belongs to it */
     int32_t slot;
 
-    /* atomic: whoever runs in it -> whoever tries at the same time */
-    wefti_atomic_u32 in_use;
+    /* atomic: whoever runs in it -> whoever tries at the same time, or asks what is
+     * still worked on. NULL: not in use. */
+    wefti_atomic_ptr work;
     /* atomic: the lease's owner -> whoever runs in it. The stream was lent in this
      * lease, so that others may be submitting to it. */
     wefti_atomic_u32 stream_lent;
@@ -24,7 +25,7 @@ struct weft_context {
     bool shared;
     weft_stream *stream; /* NULL while the slot is free: made by the next lease */
 
-    /* one thread at a time (in_use) */
+    /* one thread at a time (work) */
     bool stream_entered;
     void *workspace;
     size_t workspace_bytes;
@@ -36,9 +37,16 @@ weft_status wefti_context_acquire(weft_device *device, const weft_lease_params *
                                   weft_context **context, weft_error *error);
 void wefti_context_release(weft_context *context);
 
-/* Claims the context for one run: WEFT_BUSY when another thread is inside. */
-weft_status wefti_context_enter(weft_context *context, weft_error *error);
+/* Claims the context for one run: WEFT_BUSY when another thread is inside. `work`, not
+ * NULL, is what the run uses until it leaves; the context only shows it to others. */
+weft_status wefti_context_enter(weft_context *context, const void *work,
+                                weft_error *error);
 void wefti_context_leave(weft_context *context);
+
+/* Whether a context of the device is entered with this work. Sequentially consistent,
+ * as enter and leave: who makes something impossible to find and then asks here sees
+ * each user who had found it before. Threads: any. */
+bool wefti_context_works_on(const weft_device *device, const void *work);
 
 /* Makes the workspace at least `size_bytes` (it never shrinks except by trim); its
  * contents are lost when it grows. Allocates only when it grows. The caller has entered

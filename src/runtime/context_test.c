@@ -32,7 +32,7 @@ static weft_context *acquire(weft_device *device)
 
 static weft_status reserve(weft_context *context, size_t size_bytes, weft_error *error)
 {
-    assert_int_equal(wefti_context_enter(context, NULL), WEFT_OK);
+    assert_int_equal(wefti_context_enter(context, context, NULL), WEFT_OK);
     weft_status status = wefti_context_reserve(context, size_bytes, error);
     wefti_context_leave(context);
     return status;
@@ -76,11 +76,11 @@ static void test_two_users_of_one_context_are_told(void **state)
     weft_device *device = open_null(1, 0);
     weft_context *context = acquire(device);
     weft_error error;
-    assert_int_equal(wefti_context_enter(context, NULL), WEFT_OK);
-    assert_int_equal(wefti_context_enter(context, &error), WEFT_BUSY);
+    assert_int_equal(wefti_context_enter(context, context, NULL), WEFT_OK);
+    assert_int_equal(wefti_context_enter(context, context, &error), WEFT_BUSY);
     assert_non_null(strstr(error.message, "another thread is using this context"));
     wefti_context_leave(context);
-    assert_int_equal(wefti_context_enter(context, NULL), WEFT_OK);
+    assert_int_equal(wefti_context_enter(context, context, NULL), WEFT_OK);
     wefti_context_leave(context);
     weft_context_release(context);
     weft_device_release(device);
@@ -94,9 +94,9 @@ static void test_a_lent_stream_is_entered_with_the_context(void **state)
     weft_stream *stream = weft_context_stream(context);
     char byte = 1;
     assert_int_equal(wefti_stream_enter(stream, NULL), WEFT_OK);
-    assert_int_equal(wefti_context_enter(context, NULL), WEFT_BUSY);
+    assert_int_equal(wefti_context_enter(context, context, NULL), WEFT_BUSY);
     wefti_stream_leave(stream);
-    assert_int_equal(wefti_context_enter(context, NULL), WEFT_OK);
+    assert_int_equal(wefti_context_enter(context, context, NULL), WEFT_OK);
     assert_int_equal(weft_stream_fill(stream, &byte, 0, 1, NULL), WEFT_BUSY);
     wefti_context_leave(context);
     assert_int_equal(weft_stream_fill(stream, &byte, 0, 1, NULL), WEFT_OK);

@@ -29,7 +29,7 @@ static void destroy_parts(weft_device *device)
         wefti_stream_pool_finish(device->streams);
     }
     for (int32_t i = 0; device->context_table && i < device->info.max_contexts; i++) {
-        wefti_context_destroy(device->context_table[i]);
+        wefti_context_destroy(wefti_atomic_ptr_load_acquire(&device->context_table[i]));
     }
     wefti_free(device->context_table);
     wefti_stream_pool_destroy(device->streams);
@@ -363,6 +363,8 @@ void weft_device_get_statistics(const weft_device *device,
     *statistics = (weft_device_statistics){
         .allocation_count = wefti_allocation_count(),
         .plan_count = wefti_atomic_u64_load_relaxed(&device->plan_count),
+        .plan_evict_count = wefti_atomic_u64_load_relaxed(&device->plan_evict_count),
+        .plan_bytes = wefti_atomic_u64_load_relaxed(&device->plan_bytes),
     };
     for (size_t i = 0; i < WEFTI_DEVICE_SHARDS; i++) {
         const wefti_device_shard *shard = &device->shards[i];

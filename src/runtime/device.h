@@ -43,7 +43,8 @@ struct weft_device {
     weft_device_info info;
     char name[32];
     wefti_lease_pool *contexts;
-    struct weft_context **context_table; /* entry i belongs to who leases slot i */
+    /* Entry i, a weft_context, is made by who leases slot i; any thread may look. */
+    wefti_atomic_ptr *context_table;
     wefti_stream_pool *streams;
     wefti_memory_pool *memory;
     wefti_executor *requests;
@@ -54,7 +55,7 @@ struct weft_device {
 
     /* atomic: any thread -> any thread */
     WEFTI_CACHE_ALIGNED wefti_refcount owners;
-    wefti_atomic_u64 plan_count;
+    wefti_atomic_u64 plan_count, plan_evict_count, plan_bytes;
 
     /* guarded by lock; nothing but the sleep of drainers */
     wefti_mutex lock;     /* WEFTI_RANK_DEVICE */

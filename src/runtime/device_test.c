@@ -312,7 +312,7 @@ static void live_shortly(void *user)
     weft_context *context;
     assert_int_equal(wefti_device_begin(device, &shard, NULL), WEFT_OK);
     assert_int_equal(wefti_context_acquire(device, NULL, &context, NULL), WEFT_OK);
-    assert_int_equal(wefti_context_enter(context, NULL), WEFT_OK);
+    assert_int_equal(wefti_context_enter(context, context, NULL), WEFT_OK);
     assert_int_equal(wefti_context_reserve(context, 1000, NULL), WEFT_OK);
     wefti_context_leave(context);
     wefti_context_release(context);
@@ -342,7 +342,7 @@ static void test_10000_short_threads_leave_memory_flat(void **state)
     weft_context *all[8];
     for (int i = 0; i < 8; i++) {
         assert_int_equal(weft_context_acquire(device, NULL, &all[i], NULL), WEFT_OK);
-        assert_int_equal(wefti_context_enter(all[i], NULL), WEFT_OK);
+        assert_int_equal(wefti_context_enter(all[i], all[i], NULL), WEFT_OK);
         assert_int_equal(wefti_context_reserve(all[i], 1000, NULL), WEFT_OK);
         wefti_context_leave(all[i]);
     }

@@ -18,13 +18,15 @@ typedef struct plan_stage {
     uint32_t violations;
 } plan_stage;
 
-static void *set_plan_stage(void)
+static void *set_stage_with(int32_t max_plans)
 {
     plan_stage *s = calloc(1, sizeof *s);
     scenario_require(s != NULL, "memory");
     weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
     params.worker_count = 0;
     params.max_contexts = THREADS;
+    weft_model_params model_params = WEFT_MODEL_PARAMS_INIT;
+    model_params.max_plans = max_plans;
     weft_value_info input = {.name = "x",
                              .type = WEFT_TYPE_F32,
                              .rank = 2,
@@ -43,14 +45,25 @@ static void *set_plan_stage(void)
                          weft_graph_add_input(graph, &input, NULL) == WEFT_OK &&
                          weft_graph_add_node(graph, &node, NULL) == WEFT_OK &&
                          weft_graph_add_output(graph, "y", NULL) == WEFT_OK &&
-                         weft_model_create(s->device, graph, NULL, &s->model, NULL) ==
-                             WEFT_OK,
+                         weft_model_create(s->device, graph, &model_params, &s->model,
+                                           NULL) == WEFT_OK,
                      "a model");
     weft_graph_release(graph);
     weft_device_statistics n;
     weft_device_get_statistics(s->device, &n);
     s->plans_before = n.plan_count;
     return s;
+}
+
+static void *set_plan_stage(void)
+{
+    return set_stage_with(0);
+}
+
+/* Each of the two shapes throws the other's plan out. */
+static void *set_room_for_one(void)
+{
+    return set_stage_with(1);
 }
 
 static void run_with_rows(void *state, uint32_t index)
@@ -92,6 +105,28 @@ static bool check_built_once(void *state)
     return end_stage(s, right);
 }
 
+static void run_twice(void *state, uint32_t index)
+{
+    plan_stage *s = state;
+    run_with_rows(s, index);
+    weft_status first = s->ends[index];
+    run_with_rows(s, index);
+    s->violations += first != WEFT_OK;
+}
+
+static bool check_thrown_out(void *state)
+{
+    plan_stage *s = state;
+    weft_device_statistics n;
+    weft_device_get_statistics(s->device, &n);
+    bool right = s->violations == 0 && n.plan_evict_count > 0 &&
+                 plans_built(s) == n.plan_evict_count + 1;
+    for (int i = 0; i < THREADS; i++) {
+        right = right && s->ends[i] == WEFT_OK;
+    }
+    return end_stage(s, right);
+}
+
 /* One allocation of the builders fails: who waited for that plan gets the answer too,
  * nobody waits for ever, and the next one builds it. */
 static void *set_with_fault(void)
@@ -121,6 +156,11 @@ const scenario plan_scenarios[] = {
               .run = run_with_rows,
               .check = check_built_once},
      .guards = {WEFTI_SABOTAGE_PLAN_DEDUPE, WEFTI_SABOTAGE_PLAN_WAKE}},
+    {.what = {.name = "plan-thrown-out",
+              .thread_count = THREADS,
+              .set_up = set_room_for_one,
+              .run = run_twice,
+              .check = check_thrown_out}},
     {.what = {.name = "plan-build-fails",
               .thread_count = THREADS,
               .set_up = set_with_fault,

@@ -54,6 +54,7 @@ const char *scenario_guard_name(wefti_sabotage guard)
         [WEFTI_SABOTAGE_SETTLE_TWICE] = "SETTLE_TWICE",
         [WEFTI_SABOTAGE_SETTLE_DUE] = "SETTLE_DUE",
         [WEFTI_SABOTAGE_TEAM_WAIT] = "TEAM_WAIT",
+        [WEFTI_SABOTAGE_PLAN_EVICT] = "PLAN_EVICT",
     };
     return (unsigned)guard < WEFTI_SABOTAGE_COUNT ? names[guard] : NULL;
 }

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/memory.h"
+#include "graph/model.h"
+#include "runtime/context.h"
+
+static weft_status build_plan(void *user, const wefti_known *inputs, wefti_plan **plan,
+                              weft_error *error)
+{
+    weft_model *model = user;
+    const wefti_plan_source source = {
+        .device = model->device,
+        .net = &model->net,
+        .weights = model->weights,
+        .cpu = model->cpu,
+        .no_fusion = model->no_fusion,
+    };
+    WEFTI_TRY(wefti_plan_build(&source, inputs, plan, error));
+    /* Relaxed: figures for statistics. */
+    (void)wefti_atomic_u64_add_relaxed(&model->device->plan_count, 1);
+    (void)wefti_atomic_u64_add_relaxed(&model->device->plan_bytes, (*plan)->bytes);
+    return WEFT_OK;
+}
+
+static void destroy_plan(void *user, wefti_plan *plan)
+{
+    weft_model *model = user;
+    (void)wefti_atomic_u64_add_relaxed(&model->device->plan_bytes, 0 - plan->bytes);
+    wefti_plan_destroy(plan);
+}
+
+static bool plan_in_use(void *user, const wefti_plan *plan)
+{
+    const weft_model *model = user;
+    return wefti_context_works_on(model->device, plan);
+}
+
+weft_status wefti_model_init_plans(weft_model *model, const weft_model_params *params,
+                                   weft_error *error)
+{
+    const wefti_plan_cache_params cache = {
+        .max_plans = (size_t)params->max_plans,
+        .max_bytes = params->max_plan_bytes,
+        .input_count = model->graph->input_count,
+        .build = build_plan,
+        .destroy = destroy_plan,
+        .in_use = plan_in_use,
+        .evict_count = &model->device->plan_evict_count,
+        .user = model,
+    };
+    return wefti_plan_cache_init(&model->plans, &cache, error);
+}
+
+weft_status wefti_model_hold_plan(weft_model *model, const weft_io *io,
+                                  wefti_plan **plan, weft_error *error)
+{
+    /* A run that was accepted before the device closed still gets its plan. */
+    WEFTI_TRY(wefti_model_check_inputs(model, io, error));
+    wefti_known *known = wefti_calloc(io->input_count + 1, sizeof(*known));
+    if (known == NULL) {
+        return wefti_error_memory(error, "a plan");
+    }
+    for (size_t i = 0; i < io->input_count; i++) {
+        known[i].type = io->inputs[i].type;
+        known[i].rank = io->inputs[i].rank;
+        memcpy(known[i].dims, io->inputs[i].dims,
+               (size_t)known[i].rank * sizeof(known[i].dims[0]));
+    }
+    weft_status status = wefti_plan_cache_hold(&model->plans, known, plan, error);
+    wefti_free(known);
+    return status;
+}
+
+weft_status wefti_model_visit_plan(weft_model *model, const weft_io *io,
+                                   wefti_plan_visitor *visitor, void *user,
+                                   weft_error *error)
+{
+    wefti_plan_visit entered;
+    if (wefti_plan_cache_enter(&model->plans, io->inputs, &entered)) {
+        weft_status status = visitor(user, entered.plan, error);
+        wefti_plan_cache_leave(&model->plans, &entered);
+        return status;
+    }
+    wefti_plan *plan;
+    WEFTI_TRY(wefti_model_hold_plan(model, io, &plan, error));
+    weft_status status = visitor(user, plan, error);
+    wefti_plan_cache_drop(&model->plans, plan);
+    return status;
+}
