@@ -121,6 +121,41 @@ static void test_functions_of_one_input(void **state)
     }
 }
 
+/* Doubles are right to some units in their last place. */
+static void test_functions_of_doubles(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *op_type;
+        unary_function function;
+    } functions[] = {
+        {"Exp", exp}, {"Log", log}, {"Erf", erf}, {"Tanh", tanh}, {"Sigmoid", sigmoid}};
+    for (size_t i = 0; i < WEFTI_COUNT_OF(functions); i++) {
+        op_case c;
+        double x[LENGTH];
+        for (int32_t j = 0; j < LENGTH; j++) {
+            x[j] = (double)(j - 17) * 0.37 + (j % 3 == 0 ? 1e-9 : 0);
+        }
+        x[0] = INFINITY;
+        x[1] = -INFINITY;
+        x[2] = NAN;
+        x[3] = -700;
+        x[4] = 1e-300;
+        op_begin(&c, "", functions[i].op_type, 13);
+        op_input(&c, WEFT_TYPE_F64, DIMS(5, 7), x);
+        op_run(&c, 1);
+        op_expect_shape(&c, 0, WEFT_TYPE_F64, DIMS(5, 7));
+        const double *y = c.results[0];
+        for (int32_t j = 0; j < LENGTH; j++) {
+            double expected = functions[i].function(x[j]);
+            double unit = nextafter(fabs(expected), INFINITY) - fabs(expected);
+            bool same = y[j] == expected || (isnan(y[j]) && isnan(expected));
+            assert_true(same || fabs(y[j] - expected) <= 4 * unit);
+        }
+        op_end(&c);
+    }
+}
+
 static void test_gelu_by_tanh(void **state)
 {
     (void)state;
@@ -498,6 +533,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_functions_of_one_input),
+        cmocka_unit_test(test_functions_of_doubles),
         cmocka_unit_test(test_gelu_by_tanh),
         cmocka_unit_test(test_gelu_of_microsoft),
         cmocka_unit_test(test_add_broadcasts),

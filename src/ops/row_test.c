@@ -379,9 +379,39 @@ static void test_arg_max(void **state)
     op_end(&c);
 }
 
+static void test_softmax_of_doubles(void **state)
+{
+    (void)state;
+    enum { A = 3, N = 5, C = 4 };
+    double x[A * N * C];
+    for (int32_t i = 0; i < A * N * C; i++) {
+        x[i] = (double)(i * 37 % 23) - 11 + i * 1e-9;
+    }
+    for (int32_t logarithmic = 0; logarithmic < 2; logarithmic++) {
+        op_case c;
+        op_begin(&c, "", logarithmic ? "LogSoftmax" : "Softmax", 13);
+        op_int(&c, "axis", 1);
+        op_input(&c, WEFT_TYPE_F64, DIMS(A, N, C), x);
+        op_run(&c, 1);
+        op_expect_shape(&c, 0, WEFT_TYPE_F64, DIMS(A, N, C));
+        const double *y = c.results[0];
+        for (int32_t i = 0; i < A * N * C; i++) {
+            const double *row = x + i / (N * C) * N * C + i % C;
+            double sum = 0;
+            for (int32_t j = 0; j < N; j++) {
+                sum += exp(row[j * C] - x[i]);
+            }
+            double expected = logarithmic ? -log(sum) : 1 / sum;
+            assert_true(fabs(y[i] - expected) <= 1e-14 * (1 + fabs(expected)));
+        }
+        op_end(&c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_softmax_of_doubles),
         cmocka_unit_test(test_softmax_of_each_axis),
         cmocka_unit_test(test_softmax_edges),
         cmocka_unit_test(test_layer_norm),

@@ -4,17 +4,18 @@
 #include "ops/check.h"
 #include "ops/families.h"
 #include "ops/lower.h"
+#include "ops/reduce.h"
 
 weft_status wefti_infer_softmax(const wefti_node_view *node, const wefti_known *inputs,
                                 wefti_known *outputs, weft_error *error)
 {
-    WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_F32, error));
+    WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_FLOAT, error));
     WEFTI_TRY(wefti_check_rank(node, inputs, 0, 1, WEFT_MAX_RANK, error));
     int32_t axis = 0;
     WEFTI_TRY(wefti_check_axis(node, wefti_attribute_int(node, "axis", -1),
                                inputs[0].rank, &axis, error));
     return wefti_set_output(
-        node, outputs, 0, (wefti_shape){WEFT_TYPE_F32, inputs[0].rank, inputs[0].dims},
+        node, outputs, 0, (wefti_shape){inputs[0].type, inputs[0].rank, inputs[0].dims},
         error);
 }
 
@@ -46,6 +47,46 @@ static void order_axis_last(int32_t rank, int32_t axis, int32_t *order)
     order[next] = axis;
 }
 
+static weft_status lower_one(wefti_lowering *lowering, wefti_operation operation,
+                             const wefti_view *a, const wefti_view *b,
+                             const wefti_view *output)
+{
+    wefti_view operands[2] = {*a, b != NULL ? *b : *a};
+    wefti_instruction instruction = {.operation = operation, .b = 1};
+    return wefti_lower_elementwise(lowering, operands, b != NULL ? 2 : 1, &instruction,
+                                   1, output);
+}
+
+/* Step by step, for doubles: no kernel of their own. */
+static weft_status lower_f64(wefti_lowering *lowering, const wefti_view *input,
+                             int32_t axis, const wefti_view *output)
+{
+    bool reduced[WEFT_MAX_RANK] = {false};
+    int64_t dims[WEFT_MAX_RANK];
+    memcpy(dims, input->dims, sizeof(dims));
+    dims[axis] = 1;
+    reduced[axis] = true;
+    wefti_view largest, below, powers, sum;
+    WEFTI_TRY(
+        wefti_lower_temporary(lowering, input->type, input->rank, dims, &largest));
+    WEFTI_TRY(wefti_lower_temporary(lowering, input->type, input->rank, dims, &sum));
+    WEFTI_TRY(
+        wefti_lower_temporary(lowering, input->type, input->rank, input->dims, &below));
+    WEFTI_TRY(wefti_lower_temporary(lowering, input->type, input->rank, input->dims,
+                                    &powers));
+    WEFTI_TRY(
+        wefti_lower_reduction(lowering, WEFTI_REDUCE_MAX, input, reduced, &largest));
+    WEFTI_TRY(lower_one(lowering, WEFTI_OP_SUB, input, &largest, &below));
+    WEFTI_TRY(lower_one(lowering, WEFTI_OP_EXP, &below, NULL, &powers));
+    WEFTI_TRY(
+        wefti_lower_reduction(lowering, WEFTI_REDUCE_SUM, &powers, reduced, &sum));
+    if (strcmp(lowering->node->op_type, "LogSoftmax") != 0) {
+        return lower_one(lowering, WEFTI_OP_DIV, &powers, &sum, output);
+    }
+    WEFTI_TRY(lower_one(lowering, WEFTI_OP_LOG, &sum, NULL, &largest));
+    return lower_one(lowering, WEFTI_OP_SUB, &below, &largest, output);
+}
+
 weft_status wefti_lower_softmax_node(wefti_lowering *lowering)
 {
     wefti_view output = wefti_lower_output(lowering, 0);
@@ -55,6 +96,9 @@ weft_status wefti_lower_softmax_node(wefti_lowering *lowering)
     wefti_view input = lowering->inputs[0];
     int64_t given = wefti_attribute_int(lowering->node, "axis", -1);
     int32_t axis = (int32_t)(given < 0 ? given + input.rank : given);
+    if (input.type == WEFT_TYPE_F64) {
+        return lower_f64(lowering, &input, axis, &output);
+    }
     int32_t order[WEFT_MAX_RANK];
     order_axis_last(input.rank, axis, order);
     wefti_view rows = wefti_view_permute(&input, order);

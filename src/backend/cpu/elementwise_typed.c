@@ -111,6 +111,16 @@ WEFTI_INLINE double f64_value(const wefti_operation operation, double a, double 
         return 1.0 / a;
     case WEFTI_OP_SQRT:
         return sqrt(a);
+    case WEFTI_OP_EXP:
+        return wefti_exp_f64(a);
+    case WEFTI_OP_LOG:
+        return wefti_log_f64(a);
+    case WEFTI_OP_ERF:
+        return wefti_erf_f64(a);
+    case WEFTI_OP_TANH:
+        return wefti_tanh_f64(a);
+    case WEFTI_OP_SIGMOID:
+        return wefti_sigmoid_f64(a);
     case WEFTI_OP_RELU:
         return 0.0 > a ? 0.0 : a;
     case WEFTI_OP_LEAKY_RELU:
@@ -252,6 +262,11 @@ WEFTI_INLINE const void *row_of(const elementwise_args *args, int32_t operand,
     F(type, T, ABS)                                                                    \
     F(type, T, RECIPROCAL)                                                             \
     F(type, T, SQRT)                                                                   \
+    F(type, T, EXP)                                                                    \
+    F(type, T, LOG)                                                                    \
+    F(type, T, ERF)                                                                    \
+    F(type, T, TANH)                                                                   \
+    F(type, T, SIGMOID)                                                                \
     F(type, T, RELU)                                                                   \
     F(type, T, LEAKY_RELU)                                                             \
     F(type, T, CLIP)                                                                   \

@@ -90,6 +90,11 @@ static bool has_f64_form(wefti_operation operation)
     switch (operation) {
     case WEFTI_OP_RECIPROCAL:
     case WEFTI_OP_SQRT:
+    case WEFTI_OP_EXP:
+    case WEFTI_OP_LOG:
+    case WEFTI_OP_ERF:
+    case WEFTI_OP_TANH:
+    case WEFTI_OP_SIGMOID:
     case WEFTI_OP_LEAKY_RELU:
     case WEFTI_OP_CLIP:
     case WEFTI_OP_FLOOR:

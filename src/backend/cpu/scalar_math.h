@@ -21,4 +21,12 @@ float wefti_pow(float x, float y);
 float wefti_mod(float x, float y);
 double wefti_mod_f64(double x, double y);
 
+/* Within 1, 1, 3, 2 and 2 units in the last place; special values as C's functions
+ * have them (scalar_math_f64.c). */
+double wefti_exp_f64(double x);
+double wefti_log_f64(double x);
+double wefti_tanh_f64(double x);
+double wefti_sigmoid_f64(double x);
+double wefti_erf_f64(double x);
+
 #endif

@@ -203,6 +203,16 @@ static double arithmetic_f64(const wefti_instruction *i, double a, double b, dou
         return 1.0 / a;
     case WEFTI_OP_SQRT:
         return sqrt(a);
+    case WEFTI_OP_EXP:
+        return wefti_exp_f64(a);
+    case WEFTI_OP_LOG:
+        return wefti_log_f64(a);
+    case WEFTI_OP_ERF:
+        return wefti_erf_f64(a);
+    case WEFTI_OP_TANH:
+        return wefti_tanh_f64(a);
+    case WEFTI_OP_SIGMOID:
+        return wefti_sigmoid_f64(a);
     case WEFTI_OP_RELU:
         return 0.0 > a ? 0.0 : a;
     case WEFTI_OP_LEAKY_RELU:
