@@ -213,7 +213,8 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_copy)(const wefti_step *step, bool may_
     }
     p->args.source_bytes = (int32_t)weft_type_size(params->source_type);
     p->args.target_bytes = (int32_t)weft_type_size(params->target_type);
-    p->args.cast = wefti_cast(params->source_type, params->target_type);
+    p->args.cast =
+        WEFTI_ISA_NAME(wefti_cast_vector)(params->source_type, params->target_type);
     set_dims(p, params->rank, params->dims, params->source_strides,
              params->target_strides);
     const char *core = choose_core(p);

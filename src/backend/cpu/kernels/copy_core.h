@@ -27,4 +27,7 @@ void WEFTI_ISA_NAME(wefti_copy_transpose)(const copy_args *args);
 /* Anything. */
 void WEFTI_ISA_NAME(wefti_copy_strided)(const copy_args *args);
 
+/* As wefti_cast, with the same bits. */
+cast_function WEFTI_ISA_NAME(wefti_cast_vector)(weft_type source, weft_type target);
+
 #endif
