@@ -15,9 +15,10 @@
 
 enum { THREADS = 8, ITERATIONS = 20 };
 
-/* Rows that hold every part: products, norms, softmax, a workspace with reuse. */
+/* Rows that hold every part: products, norms, softmax, a workspace with reuse; the last
+ * one joins requests of several threads. */
 static const char *const row_names[] = {"TransformerEncoderLayer", "MLP (3 layers)",
-                                        "softmax", "layernorm"};
+                                        "softmax", "layernorm", "MLP_1x256"};
 enum { ROW_COUNT = sizeof(row_names) / sizeof(row_names[0]) };
 
 static const cli_row *find_row(const char *name)

@@ -170,6 +170,65 @@ static void test_queued_timed(void **state)
     run_suite(&options);
 }
 
+/* One model for all threads: requests of several join, and arrive at random too. */
+static void test_batching(void **state)
+{
+    (void)state;
+    const cli_suite_options options = {
+        .device = "cpu",
+        .rows = "MLP_1x256,Encoder_1x1x256",
+        .threads = {{12}, 1},
+        .workers = {{1}, 1},
+        .iterations = 6,
+        .distinct = 1,
+        .seconds = 0.03,
+        .mode = CLI_BOTH,
+        .no_golden = true,
+        .quiet = true,
+    };
+    cli_suite suite;
+    assert_true(cli_suite_run(&options, &suite));
+    print_failures(&suite.queued);
+    assert_true(cli_suite_passed(&suite));
+    assert_int_equal(suite.open_loop_count, 6);
+    for (size_t i = 0; i < suite.open_loop_count; i++) {
+        const cli_open_loop *loop = &suite.open_loops[i];
+        assert_true(loop->calls > 0 && loop->compared == loop->calls);
+        assert_int_equal(loop->wrong + loop->failed, 0);
+        assert_true(loop->p50_ns > 0 && loop->p50_ns <= loop->p999_ns);
+    }
+    cli_suite_fini(&suite);
+}
+
+/* The rows that are to show batching can be batched. */
+static void test_rows_join(void **state)
+{
+    (void)state;
+    static const cli_way way = {.queued = true, .workers = 1};
+    size_t count = 0;
+    const cli_row *rows = cli_rows(&count);
+    weft_device *device = NULL;
+    assert_int_equal(weft_device_open("cpu", NULL, &device, NULL), WEFT_OK);
+    for (size_t i = 0; i < count; i++) {
+        weft_queue *queue = NULL;
+        weft_error error = {0};
+        if (rows[i].table != CLI_TABLE_BATCHING) {
+            continue;
+        }
+        cli_row row = rows[i];
+        row.distinct = 1;
+        cli_trial *trial = cli_trial_create(device, &row, 2);
+        assert_ptr_equal(trial->lanes[0].models[0], trial->lanes[1].models[0]);
+        assert_int_equal(cli_queue_open(trial, &way, &queue, &error), WEFT_OK);
+        assert_int_equal(
+            weft_queue_check_batching(queue, trial->lanes[0].models[0], &error),
+            WEFT_OK);
+        weft_queue_release(queue);
+        cli_trial_destroy(trial);
+    }
+    weft_device_release(device);
+}
+
 static void test_queue_percentiles(void **state)
 {
     (void)state;
@@ -194,6 +253,8 @@ int main(void)
         cmocka_unit_test(test_queued_in_flight),
         cmocka_unit_test(test_queued_files),
         cmocka_unit_test(test_queued_timed),
+        cmocka_unit_test(test_batching),
+        cmocka_unit_test(test_rows_join),
         cmocka_unit_test(test_queue_percentiles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

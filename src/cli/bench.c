@@ -164,6 +164,9 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case KEY_QUEUE:
         chosen->suite.mode =
             strcmp(chosen->command, "check") == 0 ? CLI_QUEUED : CLI_BOTH;
+        if (chosen->suite.mode == CLI_BOTH) {
+            chosen->suite.tables |= TABLE(BATCHING);
+        }
         return 0;
     case ARGP_KEY_SUCCESS:
         if (chosen->queue_option != NULL && chosen->suite.mode == CLI_DIRECT) {
@@ -181,7 +184,7 @@ static error_t parse(int key, char *value, struct argp_state *state)
      'r',                                                                               \
      "LIST",                                                                            \
      0,                                                                                 \
-     "Rows by name, or tables: table1 ... table5, race, one, files, all",               \
+     "Rows by name, or tables: table1 ... table5, race, batching, one, files, all",     \
      0},                                                                                \
         {"threads", 't', "LIST", 0, "Numbers of threads, such as 1,2,4,8", 0},          \
         {"device", 'd', "NAME", 0, "Device (default: cpu)", 0},                         \

@@ -27,4 +27,13 @@ void cli_picture_models(FILE *file, const cli_suite *suite);
 /* Small bars of one row's rates by number of threads. */
 void cli_picture_bars(FILE *file, const double *rates, size_t count);
 
+/* Queued rows beside direct ones, as a table. */
+void cli_picture_queued(FILE *file, const cli_suite *suite);
+
+/* Sizes of batches and waits of the batching table, by load. */
+void cli_picture_batches(FILE *file, const cli_suite *suite);
+
+/* Latency percentiles of open loops, one panel for each row. */
+void cli_picture_open_loops(FILE *file, const cli_suite *suite);
+
 #endif

@@ -56,8 +56,9 @@ void cli_weights_init(cli_weights *weights, const cli_layer *layers, bool normal
                       weft_random_key key);
 void cli_weights_fini(cli_weights *weights);
 
-/* Builds the graph of the layers by calls. `inputs` gives the input shapes; the
- * graph's inputs are "x" (and "y"), it has one output. */
+/* Builds the graph of the layers by calls. `inputs` gives the input shapes; a
+ * dimension of WEFT_DIM_DYNAMIC is named "batch". The graph's inputs are "x" (and
+ * "y"), it has one output. */
 weft_status cli_layers_build(const cli_layer *layers, const cli_weights *weights,
                              const weft_tensor *inputs, int32_t input_count,
                              weft_graph **graph, weft_error *error);

@@ -296,6 +296,9 @@ static void add_input(builder *b, const char *name, const weft_tensor *tensor)
 {
     weft_value_info info = {.name = name, .type = WEFT_TYPE_F32, .rank = tensor->rank};
     memcpy(info.dims, tensor->dims, sizeof(info.dims));
+    for (int32_t i = 0; i < tensor->rank; i++) {
+        info.dim_names[i] = tensor->dims[i] == WEFT_DIM_DYNAMIC ? "batch" : NULL;
+    }
     if (b->status == WEFT_OK) {
         b->status = weft_graph_add_input(b->graph, &info, b->error);
     }

@@ -46,6 +46,11 @@ static const char style[] =
     "i.weft{background:var(--weft)}i.peer{background:var(--peer)}"
     "i.theirs{background:var(--theirs)}i.box{background:var(--weft);opacity:.35}"
     "i.tip{background:var(--weft);width:3px!important}\n"
+    ".series0{fill:var(--weft);stroke:var(--weft);background:var(--weft)}"
+    ".series1{fill:#7fb069;stroke:#7fb069;background:#7fb069}"
+    ".series2{fill:var(--peer);stroke:var(--peer);background:var(--peer)}"
+    ".series3{fill:#c2536b;stroke:#c2536b;background:#c2536b}"
+    "svg polyline.line{fill:none}svg rect{stroke:none}\n"
     "details{margin:14px 0}summary{cursor:pointer;font-weight:600}\n";
 
 /* Sums over all passes of a suite. */
@@ -55,17 +60,31 @@ typedef struct totals {
     uint64_t overlap_count;
 } totals;
 
+static void add_results(totals *t, const cli_results *results)
+{
+    for (size_t i = 0; i < results->count; i++) {
+        const cli_result *result = &results->list[i];
+        const cli_pass *passes[] = {&result->checked, &result->timed};
+        for (int k = 0; k < 2; k++) {
+            t->calls += passes[k]->calls;
+            t->compared += passes[k]->compared;
+            t->wrong += passes[k]->wrong;
+        }
+    }
+}
+
 static totals add_up(const cli_suite *suite)
 {
     totals t = {0};
+    add_results(&t, &suite->direct);
+    add_results(&t, &suite->queued);
+    for (size_t i = 0; i < suite->open_loop_count; i++) {
+        t.calls += suite->open_loops[i].calls;
+        t.compared += suite->open_loops[i].compared;
+        t.wrong += suite->open_loops[i].wrong;
+    }
     for (size_t i = 0; i < suite->direct.count; i++) {
         const cli_result *result = &suite->direct.list[i];
-        const cli_pass *passes[] = {&result->checked, &result->timed};
-        for (int k = 0; k < 2; k++) {
-            t.calls += passes[k]->calls;
-            t.compared += passes[k]->compared;
-            t.wrong += passes[k]->wrong;
-        }
         t.allocations += result->timed.after.allocation_count -
                          result->timed.before.allocation_count;
         if (result->rate > 0 && result->threads > 1) {
@@ -121,7 +140,7 @@ static void write_tiles(FILE *file, const cli_suite *suite)
                  suite->info.core_count);
         tile(file, text, "cores at work while callers overlap");
         snprintf(text, sizeof(text), "%llu", (unsigned long long)t.allocations);
-        tile(file, text, "allocations in the timed passes");
+        tile(file, text, "allocations in the timed passes of direct calls");
     }
     tile(file, cli_thousands((double)s->lock_wait_count, number),
          "waits for a lock of the library");
@@ -130,23 +149,44 @@ static void write_tiles(FILE *file, const cli_suite *suite)
     fputs("</div>\n", file);
 }
 
+static void write_failure(FILE *file, const char *row, const char *how,
+                          const char *reason)
+{
+    fputs("<li class=\"bad\">", file);
+    cli_html_text(file, row);
+    fprintf(file, ", %s: ", how);
+    cli_html_text(file, reason);
+    fputs("</li>\n", file);
+}
+
+static void write_failed(FILE *file, const cli_results *results)
+{
+    char how[64];
+    for (size_t i = 0; i < results->count; i++) {
+        const cli_result *result = &results->list[i];
+        if (result->verdict != CLI_PASSED) {
+            snprintf(how, sizeof(how), "%d threads%s", result->threads,
+                     result->way.queued ? ", through a queue" : "");
+            write_failure(file, result->row->name, how, result->reason);
+        }
+    }
+}
+
 static void write_failures(FILE *file, const cli_suite *suite)
 {
-    bool any = false;
-    for (size_t i = 0; i < suite->direct.count; i++) {
-        const cli_result *result = &suite->direct.list[i];
-        if (result->verdict == CLI_PASSED) {
-            continue;
-        }
-        fputs(any ? "" : "<h2>What failed</h2>\n<ul>\n", file);
-        any = true;
-        fputs("<li class=\"bad\">", file);
-        cli_html_text(file, result->row->name);
-        fprintf(file, ", %d threads: ", result->threads);
-        cli_html_text(file, result->reason);
-        fputs("</li>\n", file);
+    if (suite->failed_row_count == 0) {
+        return;
     }
-    fputs(any ? "</ul>\n" : "", file);
+    fputs("<h2>What failed</h2>\n<ul>\n", file);
+    write_failed(file, &suite->direct);
+    write_failed(file, &suite->queued);
+    for (size_t i = 0; i < suite->open_loop_count; i++) {
+        const cli_open_loop *loop = &suite->open_loops[i];
+        if (loop->verdict != CLI_PASSED) {
+            write_failure(file, loop->row->name, "open loop", loop->reason);
+        }
+    }
+    fputs("</ul>\n", file);
 }
 
 static const char *verdict_cell(const cli_result *result)
@@ -337,6 +377,9 @@ bool cli_write_html(const cli_suite *suite, const char *path)
     cli_picture_models(file, suite);
     write_race(file, suite);
     write_one_caller(file, suite);
+    cli_picture_queued(file, suite);
+    cli_picture_open_loops(file, suite);
+    cli_picture_batches(file, suite);
     fputs("<h2>All figures</h2>\n", file);
     for (int table = 1; table < CLI_TABLE_COUNT; table++) {
         write_table(file, suite, (cli_table)table);

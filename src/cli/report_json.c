@@ -148,6 +148,45 @@ static json_t *results_json(const cli_results *results)
     return array;
 }
 
+static json_t *open_loop_json(const cli_open_loop *loop)
+{
+    json_t *object = json_object();
+    set_text(object, "row", loop->row->name);
+    set_text(object, "shapes", loop->row->title);
+    set_text(object, "verdict", verdict_name(loop->verdict));
+    if (loop->reason[0] != '\0') {
+        set_text(object, "reason", loop->reason);
+    }
+    set_count(object, "workers", (uint64_t)loop->way.workers);
+    set_number(object, "load", loop->load);
+    set_number(object, "arrivals_per_second", loop->offered);
+    set_number(object, "answers_per_second", loop->rate);
+    set_count(object, "calls", loop->calls);
+    set_count(object, "compared", loop->compared);
+    set_count(object, "wrong", loop->wrong);
+    set_count(object, "failed", loop->failed);
+    set_number(object, "p50_ns", loop->p50_ns);
+    set_number(object, "p95_ns", loop->p95_ns);
+    set_number(object, "p99_ns", loop->p99_ns);
+    set_number(object, "p999_ns", loop->p999_ns);
+    set_number(object, "max_ns", loop->max_ns);
+    set_number(object, "mean_requests_of_batch", cli_queue_mean_requests(&loop->queue));
+    set_number(object, "wait_p50_ns", cli_queue_percentile(loop->queue.wait_ns, 0.5));
+    json_object_set_new(object, "batch_rows_log2",
+                        buckets_json(loop->queue.batch_rows));
+    json_object_set_new(object, "wait_ns_log2", buckets_json(loop->queue.wait_ns));
+    return object;
+}
+
+static json_t *open_loops_json(const cli_suite *suite)
+{
+    json_t *array = json_array();
+    for (size_t i = 0; i < suite->open_loop_count; i++) {
+        json_array_append_new(array, open_loop_json(&suite->open_loops[i]));
+    }
+    return array;
+}
+
 static json_t *statistics_json(const weft_device_statistics *s)
 {
     json_t *object = json_object();
@@ -199,6 +238,9 @@ bool cli_write_json(const cli_suite *suite, const char *path)
     json_object_set_new(root, "results", results_json(&suite->direct));
     if (suite->queued.count > 0) {
         json_object_set_new(root, "queued", results_json(&suite->queued));
+    }
+    if (suite->open_loop_count > 0) {
+        json_object_set_new(root, "open_loops", open_loops_json(suite));
     }
     json_object_set_new(root, "statistics", statistics_json(&suite->statistics));
     bool written = cli_output_json(root, path);

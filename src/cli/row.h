@@ -15,7 +15,8 @@ typedef enum cli_table {
     CLI_TABLE_RACE = 6,
     CLI_TABLE_ONE_CALLER = 7,
     CLI_TABLE_FILES = 8,
-    CLI_TABLE_COUNT = 9,
+    CLI_TABLE_BATCHING = 9,
+    CLI_TABLE_COUNT = 10,
 } cli_table;
 
 enum { CLI_ROW_MAX_INPUTS = 2, CLI_ROW_MAX_LAYERS = 12 };
@@ -48,6 +49,10 @@ typedef struct cli_row {
     /* Weights N(0,1), not scaled; else PyTorch's start values. */
     bool normal_weights;
     bool no_fusion;
+    /* All threads call one model; each has its own inputs all the same. */
+    bool shared_model;
+    /* The first dimension of every input is the dynamic one, "batch". */
+    bool dynamic_batch;
     /* Right: |a - b| <= atol + rtol |b|. */
     double atol, rtol;
     cli_their_rate theirs[4]; /* of their best mode, ends with 0 threads */
@@ -83,6 +88,7 @@ const cli_row *cli_rows_modules(size_t *count);
 const cli_row *cli_rows_mixed(size_t *count);
 const cli_row *cli_rows_models(size_t *count);
 const cli_row *cli_rows_race(size_t *count);
+const cli_row *cli_rows_batching(size_t *count);
 
 /* Bytes that one thread of this row holds: weights, inputs, answers. */
 uint64_t cli_row_lane_bytes(const cli_row *row);

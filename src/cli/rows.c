@@ -18,6 +18,8 @@ static const cli_table_info tables[CLI_TABLE_COUNT] = {
     [CLI_TABLE_MODELS] = {"table5", "Table 5: the ten models"},
     [CLI_TABLE_RACE] = {"race", "Race reproduction"},
     [CLI_TABLE_ONE_CALLER] = {"one", "One caller, helped by idle cores"},
+    [CLI_TABLE_BATCHING] = {"batching",
+                            "Batching: one model, one request of each thread"},
     [CLI_TABLE_FILES] = {"files", "Models from files, against PyTorch's answers"},
 };
 
@@ -42,6 +44,7 @@ static void add(const cli_row *row, cli_table table)
                                                  : 4;
     copy->atol = row->atol != 0 ? row->atol : 1e-4;
     copy->rtol = row->rtol != 0 ? row->rtol : 1e-4;
+    copy->dynamic_batch = row->dynamic_batch || table == CLI_TABLE_MODULES;
     copy->normal_weights = row->normal_weights || table == CLI_TABLE_OPERATIONS;
 }
 
@@ -101,6 +104,8 @@ const cli_row *cli_rows(size_t *count)
         add_all(rows, found, CLI_TABLE_MODELS);
         rows = cli_rows_race(&found);
         add_all(rows, found, CLI_TABLE_RACE);
+        rows = cli_rows_batching(&found);
+        add_all(rows, found, CLI_TABLE_BATCHING);
         add_one_caller();
     }
     *count = all_count;

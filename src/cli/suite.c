@@ -23,11 +23,12 @@ static const cli_counts table_threads[CLI_TABLE_COUNT] = {
     [CLI_TABLE_RACE] = {{8}, 1},
     [CLI_TABLE_ONE_CALLER] = {{1}, 1},
     [CLI_TABLE_FILES] = {{8}, 1},
+    [CLI_TABLE_BATCHING] = {{64}, 1},
 };
 
 int32_t cli_table_threads(cli_table table)
 {
-    return table == CLI_TABLE_ONE_CALLER ? 1 : 8;
+    return table == CLI_TABLE_ONE_CALLER ? 1 : table == CLI_TABLE_BATCHING ? 64 : 8;
 }
 
 static const cli_counts *counts_for(const cli_suite *suite, cli_table table)
@@ -133,6 +134,27 @@ static bool is_small(const cli_suite *suite, const cli_result *queued)
            suite->info.core_count / queued->direct_rate < SMALL_SECONDS;
 }
 
+/* Requests that arrive at parts of the rate that the callers reached. */
+static void measure_open_loops(cli_suite *suite, const cli_row *row,
+                               const cli_trial *trial, const cli_result *closed)
+{
+    static const double loads[] = {0.5, 0.8, 0.95};
+    char doing[64];
+    for (size_t i = 0; i < sizeof(loads) / sizeof(loads[0]); i++) {
+        if (closed->verdict != CLI_PASSED || closed->rate <= 0 ||
+            suite->open_loop_count == CLI_MAX_OPEN_LOOPS) {
+            return;
+        }
+        snprintf(doing, sizeof(doing), "arrivals at %.0f %% of capacity",
+                 loads[i] * 100);
+        cli_terminal_progress(suite, row->name, doing);
+        cli_open_loop *loop = &suite->open_loops[suite->open_loop_count++];
+        cli_open_loop_run(trial, &closed->way, closed->rate, loads[i],
+                          2 * suite->options->seconds, loop);
+        loop->row = row;
+    }
+}
+
 static void measure_workers(cli_suite *suite, const cli_row *row, cli_trial *trial,
                             int32_t threads)
 {
@@ -147,6 +169,10 @@ static void measure_workers(cli_suite *suite, const cli_row *row, cli_trial *tri
     for (int32_t i = 0; i < workers->count; i++) {
         way.workers = workers->values[i];
         const cli_result *result = measure_queued(suite, row, trial, threads, &way);
+        if (row->table == CLI_TABLE_BATCHING) {
+            measure_open_loops(suite, row, trial, result);
+            continue;
+        }
         if (options->mode == CLI_BOTH && way.in_flight == 0 &&
             is_small(suite, result)) {
             cli_way crowd = way;
@@ -212,6 +238,7 @@ static void run_row(cli_suite *suite, const cli_row *row)
 {
     size_t direct = suite->direct.count;
     size_t queued = suite->queued.count;
+    size_t open = suite->open_loop_count;
     if (row->table == CLI_TABLE_ONE_CALLER) {
         cli_effort effort = effort_for(suite, row, 1);
         cli_terminal_progress(suite, row->name, "with and without helpers");
@@ -221,6 +248,9 @@ static void run_row(cli_suite *suite, const cli_row *row)
     }
     bool failed =
         any_failed(&suite->direct, direct) || any_failed(&suite->queued, queued);
+    for (size_t i = open; i < suite->open_loop_count; i++) {
+        failed = failed || suite->open_loops[i].verdict != CLI_PASSED;
+    }
     suite->row_count++;
     suite->failed_row_count += failed ? 1 : 0;
     cli_terminal_row(suite, suite->direct.list + direct, suite->direct.count - direct);
@@ -264,7 +294,7 @@ static bool check_words(cli_suite *suite)
         if (!found) {
             suite->misused = true;
             cli_misuse("no row or table '%.*s'; type a name such as matmul, or "
-                       "table1 ... table5, race, one, files, all",
+                       "table1 ... table5, race, batching, one, files, all",
                        (int)length, word);
             return false;
         }
@@ -285,7 +315,13 @@ static void show_queued(const cli_suite *suite, cli_table table)
             }
             any = true;
             cli_terminal_queued_row(suite, result, 1);
+            if (table == CLI_TABLE_BATCHING) {
+                cli_terminal_distribution(suite, result);
+            }
         }
+    }
+    if (table == CLI_TABLE_BATCHING) {
+        cli_terminal_open_loops(suite);
     }
 }
 

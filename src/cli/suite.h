@@ -3,7 +3,7 @@
 #define WEFTI_CLI_SUITE_H
 
 #include "cli/golden.h"
-#include "cli/measure.h"
+#include "cli/open_loop.h"
 
 /* A selection of rows, run one after another on one device. */
 
@@ -31,6 +31,8 @@ typedef struct cli_suite_options {
     cli_counts workers; /* of the queue; none: those of each table */
 } cli_suite_options;
 
+enum { CLI_MAX_OPEN_LOOPS = 64 };
+
 typedef struct cli_results {
     cli_result *list;
     size_t count, capacity;
@@ -44,6 +46,8 @@ typedef struct cli_suite {
     cli_golden golden;
     char golden_reason[CLI_REASON_SIZE]; /* why there are no rows from files */
     cli_results direct, queued;
+    cli_open_loop open_loops[CLI_MAX_OPEN_LOOPS];
+    size_t open_loop_count;
     size_t row_count; /* rows finished */
     size_t failed_row_count;
     bool misused; /* false was returned because of a wrong option */
@@ -74,6 +78,10 @@ void cli_terminal_row(const cli_suite *suite, const cli_result *results, size_t 
 void cli_terminal_queued_table(const cli_suite *suite, cli_table table);
 void cli_terminal_queued_row(const cli_suite *suite, const cli_result *results,
                              size_t count);
+/* Batches and waits of a queued row, in parts of all. */
+void cli_terminal_distribution(const cli_suite *suite, const cli_result *result);
+/* All open loops of one row. */
+void cli_terminal_open_loops(const cli_suite *suite);
 /* The reasons of those that failed. */
 void cli_terminal_failures(const cli_result *results, size_t count);
 /* "400 ok" when all answers were right, else "397/400". */

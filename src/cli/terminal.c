@@ -47,7 +47,8 @@ void cli_terminal_progress(const cli_suite *suite, const char *row, const char *
 /* Tables whose rows are lines of throughput by number of threads. */
 static bool is_by_threads(cli_table table)
 {
-    return table == CLI_TABLE_SCALING || table == CLI_TABLE_MODELS;
+    return table == CLI_TABLE_SCALING || table == CLI_TABLE_MODELS ||
+           table == CLI_TABLE_BATCHING;
 }
 
 void cli_terminal_table(const cli_suite *suite, cli_table table)

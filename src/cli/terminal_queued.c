@@ -63,3 +63,63 @@ void cli_terminal_queued_row(const cli_suite *suite, const cli_result *results,
     cli_terminal_failures(results, count);
     fflush(stdout);
 }
+
+static double share(uint64_t part, uint64_t all)
+{
+    return all > 0 ? 100 * (double)part / (double)all : 0;
+}
+
+void cli_terminal_distribution(const cli_suite *suite, const cli_result *result)
+{
+    const cli_pass *pass = result->timed.calls > 0 ? &result->timed : &result->checked;
+    const weft_queue_statistics *queue = &pass->queue;
+    char p50[32], p90[32], p99[32];
+    if (suite->options->quiet) {
+        return;
+    }
+    fputs("    rows of a batch:", stdout);
+    for (int i = 1; i < WEFT_QUEUE_BUCKETS; i++) {
+        long long low = 1LL << (i - 1);
+        if (queue->batch_rows[i] == 0) {
+            continue;
+        }
+        printf(i == 1 ? " %lld" : " %lld-%lld", low, 2 * low - 1);
+        printf(": %.0f %%", share(queue->batch_rows[i], queue->batch_count));
+    }
+    printf("\n    wait: P50 %s  P90 %s  P99 %s\n",
+           cli_duration(cli_queue_percentile(queue->wait_ns, 0.5), p50),
+           cli_duration(cli_queue_percentile(queue->wait_ns, 0.9), p90),
+           cli_duration(cli_queue_percentile(queue->wait_ns, 0.99), p99));
+}
+
+static void print_open_loop(const cli_open_loop *loop)
+{
+    char offered[32], p50[32], p95[32], p99[32], p999[32];
+    uint64_t right = loop->compared - loop->wrong;
+    printf("%-24s %4.0f %% %9s %8llu/%-8llu %6.2f %8s %8s %8s %8s\n", loop->row->name,
+           loop->load * 100, cli_thousands(loop->offered, offered),
+           (unsigned long long)right, (unsigned long long)loop->calls,
+           cli_queue_mean_requests(&loop->queue), cli_duration(loop->p50_ns, p50),
+           cli_duration(loop->p95_ns, p95), cli_duration(loop->p99_ns, p99),
+           cli_duration(loop->p999_ns, p999));
+    if (loop->verdict != CLI_PASSED) {
+        printf("  FAILED: %s\n", loop->reason);
+    }
+}
+
+void cli_terminal_open_loops(const cli_suite *suite)
+{
+    if (suite->options->quiet || suite->open_loop_count == 0) {
+        return;
+    }
+    cli_terminal_clear();
+    printf("\nOpen loop: Poisson arrivals at a part of the queued rate; latency counts "
+           "from when a request was to arrive\n%-24s %6s %9s %17s %6s %8s %8s %8s "
+           "%8s\n",
+           "row", "load", "arrivals", "answers right", "batch", "P50", "P95", "P99",
+           "P99.9");
+    for (size_t i = 0; i < suite->open_loop_count; i++) {
+        print_open_loop(&suite->open_loops[i]);
+    }
+    fflush(stdout);
+}

@@ -79,9 +79,14 @@ static weft_status build_model(cli_lane *lane, weft_device *device, uint32_t thr
     weft_random_key key = {SEED, row->stream, thread, 0};
     weft_model_params params = WEFT_MODEL_PARAMS_INIT;
     weft_graph *graph = NULL;
+    weft_tensor inputs[CLI_ROW_MAX_INPUTS];
+    memcpy(inputs, row->inputs, sizeof(inputs));
+    for (int32_t i = 0; i < row->input_count && row->dynamic_batch; i++) {
+        inputs[i].dims[0] = WEFT_DIM_DYNAMIC;
+    }
     params.no_fusion = row->no_fusion;
     cli_weights_init(&lane->weights, row->layers, row->normal_weights, key);
-    weft_status status = cli_layers_build(row->layers, &lane->weights, row->inputs,
+    weft_status status = cli_layers_build(row->layers, &lane->weights, inputs,
                                           row->input_count, &graph, error);
     if (status == WEFT_OK) {
         status = weft_model_create(device, graph, &params, &lane->models[0], error);
@@ -97,12 +102,17 @@ static void prepare_lane(void *user, int32_t index)
     cli_lane *lane = &trial->lanes[index];
     const cli_row *row = trial->row;
     weft_error error = {0};
+    if (lane->row != NULL) {
+        return; /* the first one, whose model the others share */
+    }
     lane->row = row->part_count > 0 ? row->parts[index % row->part_count] : row;
     if (row->golden != NULL) {
         cli_lane_load_golden(lane, trial->device, index);
         return;
     }
-    if (build_model(lane, trial->device, (uint32_t)index, &error) != WEFT_OK) {
+    if (row->shared_model && index > 0) {
+        lane->models[0] = weft_model_retain(trial->lanes[0].models[0]);
+    } else if (build_model(lane, trial->device, (uint32_t)index, &error) != WEFT_OK) {
         snprintf(lane->failure, sizeof(lane->failure), "%s", error.message);
         return;
     }
@@ -141,14 +151,14 @@ void cli_case_fini(cli_case *request)
     memset(request, 0, sizeof(*request));
 }
 
-static void judge_built(cli_lane *lane)
+static void judge_built(cli_lane *lane, const cli_weights *weights)
 {
     for (int32_t i = 0; i < lane->case_count; i++) {
         const cli_case *request = &lane->cases[i];
         double *values = NULL;
         int64_t count = 0;
-        cli_layers_reference(lane->row->layers, &lane->weights, request->inputs,
-                             &values, &count);
+        cli_layers_reference(lane->row->layers, weights, request->inputs, &values,
+                             &count);
         if ((size_t)count * sizeof(float) != request->expected[0].size_bytes) {
             snprintf(lane->failure, sizeof(lane->failure),
                      "the answer has %zu bytes, the reference %lld values",
@@ -159,19 +169,22 @@ static void judge_built(cli_lane *lane)
         }
         free(values);
     }
-    cli_weights_fini(&lane->weights);
 }
 
 static void judge_lane(void *user, int32_t index)
 {
-    cli_lane *lane = &((cli_trial *)user)->lanes[index];
+    cli_trial *trial = user;
+    cli_lane *lane = &trial->lanes[index];
     if (lane->failure[0] != '\0') {
         return;
     }
     if (lane->row->golden != NULL) {
         cli_lane_judge_golden(lane);
+    } else if (lane->row->shared_model) {
+        judge_built(lane, &trial->lanes[0].weights); /* others use them too */
     } else {
-        judge_built(lane);
+        judge_built(lane, &lane->weights);
+        cli_weights_fini(&lane->weights);
     }
     const cli_judgement *judgement = &lane->judgement;
     if (judgement->wrong_count > 0 && lane->failure[0] == '\0') {
@@ -212,6 +225,13 @@ cli_trial *cli_trial_create(weft_device *device, const cli_row *row, int32_t thr
         trial->lane_count = room / lane_bytes < 1 ? 1 : (int32_t)(room / lane_bytes);
     }
     trial->lanes = cli_allocate((size_t)trial->lane_count, sizeof(*trial->lanes));
+    if (row->shared_model) {
+        prepare_lane(trial, 0);
+        if (trial->lanes[0].failure[0] != '\0') {
+            gather(trial);
+            return trial;
+        }
+    }
     cli_parallel(trial->lane_count, prepare_lane, trial);
     for (int32_t i = 0; i < trial->lane_count; i++) {
         cli_lane *lane = &trial->lanes[i];

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_CLI_OPEN_LOOP_H
+#define WEFTI_CLI_OPEN_LOOP_H
+
+#include "cli/measure.h"
+
+/* Requests that arrive when they arrive, whether earlier ones have been answered or
+ * not: Poisson arrivals at a part of what a queue can do. A request's latency counts
+ * from when it was to arrive, so a submitter that is held up hides nothing. */
+
+typedef struct cli_open_loop {
+    const cli_row *row;
+    cli_way way;
+    double load;    /* part of the capacity */
+    double offered; /* arrivals per second */
+    double rate;    /* answers per second */
+    cli_verdict verdict;
+    char reason[CLI_REASON_SIZE];
+    uint64_t calls, compared, wrong, failed;
+    double p50_ns, p95_ns, p99_ns, p999_ns, max_ns;
+    weft_queue_statistics queue;
+} cli_open_loop;
+
+/* Lets requests of the trial arrive for a time; every answer is compared. `capacity`
+ * is the rate that many callers reached by way of such a queue. */
+void cli_open_loop_run(const cli_trial *trial, const cli_way *way, double capacity,
+                       double load, double seconds, cli_open_loop *result);
+
+#endif
