@@ -35,8 +35,9 @@ weft_status wefti_rows_reshape(const wefti_rows_node *at, int64_t *outer,
     WEFTI_TRY(wefti_rows_expect_any(at, 0, &rows, error));
     int64_t before = count_before(wefti_rows_one(at, 0), rows.axis) * rows.outer;
     int64_t outside = count_before(result_one(at), at->axis);
-    *outer = before / outside;
-    if (before % outside != 0 || result_one(at)->dims[at->axis] % *outer != 0) {
+    bool whole = before > 0 && outside > 0 && before % outside == 0;
+    *outer = whole ? before / outside : 1;
+    if (!whole || result_one(at)->dims[at->axis] % *outer != 0) {
         return wefti_rows_refuse(at, "the new shape cuts through them", error);
     }
     return WEFT_OK;

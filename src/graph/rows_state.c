@@ -13,9 +13,6 @@ int32_t wefti_rows_axis(const wefti_known *one, const wefti_known *many, int64_t
         return -1;
     }
     for (int32_t i = 0; i < one->rank; i++) {
-        if (one->dims[i] <= 0) {
-            return -1; /* no elements: every axis would do */
-        }
         if (one->dims[i] == many->dims[i]) {
             continue;
         }
@@ -69,6 +66,9 @@ bool wefti_rows_repeat(const wefti_rows_analysis *all, int32_t value, int32_t ax
         return false;
     }
     int64_t blocks = count_before(one, axis) * outer;
+    if (blocks == 0) {
+        return true; /* no elements */
+    }
     size_t block_bytes = wefti_known_bytes(one) / (size_t)blocks;
     const char *source = one->constant, *target = many->constant;
     for (int64_t i = 0; i < blocks; i++, source += block_bytes) {

@@ -20,7 +20,7 @@
 
 /* 7 is no other dimension of the graphs below, 4 is most of them. */
 static const int64_t sizes[] = {7, 4, 2};
-enum { SIZE_COUNT = sizeof sizes / sizeof *sizes, MOST_INPUTS = 4 };
+enum { SIZE_COUNT = sizeof sizes / sizeof *sizes, MOST_INPUTS = 6 };
 
 static weft_device *devices[ROWS_CASE_DEVICES];
 static size_t device_count;
@@ -388,6 +388,16 @@ static const text_case apart[] = {
     NET("columns of gemm",
         "x: f32[batch,4]; z: f32[4,batch]; w = f32[3,4]; c = f32[3,1];"
         "y = Gemm(w,x,c) transB=1; u = Gemm(w,z) alpha=0.5; -> y,u"),
+    NET("attention with a cache",
+        "q: f32[batch,4,8]; k: f32[batch,3,8]; v: f32[batch,3,8]; a: f32[batch,2,5,4];"
+        "b: f32[batch,2,5,4]; m: bool[batch,1,4,8];"
+        "y,c,d = Attention(q,k,v,m,a,b) q_num_heads=2 kv_num_heads=2; -> y,c,d"),
+    NET("attention that shows its scores",
+        "q: f32[batch,2,4,8]; k: f32[batch,2,5,8]; m = f32[4,5];"
+        "y,c,d,s = Attention(q,k,k,m) softcap=3.5 qk_matmul_output_mode=2; -> y,s"),
+    NET("an empty cache",
+        "x: f32[batch,2,3,4]; p: f32[batch,2,0,4]; y = Concat(p,x) axis=2; z = Relu(p);"
+        "-> y,z"),
     NET("microsoft's activations", "x: f32[batch,4]; y = Gelu(x); -> y"),
     NET("one column",
         "x: f32[batch,1]; w = f32[1,1]; y = MatMul(x,w); z = Relu(y); -> z"),
@@ -464,6 +474,9 @@ static const text_case mixed[] = {
           "x: f32[batch,4]; a = i64{0}; u = Unsqueeze(x,a);"
           "y = Attention(u,u,u) q_num_heads=1 kv_num_heads=1; z = Squeeze(y,a); -> z",
           "y", true),
+    MIXED("no row is left",
+          "x: f32[batch,4]; s = i64{0}; y = Slice(x,s,s,s); z = Relu(x); -> y,z", "y",
+          false),
     MIXED("rows joined", "x: f32[batch,4]; y = Concat(x,x) axis=0; -> y", "y", true),
     MIXED("rows split and joined again",
           "x: f32[batch,2,4]; s = i64{-1,4}; r = Reshape(x,s); a,b = Split(r) "
@@ -544,6 +557,31 @@ static void each_operator_has_a_rule(void **state)
         if (needed != (wefti_rows_find_rule(op) != NULL)) {
             fail_msg("%s: %s", op->name, needed ? "has no rule" : "needs no rule");
         }
+    }
+}
+
+/* Rows in the middle: for one row the transposes move nothing, so the addition goes
+ * into the product; for more they do, and it stays an addition. */
+static void refuses_what_is_planned_in_another_way(void **state)
+{
+    (void)state;
+    static const text_case c =
+        NET("rows in the middle",
+            "x: f32[4,batch,8]; t = Transpose(x) perm=[1,0,2]; s = Softmax(t);"
+            "u = Transpose(s) perm=[1,0,2]; w = f32[8,8]; p = MatMul(u,w);"
+            "y = Add(x,p); -> y");
+    weft_tensor input = {.type = WEFT_TYPE_F32, .rank = 3, .dims = {4, 7, 8}};
+    int32_t axis = 1, output_axis = -9;
+    for (int fused = 0; fused < 2; fused++) {
+        weft_error error = {0};
+        weft_model *model = make_model(&c, devices[0], fused == 0);
+        weft_status status = check(model, &input, &axis, &output_axis, &error);
+        assert_int_equal(status, fused == 0 ? WEFT_OK : WEFT_UNSUPPORTED);
+        assert_int_equal(output_axis, 1);
+        if (fused != 0) {
+            assert_non_null(strstr(error.message, "MatMul 'p' is planned in another"));
+        }
+        weft_model_release(model);
     }
 }
 
@@ -679,12 +717,13 @@ int main(void)
     enum {
         APART_COUNT = sizeof apart / sizeof *apart,
         MIXED_COUNT = sizeof mixed / sizeof *mixed,
-        OTHERS = 4,
+        OTHERS = 5,
     };
     static struct CMUnitTest tests[APART_COUNT + MIXED_COUNT + OTHERS] = {
         cmocka_unit_test(each_operator_has_a_rule),
         cmocka_unit_test(finds_the_batch_dimension),
         cmocka_unit_test(refuses_wrong_shapes),
+        cmocka_unit_test(refuses_what_is_planned_in_another_way),
         cmocka_unit_test(survives_missing_memory),
     };
     for (size_t i = 0; i < APART_COUNT + MIXED_COUNT; i++) {
