@@ -33,6 +33,24 @@ static const cli_row *find_row(const char *name)
     return NULL;
 }
 
+/* Has every context of the device made. Two threads with one context may make it twice,
+ * and a lost one is not what is looked for here. */
+static void make_contexts(weft_device *device)
+{
+    weft_device_info info;
+    weft_device_get_info(device, &info);
+    weft_context **contexts = calloc((size_t)info.max_contexts, sizeof(*contexts));
+    assert_non_null(contexts);
+    for (int32_t i = 0; i < info.max_contexts; i++) {
+        assert_int_equal(weft_context_acquire(device, NULL, &contexts[i], NULL),
+                         WEFT_OK);
+    }
+    for (int32_t i = 0; i < info.max_contexts; i++) {
+        weft_context_release(contexts[i]);
+    }
+    free(contexts);
+}
+
 /* Runs a row with a guard off: from the start, or only while threads run together. */
 static cli_verdict run_row(const char *name, wefti_sabotage what, bool from_the_start,
                            const cli_way *way)
@@ -43,6 +61,7 @@ static cli_verdict run_row(const char *name, wefti_sabotage what, bool from_the_
     cli_row row = *find_row(name);
     row.distinct = 2;
     assert_int_equal(weft_device_open("cpu", NULL, &device, NULL), WEFT_OK);
+    make_contexts(device);
     wefti_sabotage_set(from_the_start ? what : WEFTI_SABOTAGE_NONE);
     cli_trial *trial = cli_trial_create(device, &row, THREADS);
     wefti_sabotage_set(what);
