@@ -5,6 +5,7 @@ SECONDS ?= 3600
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 CMAKE_FLAGS ?=
+FUZZ_TIME ?= 3600
 MAKEFLAGS += --no-print-directory
 
 # Sanitizer builds: Debug keeps the assertions, -O1 keeps the suite quick.
@@ -32,7 +33,7 @@ help:
 	@echo "make tsan, asan, ubsan    the tests under a sanitizer"
 	@echo "make clang      the tests built by clang, lock annotations checked"
 	@echo "make aarch64    cross compile, and run the tests under qemu"
-	@echo "make fuzz-build the libFuzzer programs"
+	@echo "make fuzz       the libFuzzer programs, each FUZZ_TIME=$(FUZZ_TIME) seconds"
 	@echo "make explore    COUNT ($(COUNT)) schedules of the concurrent code, new seeds"
 	@echo "make format     format all sources"
 	@echo "make clean      remove the build folders"
@@ -99,6 +100,10 @@ fuzz-build:
 	@CC=clang-14 cmake -S . -B build-fuzz -DWEFT_FUZZ=ON $(SANITIZER_FLAGS) \
 	  -DWEFT_SANITIZE=address,undefined >/dev/null
 	@cmake --build build-fuzz -j $(JOBS) --target fuzzers
+
+.PHONY: fuzz
+fuzz: fuzz-build
+	@tools/fuzz $(FUZZ_TIME)
 
 aarch64:
 	@JOBS=$(JOBS) tools/check-aarch64

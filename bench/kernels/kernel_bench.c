@@ -113,8 +113,7 @@ static void measure(const char *name, const wefti_step *step, void *const *opera
     } else {
         printf("%29s", "");
     }
-    printf("  est %6.1f us  %s\n", (double)o.prepared.work_ns / 1e3,
-           o.prepared.description);
+    printf("  est %6.1f us  %s\n", o.prepared.work_ns / 1e3, o.prepared.description);
     ours_fini(&o);
 }
 

@@ -83,7 +83,7 @@ static void measure(const char *name, wefti_kernel kernel, const void *params,
     double ns = best_ns(&prepared, &call, scratch);
     printf("%-34s %12.0f ns %8.1f GB/s %6lld tiles  estimate %+.0f%%\n", name, ns,
            bytes / ns, (long long)prepared.tile_count,
-           100.0 * ((double)prepared.work_ns / ns - 1.0));
+           100.0 * (prepared.work_ns / ns - 1.0));
     wefti_free(scratch);
     wefti_free(prepared.derived);
 }

@@ -7,13 +7,23 @@
 #include "graph/passes.h"
 #include "graph/planner.h"
 
-static weft_status set_inputs(wefti_plan *plan, const wefti_known *inputs)
+/* A model may declare sizes whose product overflows, also of an input that no node
+ * reads. */
+static weft_status set_inputs(wefti_plan *plan, const wefti_known *inputs,
+                              weft_error *error)
 {
     for (size_t i = 0; i < plan->net.input_count; i++) {
-        wefti_known *known = &plan->net.values[plan->net.inputs[i]].known;
+        wefti_net_value *value = &plan->net.values[plan->net.inputs[i]];
+        weft_tensor shape = {.type = inputs[i].type, .rank = inputs[i].rank};
+        memcpy(shape.dims, inputs[i].dims, sizeof(shape.dims));
+        weft_status status = weft_tensor_measure(&shape, NULL, NULL, error);
+        if (status != WEFT_OK) {
+            return wefti_error_prefix(error, WEFT_INVALID_MODEL, "input '%s'",
+                                      value->name);
+        }
         /* An initializer that is also an input keeps its value unless it is given. */
-        *known = inputs[i];
-        known->constant = NULL;
+        value->known = inputs[i];
+        value->known.constant = NULL;
     }
     return WEFT_OK;
 }
@@ -89,7 +99,7 @@ static size_t measure(const wefti_plan *plan)
 static weft_status build(wefti_plan *plan, const wefti_plan_source *source,
                          const wefti_known *inputs, weft_error *error)
 {
-    WEFTI_TRY(set_inputs(plan, inputs));
+    WEFTI_TRY(set_inputs(plan, inputs, error));
     WEFTI_TRY(specialize(plan, source, error));
     wefti_net *net = &plan->net;
     plan->input_count = net->input_count;

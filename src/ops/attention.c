@@ -4,7 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/memory.h"
 #include "ops/check.h"
 #include "ops/families.h"
 #include "ops/lower.h"
@@ -175,28 +174,6 @@ static wefti_view heads_view(const wefti_view *view, const wefti_known *heads)
     return result;
 }
 
-/* ONNX aligns the causal triangle with the first new key, the kernel with the last key.
- * Where that differs the triangle becomes a mask. */
-static weft_status make_triangle(wefti_lowering *lowering,
-                                 const attention_shapes *shapes, wefti_view *mask)
-{
-    int64_t queries = shapes->q.dims[LENGTH], keys = shapes->keys;
-    int64_t dims[] = {queries, keys};
-    uint8_t *visible = wefti_calloc((size_t)queries, (size_t)keys);
-    if (!visible) {
-        return wefti_error_memory(lowering->error, "a causal mask");
-    }
-    for (int64_t i = 0; i < queries; i++) {
-        for (int64_t j = 0; j < keys; j++) {
-            visible[i * keys + j] = j <= i + shapes->past;
-        }
-    }
-    weft_status status =
-        wefti_lower_constant(lowering, WEFT_TYPE_BOOL, 2, dims, visible, mask);
-    wefti_free(visible);
-    return status;
-}
-
 /* Joins the triangle with a mask that the node has. */
 static weft_status join_masks(wefti_lowering *lowering, const wefti_view *triangle,
                               wefti_view *mask)
@@ -266,7 +243,10 @@ static weft_status lower_mask(wefti_lowering *lowering, const attention_shapes *
         return WEFT_OK;
     }
     wefti_view triangle;
-    WEFTI_TRY(make_triangle(lowering, shapes, &triangle));
+    /* ONNX aligns the causal triangle with the first new key, the kernel with the last
+     * key. Where that differs the triangle becomes a mask. */
+    const int64_t dims[] = {shapes->q.dims[LENGTH], shapes->keys};
+    WEFTI_TRY(wefti_lower_triangle(lowering, dims, shapes->past, false, &triangle));
     request->causal = false;
     return join_masks(lowering, &triangle, &request->mask);
 }

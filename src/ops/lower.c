@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/memory.h"
+
 wefti_view wefti_lower_input(const wefti_lowering *lowering, size_t index)
 {
     return index < lowering->node->input_count ? lowering->inputs[index]
@@ -94,6 +96,35 @@ weft_status wefti_lower_copy(wefti_lowering *lowering, const wefti_view *source,
     step.operands[WEFTI_COPY_SOURCE] = *source;
     step.operands[WEFTI_COPY_TARGET] = *target;
     return wefti_lower_end(lowering, &step);
+}
+
+weft_status wefti_lower_triangle(wefti_lowering *lowering, const int64_t dims[2],
+                                 int64_t diagonal, bool upper, wefti_view *mask)
+{
+    /* A small file must not fill the memory while it is loaded. */
+    const int64_t most_bytes = (int64_t)1 << 28;
+    if (dims[0] > 0 && dims[1] > most_bytes / dims[0]) {
+        return wefti_error(lowering->error, WEFT_UNSUPPORTED,
+                           "%s: a triangle of %lld x %lld elements is too large; give "
+                           "the mask as an input",
+                           lowering->node->label, (long long)dims[0],
+                           (long long)dims[1]);
+    }
+    /* Beyond the matrix the diagonal changes nothing; so the sum cannot overflow. */
+    diagonal = diagonal > dims[1] ? dims[1] : diagonal < -dims[0] ? -dims[0] : diagonal;
+    uint8_t *kept = wefti_calloc((size_t)dims[0], (size_t)dims[1]);
+    if (!kept) {
+        return wefti_error_memory(lowering->error, "a triangle's mask");
+    }
+    for (int64_t i = 0; i < dims[0]; i++) {
+        for (int64_t j = 0; j < dims[1]; j++) {
+            kept[i * dims[1] + j] = upper ? j >= i + diagonal : j <= i + diagonal;
+        }
+    }
+    weft_status status =
+        wefti_lower_constant(lowering, WEFT_TYPE_BOOL, 2, dims, kept, mask);
+    wefti_free(kept);
+    return status;
 }
 
 weft_status wefti_lower_fill(wefti_lowering *lowering, const wefti_view *target,

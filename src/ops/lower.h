@@ -24,6 +24,10 @@ weft_status wefti_lower_temporary(wefti_lowering *lowering, weft_type type,
 weft_status wefti_lower_constant(wefti_lowering *lowering, weft_type type, int32_t rank,
                                  const int64_t *dims, const void *data,
                                  wefti_view *view);
+/* A constant mask of dims[0] rows and dims[1] columns: true at j >= i + diagonal when
+ * `upper`, else at j <= i + diagonal. Errors: WEFT_UNSUPPORTED when it is huge. */
+weft_status wefti_lower_triangle(wefti_lowering *lowering, const int64_t dims[2],
+                                 int64_t diagonal, bool upper, wefti_view *mask);
 /* Fills `target` (any strides) with one value, given as its first bytes. */
 weft_status wefti_lower_fill(wefti_lowering *lowering, const wefti_view *target,
                              uint64_t value_bits);

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/memory.h"
 #include "ops/check.h"
 #include "ops/families.h"
 #include "ops/lower.h"
@@ -29,28 +28,6 @@ weft_status wefti_infer_trilu(const wefti_node_view *node, const wefti_known *in
         error);
 }
 
-/* A constant mask of the kept triangle. */
-static weft_status make_mask(wefti_lowering *lowering, const int64_t *dims,
-                             int64_t diagonal, wefti_view *mask)
-{
-    bool upper = wefti_attribute_int(lowering->node, "upper", 1) != 0;
-    /* Beyond the matrix the diagonal changes nothing; so the sum cannot overflow. */
-    diagonal = diagonal > dims[1] ? dims[1] : diagonal < -dims[0] ? -dims[0] : diagonal;
-    uint8_t *kept = wefti_calloc((size_t)dims[0], (size_t)dims[1]);
-    if (!kept) {
-        return wefti_error_memory(lowering->error, "a triangle's mask");
-    }
-    for (int64_t i = 0; i < dims[0]; i++) {
-        for (int64_t j = 0; j < dims[1]; j++) {
-            kept[i * dims[1] + j] = upper ? j >= i + diagonal : j <= i + diagonal;
-        }
-    }
-    weft_status status =
-        wefti_lower_constant(lowering, WEFT_TYPE_BOOL, 2, dims, kept, mask);
-    wefti_free(kept);
-    return status;
-}
-
 weft_status wefti_lower_trilu_node(wefti_lowering *lowering)
 {
     wefti_view output = wefti_lower_output(lowering, 0);
@@ -62,8 +39,9 @@ weft_status wefti_lower_trilu_node(wefti_lowering *lowering)
                             lowering->error));
     wefti_view operands[3];
     uint64_t zero = 0;
-    WEFTI_TRY(
-        make_mask(lowering, &output.dims[output.rank - 2], diagonal, &operands[0]));
+    bool upper = wefti_attribute_int(lowering->node, "upper", 1) != 0;
+    WEFTI_TRY(wefti_lower_triangle(lowering, &output.dims[output.rank - 2], diagonal,
+                                   upper, &operands[0]));
     operands[1] = lowering->inputs[0];
     WEFTI_TRY(
         wefti_lower_constant(lowering, output.type, 0, &diagonal, &zero, &operands[2]));

@@ -27,8 +27,9 @@ typedef struct wefti_cpu_prepared {
     wefti_cpu_function function;
     int64_t tile_count;
     size_t scratch_bytes; /* for each thread */
-    /* Estimated time of the whole step on one core, to decide whether help pays. */
-    int64_t work_ns;
+    /* Estimated time of the whole step on one core, to decide whether help pays. Not an
+     * integer: shapes that nobody runs are planned too. */
+    double work_ns;
     /* Allocated with wefti_malloc, freed by the recipe; may be NULL. */
     void *derived;
     /* When packed_operand >= 0 that operand, a constant, is replaced by its packed

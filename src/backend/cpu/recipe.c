@@ -130,7 +130,9 @@ static weft_status place_operands(wefti_recipe *recipe, const wefti_step *step,
 /* A step is shared when a part of it is worth more than the handing over. */
 static void decide_sharing(const wefti_cpu_prepared *prepared, ready_step *ready)
 {
-    int64_t work_ns = prepared->work_ns > 0 ? prepared->work_ns : 0;
+    const double most_ns = 1e15;
+    double estimate_ns = prepared->work_ns < most_ns ? prepared->work_ns : most_ns;
+    int64_t work_ns = estimate_ns > 0 ? (int64_t)estimate_ns : 0;
     ready->tile_count = prepared->tile_count;
     ready->tile_ns = work_ns / prepared->tile_count;
     ready->shared = prepared->tile_count > 1 && prepared->tile_count <= INT32_MAX &&

@@ -96,7 +96,7 @@ static weft_status prepare_mix(const wefti_step *step, bool may_pack,
     prepared->function = mix;
     prepared->tile_count = (p->count + p->tile - 1) / p->tile;
     prepared->scratch_bytes = p->scratch_bytes;
-    prepared->work_ns = p->work_ns;
+    prepared->work_ns = (double)p->work_ns;
     prepared->derived = derived;
     derived->backwards = p->pack && may_pack;
     if (derived->backwards) {

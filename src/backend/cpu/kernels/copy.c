@@ -192,7 +192,7 @@ static weft_status finish(plan *p, int64_t count, const char *core,
     p->tiles = tiles_for(p->unit_count, ns);
     prepared->function = function;
     prepared->tile_count = p->tiles;
-    prepared->work_ns = (int64_t)ns;
+    prepared->work_ns = ns;
     prepared->derived = p;
     snprintf(prepared->description, sizeof(prepared->description), "%s%s", core,
              p->args.cast != NULL ? ", cast" : "");

@@ -458,7 +458,7 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_elementwise)(const wefti_step *step,
     prepared->function = run;
     prepared->tile_count = p->tiles;
     prepared->scratch_bytes = (size_t)slot_count * SLOT_BYTES;
-    prepared->work_ns = (int64_t)ns;
+    prepared->work_ns = ns;
     prepared->derived = p;
     snprintf(prepared->description, sizeof(prepared->description), "%s%s%s",
              wefti_operation_name(params->instructions[0].operation),

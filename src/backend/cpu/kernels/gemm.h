@@ -92,16 +92,16 @@ void WEFTI_ISA_NAME(wefti_gemm_pack)(float *packed, gemm_source source, int64_t 
 #define GEMM_LOAD_MULTIPLY_ADDS 3.5
 
 /* Estimated time of this many multiply-adds on one core. */
-WEFTI_INLINE int64_t gemm_work_ns(double multiply_adds)
+WEFTI_INLINE double gemm_work_ns(double multiply_adds)
 {
 #if defined(WEFTI_ISA_avx512)
-    return (int64_t)(multiply_adds / 110.0);
+    return multiply_adds / 110.0;
 #elif defined(WEFTI_ISA_avx2)
-    return (int64_t)(multiply_adds / 55.0);
+    return multiply_adds / 55.0;
 #elif defined(WEFTI_ISA_neon)
-    return (int64_t)(multiply_adds / 16.0);
+    return multiply_adds / 16.0;
 #else
-    return (int64_t)(multiply_adds / 1.7);
+    return multiply_adds / 1.7;
 #endif
 }
 

@@ -210,7 +210,7 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_pool)(const wefti_step *step, bool may_
     const geometry g = measure(p);
     prepared->function = run;
     prepared->tile_count = g.tiles;
-    prepared->work_ns = (int64_t)work_ns(p);
+    prepared->work_ns = work_ns(p);
     if (p->out_dims[2] >= SHORT_ROW) {
         prepared->scratch_bytes =
             (size_t)(2 * g.padded + p->strides[2] * g.phase) * sizeof(float);

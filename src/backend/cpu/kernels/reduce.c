@@ -368,7 +368,7 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_reduce)(const wefti_step *step, bool ma
     p->tiles = tiles_for(p->units, ns);
     prepared->function = run;
     prepared->tile_count = p->tiles;
-    prepared->work_ns = (int64_t)ns;
+    prepared->work_ns = ns;
     prepared->derived = p;
     snprintf(prepared->description, sizeof(prepared->description), "%s",
              p->columns ? "columns" : (p->dense ? "rows" : "collected rows"));

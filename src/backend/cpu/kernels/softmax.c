@@ -184,7 +184,7 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_softmax)(const wefti_step *step, bool m
     double ns = work_ns(p);
     prepared->function = run;
     prepared->tile_count = tiles_for(p->row_count, ns);
-    prepared->work_ns = (int64_t)ns;
+    prepared->work_ns = ns;
     snprintf(prepared->description, sizeof(prepared->description), "rows");
     return WEFT_OK;
 }

@@ -132,9 +132,9 @@ weft_status wefti_prepare_attention_reference(const wefti_step *step, bool may_p
     prepared->function = attention_rows;
     prepared->tile_count = p->batch * p->heads * p->query_length;
     prepared->scratch_bytes = sizeof(float) * (size_t)p->key_length;
-    prepared->work_ns = (int64_t)((double)prepared->tile_count *
-                                  (double)(p->head_size + p->value_size + 20) *
-                                  (double)p->key_length * 2.0);
+    prepared->work_ns = (double)prepared->tile_count *
+                        (double)(p->head_size + p->value_size + 20) *
+                        (double)p->key_length * 2.0;
     (void)snprintf(prepared->description, sizeof(prepared->description), "plain");
     return WEFT_OK;
 }

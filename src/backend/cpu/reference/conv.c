@@ -81,12 +81,11 @@ weft_status wefti_prepare_conv_reference(const wefti_step *step, bool may_pack,
     const wefti_conv_params *p = step->params;
     prepared->function = conv_planes;
     prepared->tile_count = p->batch * p->out_channels;
-    prepared->work_ns =
-        (int64_t)((double)prepared->tile_count * (double)p->out_dims[0] *
-                  (double)(p->out_dims[1] * p->out_dims[2]) *
-                  (double)(p->in_channels / p->groups * p->kernel_dims[0] *
-                           p->kernel_dims[1] * p->kernel_dims[2]) *
-                  5.0);
+    prepared->work_ns = (double)prepared->tile_count * (double)p->out_dims[0] *
+                        (double)(p->out_dims[1] * p->out_dims[2]) *
+                        (double)(p->in_channels / p->groups * p->kernel_dims[0] *
+                                 p->kernel_dims[1] * p->kernel_dims[2]) *
+                        5.0;
     (void)snprintf(prepared->description, sizeof(prepared->description), "plain");
     return WEFT_OK;
 }

@@ -74,8 +74,8 @@ weft_status wefti_prepare_matmul_reference(const wefti_step *step, bool may_pack
     }
     prepared->function = matmul_rows;
     prepared->tile_count = batch * p->m;
-    prepared->work_ns = (int64_t)((double)prepared->tile_count * (double)p->n *
-                                  (double)(p->k + 4) * 2.0);
+    prepared->work_ns =
+        (double)prepared->tile_count * (double)p->n * (double)(p->k + 4) * 2.0;
     (void)snprintf(prepared->description, sizeof(prepared->description), "plain");
     return WEFT_OK;
 }

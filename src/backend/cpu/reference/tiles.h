@@ -28,7 +28,7 @@ WEFTI_INLINE weft_status ref_prepared(wefti_cpu_prepared *prepared,
 {
     prepared->function = function;
     prepared->tile_count = ref_tile_count(count);
-    prepared->work_ns = (int64_t)((double)count * ns_each) + 100;
+    prepared->work_ns = (double)count * ns_each + 100.0;
     snprintf(prepared->description, sizeof(prepared->description), "reference");
     return WEFT_OK;
 }
