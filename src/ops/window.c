@@ -132,6 +132,26 @@ static weft_status read_kernel(const wefti_node_view *node, const int64_t *kerne
     return WEFT_OK;
 }
 
+/* What kernels multiply without a check stays below 2^62. */
+static weft_status check_size(const wefti_node_view *node, const wefti_window *window,
+                              weft_error *error)
+{
+    int64_t positions = 1;
+    for (int32_t i = 0; i < window->rank; i++) {
+        int64_t reach = (window->kernel[i] - 1) * window->dilations[i] + 1;
+        positions *= window->kernel[i];
+        if (reach > most || positions > most) {
+            return wefti_error(error, WEFT_UNSUPPORTED,
+                               "%s: a window of %lld (kernel %lld, dilation %lld) in "
+                               "spatial dimension %d is too large",
+                               node->label, (long long)reach,
+                               (long long)window->kernel[i],
+                               (long long)window->dilations[i], (int)i);
+        }
+    }
+    return WEFT_OK;
+}
+
 weft_status wefti_window_read(const wefti_node_view *node, const wefti_known *input,
                               const int64_t *kernel, wefti_window *window,
                               weft_error *error)
@@ -145,6 +165,7 @@ weft_status wefti_window_read(const wefti_node_view *node, const wefti_known *in
     WEFTI_TRY(read_list(node, "dilations", 1, rank, window->dilations, error));
     WEFTI_TRY(read_list(node, "pads", 0, 2 * rank, pads, error));
     WEFTI_TRY(read_auto_pad(node, &mode, error));
+    WEFTI_TRY(check_size(node, window, error));
     bool ceil_mode = wefti_attribute_int(node, "ceil_mode", 0) != 0;
     for (int32_t i = 0; i < window->rank; i++) {
         window->in[i] = input->dims[i + 2];

@@ -32,12 +32,15 @@ WEFTI_INLINE range inside(const wefti_pool_params *p, int32_t d, int64_t out,
     int64_t start = out * p->strides[d] - p->pads_begin[d];
     int64_t low = pad_end < 0 ? 0 : -p->pads_begin[d];
     int64_t high = p->in_dims[d] + (pad_end < 0 ? 0 : pad_end);
+    int64_t step = p->dilations[d];
     range r = {0, p->kernel_dims[d]};
-    while (r.first < r.last && start + r.first * p->dilations[d] < low) {
-        r.first++;
+    if (start < low) {
+        int64_t first = (low - start + step - 1) / step;
+        r.first = first < r.last ? first : r.last;
     }
-    while (r.last > r.first && start + (r.last - 1) * p->dilations[d] >= high) {
-        r.last--;
+    if (start + (r.last - 1) * step >= high) {
+        int64_t last = high > start ? (high - start + step - 1) / step : 0;
+        r.last = last > r.first ? last : r.first;
     }
     return r;
 }
@@ -156,7 +159,8 @@ static double work_ns(const wefti_pool_params *p)
 {
     double outputs = (double)(p->plane_count * p->out_dims[0] * p->out_dims[1]) *
                      (double)p->out_dims[2];
-    double window = (double)(p->kernel_dims[0] * p->kernel_dims[1] * p->kernel_dims[2]);
+    double window = (double)p->kernel_dims[0] * (double)p->kernel_dims[1] *
+                    (double)p->kernel_dims[2];
     double each = p->out_dims[2] < SHORT_ROW ? 0.6 : 0.3;
     return 30.0 + outputs * (2.0 + window * each);
 }

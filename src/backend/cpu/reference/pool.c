@@ -4,50 +4,52 @@
 #include "backend/cpu/reference/reference.h"
 #include "backend/cpu/reference/tiles.h"
 
-typedef struct window {
-    float sum, largest;
-    int64_t inside; /* positions that hold data */
-    int64_t padded; /* these and those in the declared padding */
-} window;
+/* Positions of the window along one dimension: [first, last). */
+typedef struct range {
+    int64_t first, last;
+} range;
 
-static void visit(const wefti_pool_params *p, const float *plane, const int64_t at[3],
-                  window *w)
+/* Those from which an input in [low, high) is read. */
+static range positions(const wefti_pool_params *p, int32_t d, int64_t out, int64_t low,
+                       int64_t high)
 {
-    bool inside = true, padded = true;
-    for (int32_t i = 0; i < 3; i++) {
-        inside = inside && at[i] >= 0 && at[i] < p->in_dims[i];
-        padded = padded && at[i] >= -p->pads_begin[i] &&
-                 at[i] < p->in_dims[i] + p->pads_end[i];
-    }
-    w->padded += padded;
-    if (inside) {
-        float v = plane[(at[0] * p->in_dims[1] + at[1]) * p->in_dims[2] + at[2]];
-        w->inside++;
-        w->sum = w->sum + v;
-        w->largest = ref_max(w->largest, v);
-    }
+    int64_t start = out * p->strides[d] - p->pads_begin[d], step = p->dilations[d];
+    int64_t first = start < low ? (low - start + step - 1) / step : 0;
+    int64_t last = start < high ? (high - start + step - 1) / step : 0;
+    last = last > p->kernel_dims[d] ? p->kernel_dims[d] : last;
+    return (range){first < last ? first : last, last};
 }
 
 static float pooled(const wefti_pool_params *p, const float *plane,
                     const int64_t out[3])
 {
-    window w = {0.0f, -INFINITY, 0, 0};
-    int64_t kernel = p->kernel_dims[0] * p->kernel_dims[1] * p->kernel_dims[2];
-    for (int64_t k = 0; k < kernel; k++) {
+    range inside[3];
+    int64_t padded = 1, filled = 1;
+    for (int32_t d = 0; d < 3; d++) {
+        range all =
+            positions(p, d, out[d], -p->pads_begin[d], p->in_dims[d] + p->pads_end[d]);
+        inside[d] = positions(p, d, out[d], 0, p->in_dims[d]);
+        padded *= all.last - all.first;
+        filled *= inside[d].last - inside[d].first;
+    }
+    float sum = 0.0f, largest = -INFINITY;
+    for (int64_t k = 0; k < filled; k++) {
         int64_t at[3], rest = k;
-        for (int32_t i = 2; i >= 0; i--) {
-            int64_t position = rest % p->kernel_dims[i];
-            rest /= p->kernel_dims[i];
-            at[i] =
-                out[i] * p->strides[i] - p->pads_begin[i] + position * p->dilations[i];
+        for (int32_t d = 2; d >= 0; d--) {
+            int64_t count = inside[d].last - inside[d].first;
+            at[d] = out[d] * p->strides[d] - p->pads_begin[d] +
+                    (inside[d].first + rest % count) * p->dilations[d];
+            rest /= count;
         }
-        visit(p, plane, at, &w);
+        float v = plane[(at[0] * p->in_dims[1] + at[1]) * p->in_dims[2] + at[2]];
+        sum = sum + v;
+        largest = ref_max(largest, v);
     }
     if (!p->average) {
-        return ref_canonical(w.largest);
+        return ref_canonical(largest);
     }
-    int64_t divisor = p->count_include_pad ? w.padded : w.inside;
-    return divisor == 0 ? 0.0f : ref_canonical(w.sum / (float)divisor);
+    int64_t divisor = p->count_include_pad ? padded : filled;
+    return divisor == 0 ? 0.0f : ref_canonical(sum / (float)divisor);
 }
 
 static weft_status run(const wefti_cpu_call *call, void *scratch, int64_t begin,
@@ -77,5 +79,7 @@ weft_status wefti_prepare_pool_reference(const wefti_step *step, bool may_pack,
     const wefti_pool_params *p = step->params;
     WEFTI_TRY(wefti_check_pool(p, error));
     return ref_prepared(prepared, run, p->plane_count * ref_count(3, p->out_dims),
-                        20.0 + 10.0 * (double)ref_count(3, p->kernel_dims));
+                        20.0 + 10.0 * (double)p->kernel_dims[0] *
+                                   (double)p->kernel_dims[1] *
+                                   (double)p->kernel_dims[2]);
 }
