@@ -161,7 +161,7 @@ static void softmax_is_right(void **state)
         void *operands[WEFTI_MAX_OPERANDS] = {x, y};
         double largest = -1e300, sum = 0.0;
         for (int64_t k = 0; k < p.column_count; k++) {
-            largest = fmax(largest, x[k]);
+            largest = x[k] > largest ? x[k] : largest;
         }
         for (int64_t k = 0; k < p.column_count; k++) {
             sum += exp(x[k] - largest);
