@@ -60,45 +60,67 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
   set(WEFT_ISA_FLAGS_neon "")
 endif()
 
-# Compiles the library's sources once with the given definition ("" for the product)
+function(weft_library_settings target)
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/include
+    ${PROJECT_SOURCE_DIR}/src ${PROJECT_BINARY_DIR}/proto)
+  target_compile_definitions(${target} PRIVATE _GNU_SOURCE
+    WEFT_BUILD_TYPE="${CMAKE_BUILD_TYPE}" ${ARGN})
+  weft_compile_options(${target})
+endfunction()
+
+# An object library of kernels for one instruction set, with its definitions.
+function(weft_kernel_objects target isa sources)
+  add_library(${target} OBJECT ${sources})
+  target_compile_options(${target} PRIVATE ${WEFT_ISA_FLAGS_${isa}})
+  weft_library_settings(${target} WEFTI_ISA=${isa} WEFTI_ISA_${isa}=1 ${ARGN})
+endfunction()
+
+# Kernels that look at the hooks of base/testing.h or hold tests' probes; all others
+# are compiled once for the product and the tests, for they take half of the time.
+set(WEFT_HOOKED_KERNELS matmul simd_testing)
+set(WEFT_KERNELS src/backend/cpu/kernels)
+
+# Compiles what product and tests share and sets WEFT_SHARED_OBJECTS. base/testing.h
+# refuses to be included there.
+function(weft_shared_objects)
+  file(GLOB plain CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/backend/cpu/reference/*.c)
+  file(GLOB kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${WEFT_KERNELS}/*.c)
+  list(FILTER plain EXCLUDE REGEX "_test\\.c$")
+  list(FILTER kernels EXCLUDE REGEX "_test\\.c$")
+  foreach(name ${WEFT_HOOKED_KERNELS})
+    list(REMOVE_ITEM kernels ${PROJECT_SOURCE_DIR}/${WEFT_KERNELS}/${name}.c)
+  endforeach()
+  add_library(weft_plain OBJECT ${plain} ${WEFT_PROTO_SOURCES})
+  add_dependencies(weft_plain weft_proto_files)
+  weft_library_settings(weft_plain WEFT_NO_HOOKS=1)
+  set(objects $<TARGET_OBJECTS:weft_plain>)
+  foreach(isa ${WEFT_ISAS})
+    weft_kernel_objects(weft_${isa} ${isa} "${kernels}" WEFT_NO_HOOKS=1)
+    list(APPEND objects $<TARGET_OBJECTS:weft_${isa}>)
+  endforeach()
+  set(WEFT_SHARED_OBJECTS ${objects} PARENT_SCOPE)
+endfunction()
+
+# Compiles the rest of the library once with the given definition ("" for the product)
 # and sets <name>_OBJECTS.
 function(weft_library_objects name definition)
   set(sources "")
-  foreach(folder base backend backend/common backend/null backend/cpu
-      backend/cpu/reference runtime ops graph formats formats/onnx formats/npy queue)
+  foreach(folder base backend backend/common backend/null backend/cpu runtime ops graph
+      formats formats/onnx formats/npy queue)
     file(GLOB found CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${folder}/*.c)
     list(APPEND sources ${found})
   endforeach()
   list(FILTER sources EXCLUDE REGEX "_test\\.c$|/fuzz_")
   add_library(${name}_objects OBJECT ${sources})
-  add_library(${name}_proto OBJECT ${WEFT_PROTO_SOURCES})
-  add_dependencies(${name}_proto weft_proto_files)
   add_dependencies(${name}_objects weft_proto_files)
-  target_include_directories(${name}_proto PRIVATE ${PROJECT_BINARY_DIR}/proto)
-  weft_sanitizer_options(${name}_proto)
-  set(objects $<TARGET_OBJECTS:${name}_objects> $<TARGET_OBJECTS:${name}_proto>)
-  set(targets ${name}_objects)
-
-  file(GLOB vector_sources CONFIGURE_DEPENDS
-    ${PROJECT_SOURCE_DIR}/src/backend/cpu/kernels/*.c)
-  list(FILTER vector_sources EXCLUDE REGEX "_test\\.c$")
-  if(vector_sources)
-    foreach(isa ${WEFT_ISAS})
-      add_library(${name}_${isa} OBJECT ${vector_sources})
-      target_compile_options(${name}_${isa} PRIVATE ${WEFT_ISA_FLAGS_${isa}})
-      target_compile_definitions(${name}_${isa} PRIVATE WEFTI_ISA=${isa}
-        WEFTI_ISA_${isa}=1)
-      list(APPEND objects $<TARGET_OBJECTS:${name}_${isa}>)
-      list(APPEND targets ${name}_${isa})
-    endforeach()
-  endif()
-
-  foreach(target ${targets})
-    target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/include
-      ${PROJECT_SOURCE_DIR}/src ${PROJECT_BINARY_DIR}/proto)
-    target_compile_definitions(${target} PRIVATE _GNU_SOURCE
-      WEFT_BUILD_TYPE="${CMAKE_BUILD_TYPE}" ${definition})
-    weft_compile_options(${target})
+  weft_library_settings(${name}_objects ${definition})
+  set(objects ${WEFT_SHARED_OBJECTS} $<TARGET_OBJECTS:${name}_objects>)
+  list(TRANSFORM WEFT_HOOKED_KERNELS PREPEND ${PROJECT_SOURCE_DIR}/${WEFT_KERNELS}/
+    OUTPUT_VARIABLE hooked)
+  list(TRANSFORM hooked APPEND .c)
+  foreach(isa ${WEFT_ISAS})
+    weft_kernel_objects(${name}_hooked_${isa} ${isa} "${hooked}" ${definition})
+    list(APPEND objects $<TARGET_OBJECTS:${name}_hooked_${isa}>)
   endforeach()
   set(${name}_OBJECTS ${objects} PARENT_SCOPE)
 endfunction()

@@ -2,6 +2,11 @@
 #ifndef WEFTI_BASE_TESTING_H
 #define WEFTI_BASE_TESTING_H
 
+#if defined(WEFT_NO_HOOKS)
+#error                                                                                 \
+    "compiled once for product and tests: see WEFT_HOOKED_KERNELS in cmake/weft.cmake"
+#endif
+
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backend/cpu/kernels/gemm.h"
 
-#include "base/testing.h"
-
 /* The bounds of the loops over `acc` are constants once inlined, so that the compiler
  * unrolls them and every element becomes a register. */
 #define UNROLL _Pragma("GCC unroll 16")
@@ -53,14 +51,7 @@ WEFTI_INLINE void gemm_chain(gemm_sums *s, const gemm_block *g, const int32_t ro
     const int32_t *offset = g->b_offsets;
     const float *base[GEMM_VECTORS];
     const int64_t a_row = g->a_row;
-    int64_t a_column = g->a_column, b_row = g->b_row;
-    if (wefti_sabotaged(WEFTI_SABOTAGE_SUM_ORDER) && mode == GEMM_PANEL) {
-        /* The same sum from its end. */
-        a += (g->k - 1) * a_column;
-        b += (g->k - 1) * b_row;
-        a_column = -a_column;
-        b_row = -b_row;
-    }
+    const int64_t a_column = g->a_column, b_row = g->b_row;
     if (offsets) {
         UNROLL for (int32_t j = 0; j < vectors; j++)
         {

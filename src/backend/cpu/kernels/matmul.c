@@ -5,6 +5,7 @@
 #include "backend/cpu/kernels/gemm.h"
 #include "backend/cpu/kernels/kernels.h"
 #include "base/memory.h"
+#include "base/testing.h"
 
 /* A tile is one panel of columns (two when there is one row) by some rows of one
  * product. Tiles of the same panel follow each other, so that a thread which does a
@@ -93,6 +94,15 @@ static void place_b(matmul_tile *t, gemm_block *g, int64_t k, int64_t count)
     g->b_row = width;
 }
 
+/* Spoils the order of the sums. */
+static void sum_from_the_end(gemm_block *g)
+{
+    g->a += (g->k - 1) * g->a_column;
+    g->b += (g->k - 1) * g->b_row;
+    g->a_column = -g->a_column;
+    g->b_row = -g->b_row;
+}
+
 /* One piece of K for the whole tile. */
 static void run_piece(matmul_tile *t, int64_t k, bool first, bool last)
 {
@@ -114,6 +124,9 @@ static void run_piece(matmul_tile *t, int64_t k, bool first, bool last)
         g.c_row = GEMM_COLUMNS;
         g.residual = NULL;
         g.bias_row = NULL;
+    }
+    if (wefti_sabotaged(WEFTI_SABOTAGE_SUM_ORDER) && g.keep == NULL) {
+        sum_from_the_end(&g);
     }
     gemm_rows(&g, t->rows, t->columns);
 }
