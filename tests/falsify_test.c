@@ -24,7 +24,7 @@ static const struct {
 } guards[] = {
     {WEFTI_SABOTAGE_LEASE_TWICE, "the lease flag: a context in use is not leased"},
     {WEFTI_SABOTAGE_WAKE_NEXT, "a freed context is given to the next who waits"},
-    {WEFTI_SABOTAGE_WAKE_ON_CLOSE, "close wakes those who wait for a context"},
+    {WEFTI_SABOTAGE_WAKE_ON_CLOSE, "close wakes who waits for a context, or for room"},
     {WEFTI_SABOTAGE_FREE_WAIT, "memory waits for all streams that touched it"},
     {WEFTI_SABOTAGE_ROOM_WAKE, "who waits for evicted memory is woken"},
     {WEFTI_SABOTAGE_POINT_WISH, "who leaves a stream records the points wanted"},
@@ -36,6 +36,10 @@ static const struct {
     {WEFTI_SABOTAGE_SETTLE_DUE, "nor one whose event has come"},
     {WEFTI_SABOTAGE_PLAN_DEDUPE, "who wants a plan that is being built waits for it"},
     {WEFTI_SABOTAGE_PLAN_WAKE, "the builder of a plan wakes those"},
+    {WEFTI_SABOTAGE_QUEUE_WORK, "submitting to a queue wakes a worker"},
+    {WEFTI_SABOTAGE_QUEUE_ROOM, "room in a full queue wakes who waits for it"},
+    {WEFTI_SABOTAGE_QUEUE_IDLE, "the last request to leave a queue wakes who drains"},
+    {WEFTI_SABOTAGE_QUEUE_ONCE, "who cancels a running request ends it alone"},
     {WEFTI_SABOTAGE_TEAM_WAIT, "a step ends when all its tiles are done"},
 };
 enum { GUARD_COUNT = sizeof(guards) / sizeof(guards[0]) };

@@ -43,6 +43,10 @@ typedef enum wefti_sabotage {
     WEFTI_SABOTAGE_POINT_WISH,   /* who leaves a stream forgets a wanted point */
     WEFTI_SABOTAGE_SETTLE_TWICE, /* a stream that may go on is taken for held */
     WEFTI_SABOTAGE_SETTLE_DUE,   /* so is one whose event has come */
+    WEFTI_SABOTAGE_QUEUE_WORK,   /* submitting wakes no worker of the queue */
+    WEFTI_SABOTAGE_QUEUE_ROOM,   /* room wakes nobody who waits for it */
+    WEFTI_SABOTAGE_QUEUE_IDLE,   /* the last request that leaves wakes nobody */
+    WEFTI_SABOTAGE_QUEUE_ONCE,   /* a worker ends what was cancelled while it ran */
     WEFTI_SABOTAGE_TEAM_WAIT,    /* a step ends while helpers hold tiles of it */
     WEFTI_SABOTAGE_PLAN_EVICT,   /* an evicted plan is freed while it is in use */
     WEFTI_SABOTAGE_COUNT,

@@ -81,7 +81,8 @@ static bool begin_storing(wefti_queue_request *request)
 {
     uint32_t found = WEFTI_REQUEST_RUNNING;
     return wefti_atomic_u32_cas_acq_rel(&request->base.state, &found,
-                                        WEFTI_REQUEST_STORING);
+                                        WEFTI_REQUEST_STORING) ||
+           wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_ONCE);
 }
 
 /* What run_batch works on. */

@@ -106,7 +106,8 @@ void wefti_queue_enlist_locked(wefti_queue_request *request)
     if (request->base.start_deadline_ns != WEFTI_NEVER) {
         request->timed = true;
         add_by_time(&queue->by_time, request);
-        if (queue->by_time.first == request) {
+        if (queue->by_time.first == request &&
+            !wefti_sabotaged(WEFTI_SABOTAGE_TIMER_WAKE)) {
             wefti_condition_wake_all(&queue->timer_due);
         }
     }

@@ -127,7 +127,7 @@ static wefti_queue_model *leave_locked(weft_queue *queue, wefti_queue_request *c
     if (chain) {
         unused = wefti_queue_unlink_unused_locked(chain->model);
     }
-    if (queue->live_count == 0) {
+    if (queue->live_count == 0 && !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_IDLE)) {
         wefti_condition_wake_all(&queue->idle);
     }
     return unused;

@@ -400,7 +400,8 @@ weft_status weft_queue_check_batching(weft_queue *queue, weft_model *model,
 void wefti_queue_wake_blocked_locked(weft_queue *queue)
 {
     size_t most = (size_t)queue->params.max_queue_size;
-    if (queue->blocked == 0 || queue->waiting_count >= most) {
+    if (queue->blocked == 0 || queue->waiting_count >= most ||
+        wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_ROOM)) {
         return;
     }
     if (queue->blocked == 1 || queue->waiting_count + 1 == most) {

@@ -252,7 +252,8 @@ static weft_status accept_locked(submission *self, wefti_queue_request *request,
         return WEFT_OK;
     }
     wefti_queue_enlist_locked(request);
-    after->wake = queue->sleeping > queue->woken;
+    after->wake =
+        queue->sleeping > queue->woken && !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_WORK);
     queue->woken += after->wake ? 1 : 0;
     return WEFT_OK;
 }

@@ -6,8 +6,9 @@
 #include <string.h>
 
 static const scenario *const lists[] = {
-    lease_scenarios,  device_scenarios, request_scenarios, stream_scenarios,
-    memory_scenarios, host_scenarios,   plan_scenarios,    team_scenarios,
+    lease_scenarios,  device_scenarios, request_scenarios,
+    stream_scenarios, memory_scenarios, host_scenarios,
+    plan_scenarios,   team_scenarios,   queue_scenarios,
 };
 enum { LIST_COUNT = sizeof(lists) / sizeof(lists[0]) };
 
@@ -53,6 +54,10 @@ const char *scenario_guard_name(wefti_sabotage guard)
         [WEFTI_SABOTAGE_POINT_WISH] = "POINT_WISH",
         [WEFTI_SABOTAGE_SETTLE_TWICE] = "SETTLE_TWICE",
         [WEFTI_SABOTAGE_SETTLE_DUE] = "SETTLE_DUE",
+        [WEFTI_SABOTAGE_QUEUE_WORK] = "QUEUE_WORK",
+        [WEFTI_SABOTAGE_QUEUE_ROOM] = "QUEUE_ROOM",
+        [WEFTI_SABOTAGE_QUEUE_IDLE] = "QUEUE_IDLE",
+        [WEFTI_SABOTAGE_QUEUE_ONCE] = "QUEUE_ONCE",
         [WEFTI_SABOTAGE_TEAM_WAIT] = "TEAM_WAIT",
         [WEFTI_SABOTAGE_PLAN_EVICT] = "PLAN_EVICT",
     };

@@ -39,5 +39,6 @@ extern const scenario memory_scenarios[];
 extern const scenario host_scenarios[];
 extern const scenario plan_scenarios[];
 extern const scenario team_scenarios[];
+extern const scenario queue_scenarios[];
 
 #endif
