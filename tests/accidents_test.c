@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Accidents that other libraries of this kind have had, each as a test that it cannot
- * happen here. Those of the batch queue stand at the end. */
+ * happen here. Those of the batch queue: queue_accidents_test.c. */
 #include <weft/weft.h>
 
 #include <setjmp.h>

@@ -19,7 +19,8 @@ static uint64_t total;
 static void explore_scenario(void **state)
 {
     const scenario *s = *state;
-    explore_effort effort = {.first_seed = 1, .count = RANDOM_COUNT / crew_divisor()};
+    uint32_t divisor = crew_divisor() * (s->divisor ? s->divisor : 1);
+    explore_effort effort = {.first_seed = 1, .count = RANDOM_COUNT / divisor};
     explore_result random = {0}, pct = {0}, all = {0};
     explore_random(&s->what, &effort, &random);
     explore_pct(&s->what, &effort, &pct);

@@ -11,7 +11,7 @@
 #include "base/thread.h"
 #include "queue/queue.h"
 
-enum { MS = 1000000, FEATURES = 3, MOST_CALLS = 6 };
+enum { MS = 1000000, FEATURES = 3, MOST_CALLS = 6, QUEUE_DIVISOR = 6 };
 
 typedef struct queue_call {
     float x[FEATURES], y[FEATURES];
@@ -442,6 +442,7 @@ static void swap_the_model(void *state, uint32_t index)
 
 #define QUEUE_SCENARIO(title, function, ...)                                           \
     {                                                                                  \
+        .divisor = QUEUE_DIVISOR,                                                      \
         .what = {.name = title,                                                        \
                  .thread_count = 1,                                                    \
                  .set_up = set_queue_stage,                                            \
@@ -470,6 +471,7 @@ const scenario queue_scenarios[] = {
               .thread_count = 1,
               .set_up = set_queue_stage,
               .run = leave_in_a_callback,
-              .check = check_left}},
+              .check = check_left},
+     .divisor = QUEUE_DIVISOR},
     {.what = {.name = NULL}},
 };

@@ -16,6 +16,8 @@ typedef struct scenario {
     explore_case what;
     /* Bound of the search through all schedules; 0: too many, random ones only. */
     uint32_t preemptions;
+    uint32_t
+        divisor; /* of the tests' number of schedules, where one takes long; 0: 1 */
     /* With any of these switched off, schedules that go wrong must be found. */
     wefti_sabotage guards[SCENARIO_MOST_GUARDS];
 } scenario;

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of requests in a batch queue: src/queue/submit.c, worker.c, choose.c, batch.c,
+ * end.c, queue.c. PRODUCERS submit a request each to a queue with room for one, a worker
+ * takes them, request 0 is cancelled, the time of the last one runs out, and one thread closes, drains and ends the queue.
+ *
+ * PLUG: the callback of request 0 keeps the only worker, request 1 fills the queue, and
+ * the last producer has no room: it depends on the closing alone (CLOSES), or on request 1
+ * being cancelled; there may be another beside it whose time runs out.
+ *
+ * Never: a request that ends twice; tensors touched after a cancel has returned; a
+ * callback after drain; sums that are wrong; somebody asleep for ever. LIVE: drain comes
+ * to its end.
+ *
+ * MUTATION takes one guard away, to show that the above would be noticed.
+ *
+ * holds: -DPRODUCERS=2
+ * holds: -DPLUG -DPRODUCERS=3 -DCLOSES
+ * holds: -DPLUG -DPRODUCERS=4
+ * holds: -DPLUG -DPRODUCERS=3
+ * holds: -DPRODUCERS=1 -DLIVE
+ * fails: -DMUTATION=1 -DPLUG -DPRODUCERS=3 -DCLOSES
+ * fails: -DMUTATION=2 -DPLUG -DPRODUCERS=3
+ * fails: -DMUTATION=3
+ * fails: -DMUTATION=4
+ * fails: -DMUTATION=5
+ * fails: -DMUTATION=5 -DPRODUCERS=1 -DLIVE
+ * fails: -DMUTATION=6 -DPLUG -DPRODUCERS=3
+ * fails: -DMUTATION=7 -DPLUG -DPRODUCERS=4
+ * fails: -DMUTATION=8
+ * fails: -DMUTATION=9 */
+#ifndef PRODUCERS
+#define PRODUCERS 2
+#endif
+#ifndef MUTATION
+#define MUTATION 0
+#endif
+#ifdef PLUG
+#define CANCELLED 1
+#if PRODUCERS == 4
+#define TIMED 2 /* beside the last one */
+#else
+#define TIMED 255 /* none */
+#endif
+#else
+#define CANCELLED 0
+#define TIMED (PRODUCERS - 1)
+#endif
+#define LAST (PRODUCERS - 1)
+#define ROOM 1 /* max_queue_size */
+
+/* wefti_request_state */
+mtype = { NONE, PENDING, LOADING, DROPPED, RUNNING, STORING, ENDING, ENDED };
+mtype state[PRODUCERS] = NONE;
+
+/* weft_queue, guarded by lock */
+bool locked, closed, stopping;
+chan by_age = [ROOM] of { byte }; /* waiting requests */
+bool listed[PRODUCERS];
+byte waiting, blocked, live;
+bool sleeping, woken; /* of one worker */
+
+/* the condition variables: who sleeps, who was woken */
+bool room_sleeps[PRODUCERS], room_wakes[PRODUCERS];
+bool work_wakes, idle_wakes;
+
+/* for the checks */
+byte accepted, ended, ends[PRODUCERS];
+bool cancel_returned, drained, returned[PRODUCERS];
+
+inline lock() { atomic { !locked -> locked = true } }
+inline unlock() { locked = false }
+
+/* The compare-and-swap that moves a request on. */
+inline move(r, from, to, won)
+{
+    atomic {
+        won = state[r] == from;
+        if
+        :: won -> state[r] = to
+        :: else
+        fi
+    }
+}
+
+inline wake_room_one()
+{
+    if /* any of those that sleep */
+    :: room_sleeps[0] && !room_wakes[0] -> room_wakes[0] = true
+#if PRODUCERS > 1
+    :: room_sleeps[1] && !room_wakes[1] -> room_wakes[1] = true
+#endif
+#if PRODUCERS > 2
+    :: room_sleeps[2] && !room_wakes[2] -> room_wakes[2] = true
+#endif
+#if PRODUCERS > 3
+    :: room_sleeps[3] && !room_wakes[3] -> room_wakes[3] = true
+#endif
+    :: else
+    fi
+}
+
+inline wake_room_all()
+{
+    room_wakes[0] = room_sleeps[0];
+#if PRODUCERS > 1
+    room_wakes[1] = room_sleeps[1];
+#endif
+#if PRODUCERS > 2
+    room_wakes[2] = room_sleeps[2];
+#endif
+#if PRODUCERS > 3
+    room_wakes[3] = room_sleeps[3];
+#endif
+}
+
+/* wefti_queue_wake_blocked_locked */
+inline wake_blocked()
+{
+    atomic {
+        if
+        :: blocked == 0 || waiting >= ROOM
+        :: else ->
+            if
+            :: blocked == 1 || waiting + 1 == ROOM -> wake_room_one()
+            :: else -> wake_room_all()
+            fi
+        fi
+    }
+}
+
+/* wefti_queue_delist_locked */
+inline delist(r)
+{
+    atomic {
+        if
+        :: listed[r] -> by_age ?? eval(r); listed[r] = false; waiting--
+        :: else
+        fi
+    }
+}
+
+/* wefti_queue_end of one request that the caller has claimed */
+inline end(r)
+{
+    lock(); ended++;                                /* count_and_mark */
+#if MUTATION == 9 /* it leaves before its callback has returned */
+    live--;
+    idle_wakes = idle_wakes || live == 0;
+#endif
+    unlock();
+    atomic {                                        /* announce */
+        ends[r]++;
+        assert(ends[r] == 1);
+        state[r] = ENDED
+    };
+#ifdef PLUG
+    if                                              /* the callback */
+#if PRODUCERS == 4
+    :: r == 0 -> returned[LAST] || state[TIMED] != NONE /* who was faster has the room */
+#else
+    :: r == 0 -> returned[LAST]
+#endif
+    :: else
+    fi;
+#endif
+    assert(!drained);
+#if MUTATION != 9
+    lock(); live--;                                 /* leave_locked */
+#if MUTATION != 5 /* who drains is not woken */
+    idle_wakes = idle_wakes || live == 0;
+#endif
+    unlock()
+#endif
+}
+
+/* wait_for_room_locked, accept_locked */
+proctype producer(byte me)
+{
+    bool late;
+#ifdef PLUG
+    if
+    :: me == 1 -> state[0] == ENDED
+    :: me > 1 -> state[1] != NONE
+    :: else
+    fi;
+#endif
+    lock();
+    do
+    :: !closed && waiting >= ROOM && !late ->
+        atomic { blocked++; room_sleeps[me] = true; unlock() };
+        if
+        :: room_wakes[me]
+        :: me == TIMED -> late = true
+        fi;
+        lock();
+        atomic { room_sleeps[me] = false; room_wakes[me] = false; blocked-- }
+    :: else -> break
+    od;
+    if
+    :: closed || waiting >= ROOM ->                 /* refused */
+#if MUTATION != 7 /* who was woken for the room and goes does not pass it on */
+        wake_blocked();
+#endif
+        unlock()
+#if MUTATION == 7
+    :: late && !closed && waiting < ROOM -> unlock() /* goes, though there is room */
+    :: !late && !closed && waiting < ROOM ->
+#else
+    :: else ->
+#endif
+        atomic {
+            accepted++; live++; waiting++;
+            state[me] = PENDING; listed[me] = true; by_age ! me
+        };
+#if MUTATION != 6 /* no worker is woken */
+        atomic {
+            if
+            :: sleeping && !woken -> woken = true; work_wakes = true
+            :: else
+            fi
+        };
+#endif
+        unlock()
+    fi;
+    returned[me] = true
+}
+
+/* wefti_queue_choose_locked, with a batch of one */
+inline choose()
+{
+    found = false;
+    do
+    :: !found && nempty(by_age) ->
+        by_age ? <r>;
+        delist(r);
+#if MUTATION == 4 /* what is in the list is taken, whoever ends it */
+        state[r] = LOADING; found = true
+#else
+        move(r, PENDING, LOADING, found)
+#endif
+    :: else -> break
+    od
+}
+
+/* run_worker, next_batch, load, store */
+proctype worker()
+{
+    byte r;
+    bool found, won;
+    do
+    :: lock();
+        choose();
+        do
+        :: !found && !stopping ->
+            atomic { sleeping = true; unlock() };
+            atomic { work_wakes -> work_wakes = false };
+            lock();
+            atomic { sleeping = false; woken = false };
+            choose()
+        :: else -> break
+        od;
+        if
+        :: !found -> unlock(); break
+        :: else -> wake_blocked(); unlock()
+        fi;
+        assert(!(cancel_returned && r == CANCELLED)); /* its inputs are read */
+        move(r, LOADING, RUNNING, won);             /* leave_loading */
+        if
+        :: !won -> state[r] = ENDING; end(r)        /* it was dropped */
+        :: else ->
+            move(r, RUNNING, STORING, won);         /* begin_storing */
+#if MUTATION == 3 /* QUEUE_ONCE */
+            won = true;
+#endif
+            if
+            :: won ->
+                assert(!(cancel_returned && r == CANCELLED)); /* its outputs written */
+                end(r)
+            :: else /* who cancelled it ends it */
+            fi
+        fi
+    od
+}
+
+/* wefti_queue_request_cancel; the request may have been refused */
+proctype canceller()
+{
+    bool won;
+    if
+    :: state[CANCELLED] != NONE
+    :: returned[CANCELLED] && state[CANCELLED] == NONE -> goto out
+    fi;
+    move(CANCELLED, PENDING, ENDING, won);
+    if
+    :: won ->
+        lock(); delist(CANCELLED);
+#if MUTATION != 2 /* the place is free, and nobody told */
+        wake_blocked();
+#endif
+        unlock();
+        end(CANCELLED)
+    :: else ->
+        move(CANCELLED, LOADING, DROPPED, won);
+        if
+        :: won ->
+#if MUTATION != 8 /* returns while the worker still reads the inputs */
+            state[CANCELLED] != DROPPED;            /* wait_dropped */
+#endif
+            skip
+        :: else ->
+            move(CANCELLED, RUNNING, ENDING, won);
+            if
+            :: won -> end(CANCELLED)
+            :: else
+            fi
+        fi
+    fi;
+    cancel_returned = won;
+out:
+    skip
+}
+
+/* next_expired, for the time of one request */
+#ifndef PLUG
+proctype timer()
+{
+    bool won;
+    lock();
+    if
+    :: listed[TIMED] ->
+        delist(TIMED);
+        move(TIMED, PENDING, ENDING, won);
+        wake_blocked();
+        unlock();
+        if
+        :: won -> end(TIMED)
+        :: else
+        fi
+    :: else -> unlock()
+    fi
+}
+#endif
+
+/* weft_queue_close, weft_queue_drain, wefti_queue_teardown */
+proctype closer()
+{
+#ifdef CLOSES
+    state[1] != NONE;
+#elif defined(PLUG)
+    returned[LAST];
+#endif
+    lock();
+    closed = true;
+#if MUTATION != 1 /* WAKE_ON_CLOSE */
+    wake_room_all();
+#endif
+    work_wakes = sleeping;
+    unlock();
+    lock();
+    do
+    :: live > 0 ->
+        atomic { idle_wakes = false; unlock() };
+        idle_wakes;
+        lock()
+    :: else -> break
+    od;
+    unlock();
+    drained = true;
+    assert(accepted == ended);
+    lock(); stopping = true; work_wakes = true; unlock()
+}
+
+init {
+    atomic {
+        byte i;
+        run worker();
+        do
+        :: i < PRODUCERS -> run producer(i); i++
+        :: else -> break
+        od;
+#ifndef CLOSES
+        run canceller();
+#endif
+#ifndef PLUG
+        run timer();
+#endif
+        run closer()
+    }
+}
+
+#ifdef LIVE
+ltl drains { <> drained }
+#endif
