@@ -6,7 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEED = 42 };
+enum { SEED = 42, LEAST_LANES = 8 };
+
+/* What the lanes of a row may take together once every one of 8 threads has its own. */
+static const double LANES_BYTES = 1 << 30;
+static const double LANES_FLOPS = 8e9;
 
 bool cli_tensor_allocate(weft_tensor *tensor)
 {
@@ -213,17 +217,30 @@ static void gather(cli_trial *trial)
     }
 }
 
+/* How many lanes a row gets: one of each thread. Beyond 8 threads, rows with large
+ * tensors or much arithmetic get fewer: making and judging their requests would take
+ * most of a report's time and memory. */
+static int32_t count_lanes(const cli_row *row, int32_t threads)
+{
+    double bytes = (double)cli_row_lane_bytes(row);
+    double flops = cli_row_flops(row) * row->distinct;
+    double lanes = threads;
+    if (bytes > 0) {
+        lanes = fmin(lanes, fmax(LEAST_LANES, LANES_BYTES / bytes));
+        lanes = fmin(lanes, (double)cli_available_bytes() / 2 / bytes);
+    }
+    if (flops > 0) {
+        lanes = fmin(lanes, fmax(LEAST_LANES, LANES_FLOPS / flops));
+    }
+    return lanes < 1 ? 1 : (int32_t)lanes;
+}
+
 cli_trial *cli_trial_create(weft_device *device, const cli_row *row, int32_t threads)
 {
     cli_trial *trial = cli_allocate(1, sizeof(*trial));
-    uint64_t lane_bytes = cli_row_lane_bytes(row);
-    uint64_t room = cli_available_bytes() / 2;
     trial->row = row;
     trial->device = weft_device_retain(device);
-    trial->lane_count = threads;
-    if (lane_bytes > 0 && room / lane_bytes < (uint64_t)threads) {
-        trial->lane_count = room / lane_bytes < 1 ? 1 : (int32_t)(room / lane_bytes);
-    }
+    trial->lane_count = count_lanes(row, threads);
     trial->lanes = cli_allocate((size_t)trial->lane_count, sizeof(*trial->lanes));
     if (row->shared_model) {
         prepare_lane(trial, 0);

@@ -39,7 +39,9 @@ typedef struct cli_trial {
     const cli_row *row;
     weft_device *device;
     cli_lane *lanes;
-    int32_t lane_count; /* fewer than threads only where memory is short */
+    /* Fewer than threads where memory is short, and beyond 8 threads where tensors or
+     * work are large: then threads that share a lane start at different requests. */
+    int32_t lane_count;
     cli_judgement judgement;
     bool is_warm;                  /* every context's workspace has its size */
     char failure[CLI_REASON_SIZE]; /* empty: ready and right */
