@@ -183,6 +183,17 @@ static weft_status make_parts(weft_queue *queue, weft_error *error)
     return wefti_queue_start_workers(queue, error);
 }
 
+/* Draining the device: the queue is kept alive by wefti_device_remove_source. */
+static bool cancel_for_device(wefti_device_source *source)
+{
+    return wefti_queue_cancel_waiting(WEFTI_CONTAINER_OF(source, weft_queue, source));
+}
+
+static void teardown_for_device(wefti_device_source *source)
+{
+    wefti_queue_teardown(WEFTI_CONTAINER_OF(source, weft_queue, source));
+}
+
 weft_status weft_queue_create(weft_device *device, const weft_queue_params *params,
                               weft_queue **queue, weft_error *error)
 {
@@ -209,6 +220,9 @@ weft_status weft_queue_create(weft_device *device, const weft_queue_params *para
     made->params = checked;
     made->fd = -1;
     made->device = weft_device_retain(device);
+    made->source.cancel_waiting = cancel_for_device;
+    made->source.teardown = teardown_for_device;
+    wefti_device_add_source(device, &made->source);
     status = make_parts(made, error);
     if (status != WEFT_OK) {
         wefti_queue_teardown(made);
@@ -480,6 +494,7 @@ weft_status weft_queue_drain(weft_queue *queue, int64_t timeout_ns, weft_error *
 
 void wefti_queue_teardown(weft_queue *queue)
 {
+    wefti_device_remove_source(queue->device, &queue->source);
     (void)wait_idle(queue, WEFTI_NEVER);
     wefti_queue_stop_workers(queue);
     weft_request *ended;

@@ -148,6 +148,8 @@ typedef enum wefti_queue_timer_state {
 } wefti_queue_timer_state;
 
 struct weft_queue {
+    wefti_device_source source; /* so that draining the device cancels what waits */
+
     /* immutable after create */
     weft_device *device;      /* owned until teardown */
     weft_queue_params params; /* defaults put in */
@@ -294,7 +296,7 @@ void wefti_queue_report(weft_queue *queue, wefti_queue_request *request);
  * thread now has to call wefti_queue_teardown. The queue may be gone otherwise. */
 bool wefti_queue_end(weft_queue *queue, wefti_queue_request *chain);
 
-/* Cancels what waits. Returns as wefti_queue_end. */
+/* Cancels what waits; the caller keeps the queue alive. Returns as wefti_queue_end. */
 bool wefti_queue_cancel_waiting(weft_queue *queue);
 
 /* weft_request_cancel of a request of a queue. */

@@ -452,6 +452,29 @@ static void test_drain_cancels_what_waits(void **state)
     tear_down(&f);
 }
 
+static void test_drain_of_the_device(void **state)
+{
+    (void)state;
+    fixture f;
+    queue_case_plug plug;
+    queue_case_call call;
+    weft_request *request;
+    fill_up(&f, &plug, &call, &request);
+    weft_device_close(f.device);
+    weft_request *refused;
+    queue_case_prepare(&call, 1, 8, 8);
+    weft_queue_submit_params given = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
+    given.timeout_us = 1000;
+    assert_int_not_equal(
+        weft_queue_submit(f.queue, f.model, &call.io, &given, &refused, NULL), WEFT_OK);
+    assert_int_equal(weft_device_drain(f.device, 1000000, NULL), WEFT_TIMEOUT);
+    assert_int_equal(weft_request_wait(request, 0, NULL), WEFT_CANCELLED);
+    weft_request_release(request);
+    queue_case_plug_out(&plug);
+    assert_int_equal(weft_device_drain(f.device, WEFT_FOREVER, NULL), WEFT_OK);
+    tear_down(&f);
+}
+
 typedef struct last_owner {
     fixture *f;
     weft_queue *queue;
@@ -762,6 +785,7 @@ int main(void)
         cmocka_unit_test(test_blocked_producer_wakes_on_close),
         cmocka_unit_test(test_blocked_producer_wakes_on_its_deadline),
         cmocka_unit_test(test_drain_cancels_what_waits),
+        cmocka_unit_test(test_drain_of_the_device),
         cmocka_unit_test(test_last_release_in_a_callback),
         cmocka_unit_test(test_take_ended),
         cmocka_unit_test(test_requests_outlive_their_queue),

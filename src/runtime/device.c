@@ -314,11 +314,64 @@ static bool wait_idle(weft_device *device, int64_t deadline_ns)
            wefti_executor_wait_idle(device->requests, deadline_ns);
 }
 
+void wefti_device_add_source(weft_device *device, wefti_device_source *source)
+{
+    wefti_mutex_lock(&device->lock);
+    source->next = device->sources;
+    device->sources = source;
+    wefti_mutex_unlock(&device->lock);
+}
+
+void wefti_device_remove_source(weft_device *device, wefti_device_source *source)
+{
+    wefti_mutex_lock(&device->lock);
+    wefti_device_source **link = &device->sources;
+    while (*link != source) {
+        link = &(*link)->next;
+    }
+    *link = source->next;
+    while (source->users > 0) {
+        /* woken by cancel_sources */
+        (void)wefti_condition_wait(&device->idle, &device->lock, WEFTI_NEVER);
+    }
+    wefti_mutex_unlock(&device->lock);
+}
+
+/* Goes through the list by place: sources may come and go meanwhile, and one that is
+ * met twice has nothing left to cancel. */
+static void cancel_sources(weft_device *device)
+{
+    for (uint32_t place = 0;; place++) {
+        wefti_mutex_lock(&device->lock);
+        wefti_device_source *source = device->sources;
+        for (uint32_t i = 0; source && i < place; i++) {
+            source = source->next;
+        }
+        if (source) {
+            source->users++;
+        }
+        wefti_mutex_unlock(&device->lock);
+        if (!source) {
+            return;
+        }
+        bool ends = source->cancel_waiting(source);
+        wefti_mutex_lock(&device->lock);
+        if (--source->users == 0) {
+            wefti_condition_wake_all(&device->idle);
+        }
+        wefti_mutex_unlock(&device->lock);
+        if (ends) {
+            source->teardown(source);
+        }
+    }
+}
+
 /* What has not started is cancelled; of callers in weft_run, only if the device was
  * closed: they wait for a context in a call of their own. */
 static void cancel_waiting(weft_device *device)
 {
     wefti_executor_cancel_pending(device->requests);
+    cancel_sources(device);
     if (wefti_atomic_u32_load_seq_cst(&device->closed)) {
         wefti_lease_pool_abort(device->contexts);
     }

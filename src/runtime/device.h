@@ -25,6 +25,18 @@ typedef enum wefti_outcome {
 
 enum { WEFTI_DEVICE_SHARDS = 16 };
 
+/* What accepts work on a device besides its own queue of requests, so that draining the
+ * device cancels what waits there too. */
+typedef struct wefti_device_source {
+    /* Cancels what has not started. Called without locks, by any thread; only between
+     * wefti_device_add_source and the return of wefti_device_remove_source. True: a
+     * callback dropped the last owner, and `teardown` is called, from outside. */
+    bool (*cancel_waiting)(struct wefti_device_source *source);
+    void (*teardown)(struct wefti_device_source *source);
+    struct wefti_device_source *next; /* guarded by device->lock */
+    uint32_t users;                   /* threads inside; guarded by device->lock */
+} wefti_device_source;
+
 /* Counters of work, one set per shard so that callers on different cores do not share
  * a cache line. In flight = accepted - the ends, summed over shards. */
 typedef struct wefti_device_shard {
@@ -57,9 +69,11 @@ struct weft_device {
     WEFTI_CACHE_ALIGNED wefti_refcount owners;
     wefti_atomic_u64 plan_count, plan_evict_count, plan_bytes;
 
-    /* guarded by lock; nothing but the sleep of drainers */
+    /* guarded by lock: the sleep of drainers, and the list of sources */
     wefti_mutex lock;     /* WEFTI_RANK_DEVICE */
-    wefti_condition idle; /* woken by the end of work while `drainers` is not 0 */
+    wefti_condition idle; /* woken by the end of work while `drainers` is not 0, and
+                             when nobody is inside a source any more */
+    wefti_device_source *sources;
 
     wefti_device_shard shards[WEFTI_DEVICE_SHARDS];
 };
@@ -73,6 +87,11 @@ void wefti_device_end(weft_device *device, uint32_t shard, wefti_outcome outcome
 
 /* Takes back a begin whose work could not be handed on: it was never accepted. */
 void wefti_device_unbegin(weft_device *device, uint32_t shard);
+
+/* A source keeps the device alive as long as it is there. Removing waits for those who
+ * are inside its cancel_waiting, so it is not called from there. */
+void wefti_device_add_source(weft_device *device, wefti_device_source *source);
+void wefti_device_remove_source(weft_device *device, wefti_device_source *source);
 
 /* How work that ended with this status is counted. */
 wefti_outcome wefti_outcome_of(weft_status status);
