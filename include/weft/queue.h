@@ -34,8 +34,8 @@ typedef struct weft_queue_params {
     int32_t workers;
     /* Most rows in a batch; 0: 64. 1 joins nothing. At most 65536. */
     int32_t max_batch_size;
-    /* Rows at which a batch is as good as full, ascending: with a delay, one that has
-     * reached such a size goes without waiting for more. */
+    /* Rows at which a batch is as good as full, ascending: with a delay, requests are
+     * held back only until the first of them is reached. */
     int32_t preferred_batch_sizes[WEFT_QUEUE_MAX_PREFERRED];
     int32_t preferred_batch_size_count;
     /* How long a request may be held back for others to join it although a worker is
@@ -65,7 +65,7 @@ typedef struct weft_queue_model_params {
     /* Name of the dimension along which requests join; NULL: it is looked for, as the
      * one dynamic dimension that every input has. */
     const char *batch_dimension;
-    /* This model's part of the device's time beside others; 0: 1. At most 1000. */
+    /* This model's part of the device's time beside others, 0.001 to 1000; 0: 1. */
     double weight;
 } weft_queue_model_params;
 
@@ -144,7 +144,8 @@ WEFT_API WEFT_MUST_USE weft_status weft_queue_remove_model(weft_queue *queue,
                                                            weft_error *error);
 
 /* Tells whether requests of a model may be joined: WEFT_OK, or WEFT_UNSUPPORTED with
- * the reason why each runs alone.
+ * the reason why those of some shape run alone. Shapes are looked at when they are
+ * first submitted: before that only the batch dimension is known.
  * Threads: any. Errors: WEFT_NOT_FOUND for a model that was not added. */
 WEFT_API WEFT_MUST_USE weft_status weft_queue_check_batching(weft_queue *queue,
                                                              weft_model *model,
@@ -154,7 +155,9 @@ WEFT_API WEFT_MUST_USE weft_status weft_queue_check_batching(weft_queue *queue,
  * Threads: any. Blocks: only for room (full_policy).
  * Owns: the caller releases *request. The io arrays are copied; the tensors' data is
  * borrowed until the request has ended, or was cancelled.
- * Shape: as weft_run; no output may overlap a tensor of another request.
+ * Shape: as weft_run, at most 2^31 - 1 in each dimension; an output of rank -1 gets its
+ * shape at once. No output may overlap a tensor of another request: seen and refused
+ * when both are in one batch of up to 128 requests.
  * Order: nothing is promised between requests but what preserve_order says.
  * Errors: wrong shapes are refused here and name the tensor; WEFT_BUSY, WEFT_TIMEOUT
  * without room; WEFT_CLOSED; WEFT_NOT_FOUND for a model that was not added. */

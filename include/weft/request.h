@@ -70,8 +70,9 @@ WEFT_API bool weft_request_test(const weft_request *request, weft_status *status
 /* Ends the request with WEFT_CANCELLED if it can still be; returns whether it did.
  * Then its tensors are the caller's again: nothing reads or writes them any more. One
  * of weft_submit that runs goes on to its end. One of a queue is cancelled while it
- * runs too, except when it runs alone on tensors of over 256 KiB together, and when
- * its answer is being copied out.
+ * runs too, except when it runs alone on tensors of over 256 KiB together or with
+ * more rows than a batch has, and when its answer is being copied out; with
+ * preserve_order its end is announced in its turn.
  * Threads: any. Blocks: no longer than copying the inputs takes. */
 WEFT_API bool weft_request_cancel(weft_request *request);
 

@@ -280,7 +280,7 @@ static bool open_queue(soak *self, caller *numbers)
     return status == WEFT_OK;
 }
 
-/* Closes the round's queue, sometimes while callers still wait in it. */
+/* Closes the round's queue and checks that its requests add up. */
 static void close_queue(soak *self)
 {
     weft_queue_statistics s;
@@ -449,8 +449,9 @@ static int run(soak *self)
         ready = run_round(self, rows, row_count);
         seconds = (double)(cli_now_ns() - begin_ns) * 1e-9;
         uint64_t bytes = resident_bytes();
-        uint64_t *most = seconds < limit / 3 ? &seen.first : &seen.last;
-        if (seconds < limit / 3 || seconds > limit * 2 / 3) {
+        bool first = seconds < limit / 3 || seen.first == 0;
+        uint64_t *most = first ? &seen.first : &seen.last;
+        if (first || seconds > limit * 2 / 3) {
             *most = bytes > *most ? bytes : *most;
         }
         if (seconds > told + 5) {

@@ -9,6 +9,10 @@
  * them would cost more than it can be worth to be cancelled while running. */
 enum { MOST_STAGED_BYTES = 256 * 1024 };
 
+/* Requests whose tensors are compared with each other: the work grows with the square.
+ */
+enum { MOST_COMPARED = 128 };
+
 /* Where the rows of a tensor lie: `outer` pieces, in each the rows one behind the
  * other. */
 typedef struct rows_at {
@@ -57,24 +61,6 @@ static rows_at of_caller(const wefti_queue_request *request, size_t index)
     void *data = index < inputs ? request->io.inputs[index].data
                                 : request->io.outputs[index - inputs].data;
     return (rows_at){data, request->rows, 0};
-}
-
-/* Leaves `loading`. False: it was cancelled meanwhile, and who did so waits for us to
- * let go of its tensors. */
-static bool leave_loading(wefti_queue_request *request, wefti_request_state next)
-{
-    weft_request *base = &request->base;
-    uint32_t found = WEFTI_REQUEST_LOADING;
-    if (wefti_atomic_u32_cas_acq_rel(&base->state, &found, next)) {
-        return true;
-    }
-    request->outcome = wefti_error(&base->error, WEFT_CANCELLED,
-                                   "the request was cancelled as it began");
-    wefti_mutex_lock(&base->lock);
-    wefti_atomic_u32_store_release(&base->state, WEFTI_REQUEST_ENDING);
-    wefti_condition_wake_all(&base->ended);
-    wefti_mutex_unlock(&base->lock);
-    return false;
 }
 
 static bool begin_storing(wefti_queue_request *request)
@@ -181,11 +167,11 @@ static void run_form(const work *self, const wefti_queue_form *form, void *stagi
 /* On the caller's own tensors: cannot be cancelled any more. */
 static void run_in_place(work *self, wefti_queue_request *request)
 {
-    if (leave_loading(request, WEFTI_REQUEST_STORING)) {
+    if (wefti_queue_leave_loading(request, WEFTI_REQUEST_STORING)) {
         request->outcome = wefti_run_accepted(self->class->model->model, &request->io,
                                               &request->base.error);
+        add_ended(self, request);
     }
-    add_ended(self, request);
 }
 
 /* Copies a caller's inputs into rows of the staging memory. False: cancelled. */
@@ -197,11 +183,7 @@ static bool load(work *self, wefti_queue_request *request, const wefti_queue_for
         rows_at from = of_caller(request, i);
         copy_rows(self->class, i, &to, &from, request->rows);
     }
-    if (!leave_loading(request, WEFTI_REQUEST_RUNNING)) {
-        add_ended(self, request);
-        return false;
-    }
-    return true;
+    return wefti_queue_leave_loading(request, WEFTI_REQUEST_RUNNING);
 }
 
 static void run_alone(work *self, wefti_queue_request *request)
@@ -331,14 +313,14 @@ static void refuse_overlaps(work *self, wefti_queue_batch *batch)
             batch->requests[kept++] = request;
             continue;
         }
-        if (leave_loading(request, WEFTI_REQUEST_STORING)) {
+        if (wefti_queue_leave_loading(request, WEFTI_REQUEST_STORING)) {
             request->outcome = wefti_error(
                 &request->base.error, WEFT_INVALID_ARGUMENT,
                 "the request's output lies in a tensor of another request that waits "
                 "at the same time; give each its own memory");
+            add_ended(self, request);
         }
         batch->rows -= request->rows;
-        add_ended(self, request);
         weft_request_release(&request->base);
     }
     batch->count = kept;
@@ -348,20 +330,29 @@ wefti_queue_request *wefti_queue_run_batch(wefti_queue_worker *worker,
                                            wefti_queue_batch *batch)
 {
     work self = {.worker = worker, .class = batch->class};
+    weft_queue *queue = worker->queue;
     const wefti_queue_form *form = NULL;
-    if (batch->count > 1) {
+    if (batch->count > 1 && batch->count <= MOST_COMPARED) {
         refuse_overlaps(&self, batch);
-        form = wefti_queue_get_form(batch->class, wefti_queue_padded_rows(batch->rows));
     }
-    if (form && form->joins && batch->count > 1 &&
-        make_room(&worker->staging, &worker->staging_bytes, form->staging_bytes)) {
+    if (batch->count > 1) {
+        int32_t padded = wefti_queue_padded_rows(batch->rows);
+        int32_t most = queue->params.max_batch_size;
+        form = wefti_queue_get_form(batch->class, padded < most ? padded : most);
+        bool room =
+            form && form->joins &&
+            make_room(&worker->staging, &worker->staging_bytes, form->staging_bytes);
+        if (!room) {
+            wefti_queue_give_back(queue, batch, 1,
+                                  form && !form->joins ? &form->why_not : NULL);
+        }
+    }
+    if (batch->count > 1) {
         batch->padded_rows = form->rows - batch->rows;
         batch->joined = true;
         run_joined(&self, batch, form);
-    } else {
-        for (int32_t i = 0; i < batch->count; i++) {
-            run_alone(&self, batch->requests[i]);
-        }
+    } else if (batch->count == 1) {
+        run_alone(&self, batch->requests[0]);
     }
     for (int32_t i = 0; i < batch->count; i++) {
         weft_request_release(&batch->requests[i]->base);

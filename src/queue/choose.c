@@ -154,20 +154,18 @@ static bool is_joining(const wefti_queue_class *class)
 static int64_t held_until(const weft_queue *queue, const wefti_queue_class *class)
 {
     const weft_queue_params *params = &queue->params;
-    if (params->max_queue_delay_us == 0 || queue->closed || !class->joins ||
-        class->waiting_rows >= params->max_batch_size) {
+    int32_t enough = params->preferred_batch_size_count > 0
+                         ? params->preferred_batch_sizes[0]
+                         : params->max_batch_size;
+    if (params->max_queue_delay_us == 0 || queue->closed || !is_joining(class) ||
+        class->waiting_rows >= enough) {
         return WEFTI_PAST;
-    }
-    for (int32_t i = 0; i < params->preferred_batch_size_count; i++) {
-        if (class->waiting_rows == params->preferred_batch_sizes[i]) {
-            return WEFTI_PAST;
-        }
     }
     int64_t oldest_ns = WEFTI_NEVER;
     for (uint32_t i = 0; i < WEFTI_QUEUE_LEVELS; i++) {
-        const wefti_queue_request *first = class->waiting[i].first;
-        if (first && first->submitted_ns < oldest_ns) {
-            oldest_ns = first->submitted_ns;
+        const wefti_queue_request *r = class->waiting[i].first;
+        for (; r; r = r->by_class.next) {
+            oldest_ns = r->submitted_ns < oldest_ns ? r->submitted_ns : oldest_ns;
         }
     }
     return oldest_ns + params->max_queue_delay_us * 1000;
@@ -264,10 +262,55 @@ static void fill(weft_queue *queue, wefti_queue_batch *batch, int64_t now_ns)
     for (uint32_t i = 0; i < WEFTI_QUEUE_LEVELS; i++) {
         wefti_queue_request *request = class->waiting[i].first;
         while (request && request->rows <= most - batch->rows) {
-            take(batch, request, now_ns);
-            request = class->waiting[i].first;
+            wefti_queue_request *next = request->by_class.next;
+            if (request->may_join) { /* then it has a row at least */
+                take(batch, request, now_ns);
+            }
+            request = next;
         }
     }
+}
+
+bool wefti_queue_leave_loading(wefti_queue_request *request, wefti_request_state next)
+{
+    weft_request *base = &request->base;
+    uint32_t found = WEFTI_REQUEST_LOADING;
+    if (wefti_atomic_u32_cas_acq_rel(&base->state, &found, next)) {
+        return true;
+    }
+    wefti_mutex_lock(&base->lock);
+    wefti_atomic_u32_store_release(&base->state, WEFTI_REQUEST_ENDING);
+    wefti_condition_wake_all(&base->ended);
+    wefti_mutex_unlock(&base->lock);
+    return false;
+}
+
+void wefti_queue_give_back(weft_queue *queue, wefti_queue_batch *batch, int32_t first,
+                           const weft_error *why)
+{
+    wefti_mutex_lock(&queue->lock);
+    if (why) {
+        batch->class->joins = false;
+        batch->class->why_not = *why;
+    }
+    for (int32_t i = first; i < batch->count; i++) {
+        wefti_queue_request *request = batch->requests[i];
+        batch->rows -= request->rows;
+        /* Under the lock, so that who cancels it from here on finds it listed. */
+        if (wefti_queue_leave_loading(request, WEFTI_REQUEST_PENDING)) {
+            wefti_queue_enlist_locked(request);
+        }
+    }
+    bool wake = queue->sleeping > queue->woken;
+    queue->woken += wake ? 1 : 0;
+    wefti_mutex_unlock(&queue->lock);
+    if (wake) {
+        wefti_condition_wake_one(&queue->work);
+    }
+    for (int32_t i = first; i < batch->count; i++) {
+        weft_request_release(&batch->requests[i]->base); /* the worker's */
+    }
+    batch->count = first;
 }
 
 static uint32_t histogram_bucket(uint64_t value)
@@ -319,7 +362,7 @@ void wefti_queue_choose_locked(weft_queue *queue, wefti_queue_batch *batch)
         batch->class = leader->class;
         take(batch, leader, now_ns);
     }
-    if (is_joining(batch->class)) {
+    if (is_joining(batch->class) && batch->requests[0]->may_join) {
         fill(queue, batch, now_ns);
     }
     record_choice(queue, batch, now_ns);

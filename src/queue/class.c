@@ -332,10 +332,10 @@ static wefti_queue_form *make_form(wefti_queue_class *class, int32_t rows)
             form = NULL;
         }
     }
-    if (form != NULL && axes != NULL && class->joins) {
+    if (form != NULL && axes != NULL && inputs > 0 && class->axes[0] >= 0) {
         weft_io shapes = {form->tensors, inputs, form->tensors + inputs, outputs};
-        form->joins = wefti_model_check_rows(model, &shapes, class->axes, axes, NULL) ==
-                          WEFT_OK &&
+        form->joins = wefti_model_check_rows(model, &shapes, class->axes, axes,
+                                             &form->why_not) == WEFT_OK &&
                       memcmp(axes, class->axes + inputs, outputs * sizeof *axes) == 0;
     }
     if (axes == NULL) {
@@ -360,7 +360,8 @@ const wefti_queue_form *wefti_queue_get_form(wefti_queue_class *class, int32_t r
     wefti_mutex *lock = &class->model->queue->lock;
     wefti_mutex_lock(lock);
     wefti_queue_form *form = find_form_locked(class, rows);
-    bool full = class->form_count >= MOST_FORMS;
+    bool full =
+        class->form_count >= MOST_FORMS && wefti_queue_padded_rows(rows) != rows;
     wefti_mutex_unlock(lock);
     if (form != NULL || full) {
         return form;

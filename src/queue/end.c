@@ -26,7 +26,7 @@ static void count_locked(weft_queue *queue, const wefti_queue_request *request)
 
 static void explain_timeout(wefti_queue_request *request)
 {
-    if (request->outcome != WEFT_TIMEOUT || request->deadline_ns == WEFTI_NEVER ||
+    if (request->outcome != WEFT_TIMEOUT || !request->by_deadline ||
         request->expected_ns == 0) {
         return;
     }
@@ -40,9 +40,6 @@ static void explain_timeout(wefti_queue_request *request)
 static void announce(wefti_queue_request *request)
 {
     explain_timeout(request);
-    if (request->queue->fd >= 0) {
-        wefti_queue_report(request->queue, request);
-    }
     wefti_request_announce(&request->base, request->outcome);
 }
 
@@ -64,13 +61,14 @@ static wefti_queue_request *next_in_order(wefti_queue_model *model)
     return request;
 }
 
-/* Announces what can be, in order, and returns it as a chain. One thread at a time does
- * so; others only mark theirs as ready. */
+/* Announces what can be, in order, some at a time, and returns it as a chain; NULL:
+ * nothing is ready. One thread at a time does so; others only mark theirs as ready. */
 static wefti_queue_request *announce_in_order(wefti_queue_model *model)
 {
+    enum { AT_ONCE = 32 };
     wefti_queue_request *chain = NULL;
-    wefti_queue_request *request;
-    while ((request = next_in_order(model)) != NULL) {
+    wefti_queue_request *request = NULL;
+    for (int i = 0; i < AT_ONCE && (request = next_in_order(model)) != NULL; i++) {
         announce(request);
         request->next_ended = chain;
         chain = request;
@@ -80,7 +78,8 @@ static wefti_queue_request *announce_in_order(wefti_queue_model *model)
 
 wefti_queue_model *wefti_queue_unlink_unused_locked(wefti_queue_model *model)
 {
-    if (!model->removed || model->live_count > 0 || model->users > 0) {
+    if (!model->removed || model->live_count > 0 || model->users > 0 ||
+        model->announcing) {
         return NULL;
     }
     wefti_queue_model **link = &model->queue->models;
@@ -133,6 +132,29 @@ static wefti_queue_model *leave_locked(weft_queue *queue, wefti_queue_request *c
     return unused;
 }
 
+/* Lets announced requests leave, and drops the queue's ownership of them. The queue may
+ * be gone then, unless the calling thread is among its announcers. */
+static void leave(weft_queue *queue, wefti_queue_request *chain,
+                  const wefti_queue_announcer *last)
+{
+    wefti_mutex_lock(&queue->lock);
+    if (last) {
+        wefti_queue_announcer **link = &queue->announcers;
+        while (*link != last) {
+            link = &(*link)->next;
+        }
+        *link = last->next;
+    }
+    wefti_queue_model *unused = leave_locked(queue, chain);
+    wefti_mutex_unlock(&queue->lock);
+    wefti_queue_model_destroy(unused);
+    while (chain) {
+        wefti_queue_request *next = chain->next_ended;
+        weft_request_release(&chain->base);
+        chain = next;
+    }
+}
+
 /* Ends requests of one model. */
 static bool end_of_model(weft_queue *queue, wefti_queue_request *chain)
 {
@@ -140,26 +162,23 @@ static bool end_of_model(weft_queue *queue, wefti_queue_request *chain)
     wefti_queue_model *ordered = count_and_mark(queue, chain, &self);
     if (queue->params.preserve_order) {
         chain = ordered ? announce_in_order(ordered) : NULL;
+        while (chain) {
+            /* The model stays as long as `announcing` is set, so until the last piece.
+             */
+            wefti_queue_request *piece = chain;
+            chain = announce_in_order(ordered);
+            if (!chain) {
+                chain = piece;
+                break;
+            }
+            leave(queue, piece, NULL);
+        }
     } else {
         for (wefti_queue_request *r = chain; r; r = r->next_ended) {
             announce(r);
         }
     }
-    wefti_mutex_lock(&queue->lock);
-    wefti_queue_announcer **link = &queue->announcers;
-    while (*link != &self) {
-        link = &(*link)->next;
-    }
-    *link = self.next;
-    wefti_queue_model *unused = leave_locked(queue, chain);
-    wefti_mutex_unlock(&queue->lock);
-    wefti_queue_model_destroy(unused);
-    /* The queue may be gone from here on, unless it is this thread that ends it. */
-    while (chain) {
-        wefti_queue_request *next = chain->next_ended;
-        weft_request_release(&chain->base); /* the queue's */
-        chain = next;
-    }
+    leave(queue, chain, &self);
     return self.tears_down;
 }
 
@@ -189,7 +208,7 @@ static void wait_dropped(weft_request *base)
 {
     wefti_mutex_lock(&base->lock);
     while (wefti_atomic_u32_load_acquire(&base->state) == WEFTI_REQUEST_DROPPED) {
-        /* woken by leave_loading (batch.c) */
+        /* woken by wefti_queue_leave_loading */
         (void)wefti_condition_wait(&base->ended, &base->lock, WEFTI_NEVER);
     }
     wefti_mutex_unlock(&base->lock);
@@ -208,9 +227,7 @@ bool wefti_queue_request_cancel(weft_request *base)
     bool waits = move(base, WEFTI_REQUEST_PENDING, WEFTI_REQUEST_ENDING);
     if (!waits && move(base, WEFTI_REQUEST_LOADING, WEFTI_REQUEST_DROPPED)) {
         wait_dropped(base);
-        return true;
-    }
-    if (!waits && !move(base, WEFTI_REQUEST_RUNNING, WEFTI_REQUEST_ENDING)) {
+    } else if (!waits && !move(base, WEFTI_REQUEST_RUNNING, WEFTI_REQUEST_ENDING)) {
         return false;
     }
     if (waits) {

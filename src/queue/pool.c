@@ -36,8 +36,17 @@ static void recycle(weft_request *base)
     wefti_queue_drop_hold(queue);
 }
 
+static void report_end(weft_request *base)
+{
+    wefti_queue_request *request = WEFTI_CONTAINER_OF(base, wefti_queue_request, base);
+    if (request->queue->fd >= 0) {
+        wefti_queue_report(request->queue, request);
+    }
+}
+
 static const wefti_request_kind kind = {
     .cancel = wefti_queue_request_cancel,
+    .ended = report_end,
     .destroy = recycle,
 };
 
@@ -130,7 +139,7 @@ weft_request *weft_queue_take_ended(weft_queue *queue)
     wefti_queue_request *request = queue->ended_first;
     if (request) {
         queue->ended_first = request->next_report;
-        if (!queue->ended_first) {
+        if (!queue->ended_first) { /* under the lock, as in wefti_queue_report */
             uint64_t count;
             ssize_t got = read(queue->fd, &count, sizeof count);
             (void)got;

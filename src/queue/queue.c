@@ -272,11 +272,11 @@ static weft_status check_model(const weft_queue *queue, weft_model *model,
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "queue and model are of two devices");
     }
-    if (!(params->weight >= 0 && params->weight <= MOST_WEIGHT)) {
-        return wefti_error(
-            error, WEFT_INVALID_ARGUMENT,
-            "weight is %g; give a share above 0 and up to %d, or 0 for 1",
-            params->weight, MOST_WEIGHT);
+    if (params->weight != 0 &&
+        !(params->weight >= 1.0 / MOST_WEIGHT && params->weight <= MOST_WEIGHT)) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "weight is %g; give %g to %d, or 0 for 1", params->weight,
+                           1.0 / MOST_WEIGHT, MOST_WEIGHT);
     }
     if (params->weight == 0) {
         params->weight = 1;
@@ -373,6 +373,7 @@ weft_status weft_queue_remove_model(weft_queue *queue, weft_model *model,
     wefti_queue_model *entry = find_model_locked(queue, model);
     if (entry) {
         entry->removed = true;
+        wefti_condition_wake_all(&queue->room); /* some may wait to submit to it */
         unused = wefti_queue_unlink_unused_locked(entry);
     }
     wefti_mutex_unlock(&queue->lock);
@@ -485,7 +486,9 @@ weft_status weft_queue_drain(weft_queue *queue, int64_t timeout_ns, weft_error *
     if (wait_idle(queue, wefti_deadline(timeout_ns))) {
         return WEFT_OK;
     }
-    (void)wefti_queue_cancel_waiting(queue); /* the caller has an owner */
+    if (wefti_queue_cancel_waiting(queue)) {
+        wefti_queue_teardown(queue); /* a callback has dropped the caller's owner */
+    }
     return wefti_error(error, WEFT_TIMEOUT,
                        "requests did not end within %lld ms; those that had not "
                        "started were cancelled; drain again to wait for the rest",

@@ -45,7 +45,9 @@ struct wefti_queue_request {
     wefti_queue_model *model;
     wefti_queue_class *class;
     int32_t rows;
-    uint32_t level; /* priority - 1 */
+    bool may_join;    /* its own number of rows was shown to be independent too */
+    bool by_deadline; /* it has to start early enough for its deadline */
+    uint32_t level;   /* priority - 1 */
     uint64_t sequence;
     int64_t submitted_ns;
     int64_t deadline_ns; /* of the answer */
@@ -74,6 +76,7 @@ struct wefti_queue_request {
 typedef struct wefti_queue_form {
     int32_t rows;
     bool joins; /* rows were shown to be independent at this size */
+    weft_error why_not;
     size_t staging_bytes;
     struct wefti_queue_form *next;
     /* Inputs, then outputs, as the model wants them; data is the offset. */
@@ -84,13 +87,13 @@ typedef struct wefti_queue_form {
 struct wefti_queue_class {
     /* immutable after create */
     wefti_queue_model *model;
-    bool joins;            /* some sizes may be joined */
     weft_tensor *tensors;  /* inputs, outputs: of a request; batch axis: 0 */
     int32_t *axes;         /* of inputs, outputs; -1 everywhere: no batch axis */
     int64_t *rows_per_row; /* rows of the tensor for one row of a request */
-    weft_error why_not;    /* in words, when it does not join */
 
     /* guarded by queue->lock */
+    bool joins;              /* until a size turns out to mix rows */
+    weft_error why_not;      /* in words, when it does not join */
     wefti_queue_class *next; /* in the model's list */
     wefti_queue_list waiting[WEFTI_QUEUE_LEVELS];
     int64_t waiting_rows;
@@ -235,7 +238,8 @@ bool wefti_queue_overlap(const weft_tensor *a, const weft_tensor *b);
  * that at most a fifth of it is padding. */
 int32_t wefti_queue_padded_rows(int32_t rows);
 
-/* Finds or makes the form of a batch. NULL: memory ran out. Called without lock. */
+/* Finds or makes the form of a batch. NULL: memory ran out, or the class has too many
+ * forms of odd sizes. Called without lock. */
 const wefti_queue_form *wefti_queue_get_form(wefti_queue_class *class, int32_t rows);
 
 /* ---- choose.c ---- */
@@ -260,6 +264,15 @@ void wefti_queue_choose_locked(weft_queue *queue, wefti_queue_batch *batch);
 void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batch,
                                 int64_t took_ns);
 
+/* Puts requests of a batch back that were not loaded, from `first` on; cancelled ones
+ * are left to who cancelled them. With a reason, the class joins no more. */
+void wefti_queue_give_back(weft_queue *queue, wefti_queue_batch *batch, int32_t first,
+                           const weft_error *why);
+
+/* Leaves `loading`. False: it was cancelled meanwhile, and who did so, waiting for us
+ * to let go of its tensors, ends it. */
+bool wefti_queue_leave_loading(wefti_queue_request *request, wefti_request_state next);
+
 /* Time that a batch of so many rows of the class is expected to take; 0: not known. */
 double wefti_queue_expected_ns(const wefti_queue_class *class, int32_t rows);
 
@@ -271,7 +284,8 @@ void wefti_queue_delist_locked(wefti_queue_request *request);
 /* ---- batch.c ---- */
 
 /* Runs a batch: loads, runs and stores, and sets every request's outcome. Those that
- * were cancelled meanwhile are left out. Returns the chain of those to be ended by the
+ * were cancelled meanwhile are left out, and what turns out not to fit together goes
+ * back into the queue but for the first. Returns the chain of those to be ended by the
  * caller, through next_ended. */
 wefti_queue_request *wefti_queue_run_batch(wefti_queue_worker *worker,
                                            wefti_queue_batch *batch);

@@ -13,6 +13,7 @@ typedef struct submission {
     int64_t timeout_at_ns;
     wefti_queue_model *model; /* kept by `users` */
     wefti_queue_class *class; /* kept by `live_count` */
+    bool joins;               /* the class */
     double expected_ns;
 } submission;
 
@@ -90,6 +91,7 @@ static void keep_class_locked(submission *self, wefti_queue_class *class)
     class->live_count++;
     class->last_used = self->queue->next_sequence;
     self->class = class;
+    self->joins = class->joins;
     self->expected_ns =
         wefti_queue_expected_ns(class, wefti_queue_rows(class, self->io));
 }
@@ -147,6 +149,28 @@ static weft_status find_class(submission *self, weft_model *model, weft_error *e
     return status;
 }
 
+/* A row alone was compared with the rows of a batch; several rows of one request are
+ * computed as a batch too, whose size has to be shown on its own. */
+static bool may_join(const submission *self, int32_t rows)
+{
+    if (!self->joins || rows < 1 || rows > self->queue->params.max_batch_size) {
+        return false;
+    }
+    const wefti_queue_form *form =
+        rows > 1 ? wefti_queue_get_form(self->class, rows) : NULL;
+    return rows == 1 || (form && form->joins);
+}
+
+/* Tells a caller that left the shape of an output open what it is. */
+static void describe_outputs(const wefti_queue_request *request, const weft_io *io)
+{
+    for (size_t i = 0; i < io->output_count; i++) {
+        if (io->outputs[i].rank == -1) {
+            io->outputs[i] = request->io.outputs[i];
+        }
+    }
+}
+
 static weft_status fill_request(submission *self, wefti_queue_request *request,
                                 weft_error *error)
 {
@@ -162,10 +186,14 @@ static weft_status fill_request(submission *self, wefti_queue_request *request,
                             request->tensors + io->input_count, io->output_count};
     request->base.callback = params->callback;
     request->base.callback_user = params->user;
+    request->may_join = may_join(self, request->rows);
+    request->by_deadline = false;
     request->base.start_deadline_ns = self->timeout_at_ns;
     if (request->deadline_ns != WEFTI_NEVER) {
-        int64_t latest_ns = request->deadline_ns - (int64_t)self->expected_ns;
-        if (latest_ns < self->timeout_at_ns) {
+        double expected_ns = self->expected_ns < 1e18 ? self->expected_ns : 1e18;
+        int64_t latest_ns = request->deadline_ns - (int64_t)expected_ns;
+        request->by_deadline = latest_ns < self->timeout_at_ns;
+        if (request->by_deadline) {
             request->base.start_deadline_ns = latest_ns;
         }
     }
@@ -180,16 +208,17 @@ static weft_status fill_request(submission *self, wefti_queue_request *request,
 }
 
 /* Waits until the queue has room, by its policy. */
-static weft_status wait_for_room_locked(submission *self, weft_error *error)
+static weft_status wait_for_room_locked(const submission *self, int64_t deadline_ns,
+                                        weft_error *error)
 {
     weft_queue *queue = self->queue;
     size_t most = (size_t)queue->params.max_queue_size;
     bool in_time = true;
-    while (!queue->closed && queue->waiting_count >= most && in_time &&
-           queue->params.full_policy == WEFT_QUEUE_BLOCK) {
+    while (!queue->closed && !self->model->removed && queue->waiting_count >= most &&
+           in_time && queue->params.full_policy == WEFT_QUEUE_BLOCK) {
         queue->blocked++;
-        /* woken by wefti_queue_wake_blocked_locked and by close */
-        in_time = wefti_condition_wait(&queue->room, &queue->lock, self->timeout_at_ns);
+        /* woken by wefti_queue_wake_blocked_locked, close and remove_model */
+        in_time = wefti_condition_wait(&queue->room, &queue->lock, deadline_ns);
         queue->blocked--;
     }
     if (queue->closed) {
@@ -222,6 +251,23 @@ static void append_in_order_locked(wefti_queue_request *request)
     list->last = request;
 }
 
+/* Rows are counted in 32 bits. */
+static weft_status check_sizes(const weft_io *io, weft_error *error)
+{
+    for (size_t i = 0; i < io->input_count; i++) {
+        for (int32_t j = 0; j < io->inputs[i].rank; j++) {
+            if (io->inputs[i].dims[j] > INT32_MAX) {
+                return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                                   "input %zu: dimension %d is %lld; a queue takes up "
+                                   "to %d, weft_run takes more",
+                                   i, (int)j, (long long)io->inputs[i].dims[j],
+                                   INT32_MAX);
+            }
+        }
+    }
+    return WEFT_OK;
+}
+
 /* What is left to do for an accepted request, without the lock. */
 typedef struct aftermath {
     bool late; /* its time is over already: end it */
@@ -232,9 +278,9 @@ static weft_status accept_locked(submission *self, wefti_queue_request *request,
                                  aftermath *after, weft_error *error)
 {
     weft_queue *queue = self->queue;
-    WEFTI_TRY(wait_for_room_locked(self, error));
+    WEFTI_TRY(wait_for_room_locked(self, request->base.start_deadline_ns, error));
     WEFTI_TRY(wefti_device_begin(queue->device, &request->base.shard, error));
-    request->submitted_ns = self->now_ns;
+    request->submitted_ns = wefti_clock_ns();
     request->sequence = queue->next_sequence++;
     queue->statistics.accepted++;
     queue->live_count++;
@@ -244,7 +290,7 @@ static weft_status accept_locked(submission *self, wefti_queue_request *request,
     if (queue->params.preserve_order) {
         append_in_order_locked(request);
     }
-    after->late = request->base.start_deadline_ns <= self->now_ns;
+    after->late = request->base.start_deadline_ns <= request->submitted_ns;
     if (after->late) {
         (void)wefti_request_claim(&request->base, WEFTI_REQUEST_ENDING);
         request->outcome = WEFT_TIMEOUT;
@@ -270,6 +316,7 @@ static weft_status submit(submission *self, weft_request **request, weft_error *
         return status;
     }
     aftermath after = {0};
+    describe_outputs(made, self->io);
     weft_request_retain(&made->base); /* the queue's */
     *request = &made->base;           /* it may end at any moment from here on */
     wefti_mutex_lock(&queue->lock);
@@ -285,7 +332,9 @@ static weft_status submit(submission *self, weft_request **request, weft_error *
         weft_request_release(&made->base);
         weft_request_release(&made->base);
     } else if (after.late) {
-        (void)wefti_queue_end(queue, made); /* the caller has an owner of the queue */
+        if (wefti_queue_end(queue, made)) {
+            wefti_queue_teardown(queue);
+        }
     } else if (after.wake) {
         wefti_condition_wake_one(&queue->work);
     }
@@ -307,6 +356,7 @@ weft_status weft_queue_submit(weft_queue *queue, weft_model *model, const weft_i
     self.timeout_at_ns = after_us(self.now_ns, self.params.timeout_us);
     WEFTI_TRY(wefti_check_counts(model, io, error));
     WEFTI_TRY(wefti_model_check_inputs(model, io, error));
+    WEFTI_TRY(check_sizes(io, error));
     WEFTI_TRY(find_class(&self, model, error));
     weft_status status = submit(&self, request, error);
     if (status != WEFT_OK) {

@@ -7,12 +7,13 @@
 
 static void run_worker(void *argument);
 
-/* Takes the next batch, waiting for it. False: the queue stops. */
-static bool next_batch(weft_queue *queue, wefti_queue_batch *batch)
+/* Takes the next batch, waiting for it unless `leaves`. False: the queue stops, or
+ * nothing waits. */
+static bool next_batch(weft_queue *queue, wefti_queue_batch *batch, bool leaves)
 {
     wefti_mutex_lock(&queue->lock);
     wefti_queue_choose_locked(queue, batch);
-    while (batch->count == 0 && !batch->expired && !queue->stopping) {
+    while (batch->count == 0 && !batch->expired && !queue->stopping && !leaves) {
         queue->sleeping++;
         /* woken by submit, close and stop, or by the end of a delay */
         (void)wefti_condition_wait(&queue->work, &queue->lock, batch->wake_ns);
@@ -24,7 +25,15 @@ static bool next_batch(weft_queue *queue, wefti_queue_batch *batch)
     if (found) {
         wefti_queue_wake_blocked_locked(queue);
     }
+    /* This worker may have been the one that waited for the end of another batch's
+     * delay. */
+    bool wake = found && queue->params.max_queue_delay_us > 0 &&
+                queue->waiting_count > 0 && queue->sleeping > queue->woken;
+    queue->woken += wake ? 1 : 0;
     wefti_mutex_unlock(&queue->lock);
+    if (wake) {
+        wefti_condition_wake_one(&queue->work);
+    }
     return found;
 }
 
@@ -57,11 +66,13 @@ static void run_worker(void *argument)
     wefti_queue_worker *worker = argument;
     weft_queue *queue = worker->queue;
     wefti_queue_batch batch = {.requests = worker->batch};
-    while (next_batch(queue, &batch)) {
-        if (serve(worker, &batch)) {
-            wefti_queue_teardown(queue); /* detaches this thread */
-            return;
-        }
+    bool tears_down = false;
+    while (next_batch(queue, &batch, tears_down)) {
+        tears_down = serve(worker, &batch) || tears_down;
+    }
+    if (tears_down) {
+        /* What still waited has been served: there may be no other worker. */
+        wefti_queue_teardown(queue); /* detaches this thread */
     }
 }
 
@@ -163,6 +174,7 @@ weft_status wefti_queue_ensure_timer(weft_queue *queue, weft_error *error)
 {
     wefti_mutex_lock(&queue->lock);
     while (queue->timer_state == WEFTI_QUEUE_TIMER_STARTING) {
+        /* woken below, by the thread that starts it */
         (void)wefti_condition_wait(&queue->timer_due, &queue->lock, WEFTI_NEVER);
     }
     bool start = queue->timer_state == WEFTI_QUEUE_TIMER_NONE;

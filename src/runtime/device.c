@@ -337,17 +337,21 @@ void wefti_device_remove_source(weft_device *device, wefti_device_source *source
     wefti_mutex_unlock(&device->lock);
 }
 
-/* Goes through the list by place: sources may come and go meanwhile, and one that is
- * met twice has nothing left to cancel. */
+/* Each drain has a number, and goes from the head to the first source that neither it
+ * nor a later one has been to: so sources may come and go meanwhile. */
 static void cancel_sources(weft_device *device)
 {
-    for (uint32_t place = 0;; place++) {
+    wefti_mutex_lock(&device->lock);
+    uint64_t drain = ++device->drain_count;
+    wefti_mutex_unlock(&device->lock);
+    for (;;) {
         wefti_mutex_lock(&device->lock);
         wefti_device_source *source = device->sources;
-        for (uint32_t i = 0; source && i < place; i++) {
+        while (source && source->drain >= drain) {
             source = source->next;
         }
         if (source) {
+            source->drain = drain;
             source->users++;
         }
         wefti_mutex_unlock(&device->lock);

@@ -35,6 +35,7 @@ typedef struct wefti_device_source {
     void (*teardown)(struct wefti_device_source *source);
     struct wefti_device_source *next; /* guarded by device->lock */
     uint32_t users;                   /* threads inside; guarded by device->lock */
+    uint64_t drain; /* the last that came by; guarded by device->lock */
 } wefti_device_source;
 
 /* Counters of work, one set per shard so that callers on different cores do not share
@@ -74,6 +75,7 @@ struct weft_device {
     wefti_condition idle; /* woken by the end of work while `drainers` is not 0, and
                              when nobody is inside a source any more */
     wefti_device_source *sources;
+    uint64_t drain_count;
 
     wefti_device_shard shards[WEFTI_DEVICE_SHARDS];
 };

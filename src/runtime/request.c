@@ -207,6 +207,9 @@ void wefti_request_announce(weft_request *request, weft_status status)
         ssize_t wrote = write(request->fd, &one, sizeof one);
         (void)wrote;
     }
+    if (request->kind->ended) {
+        request->kind->ended(request);
+    }
     if (request->callback) {
         request->callback(request->callback_user, request, status);
     }

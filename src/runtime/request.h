@@ -29,6 +29,8 @@ typedef enum wefti_request_state {
 typedef struct wefti_request_kind {
     /* weft_request_cancel. */
     bool (*cancel)(weft_request *request);
+    /* The end can be seen; called before the callback. NULL: nothing to do. */
+    void (*ended)(weft_request *request);
     /* The last owner has gone. */
     void (*destroy)(weft_request *request);
 } wefti_request_kind;
