@@ -47,6 +47,7 @@ typedef enum wefti_sabotage {
     WEFTI_SABOTAGE_QUEUE_ROOM,   /* room wakes nobody who waits for it */
     WEFTI_SABOTAGE_QUEUE_IDLE,   /* the last request that leaves wakes nobody */
     WEFTI_SABOTAGE_QUEUE_ONCE,   /* a worker ends what was cancelled while it ran */
+    WEFTI_SABOTAGE_QUEUE_ORDER,  /* two threads announce a model's ends */
     WEFTI_SABOTAGE_TEAM_WAIT,    /* a step ends while helpers hold tiles of it */
     WEFTI_SABOTAGE_PLAN_EVICT,   /* an evicted plan is freed while it is in use */
     WEFTI_SABOTAGE_COUNT,

@@ -106,7 +106,8 @@ static wefti_queue_model *count_and_mark(weft_queue *queue, wefti_queue_request 
         count_locked(queue, r);
         r->ready = true;
     }
-    if (queue->params.preserve_order && chain && !chain->model->announcing) {
+    if (queue->params.preserve_order && chain &&
+        (!chain->model->announcing || wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_ORDER))) {
         ordered = chain->model;
         ordered->announcing = true;
     }

@@ -127,6 +127,22 @@ static bool check_closed_stage(void *state)
     return right;
 }
 
+/* The same with accepted work, which only an abort turns away. */
+static void wait_until_aborted(void *state, uint32_t index)
+{
+    lease_stage *s = state;
+    if (index == 2) {
+        wefti_lease_pool_close(s->pool);
+        wefti_lease_pool_abort(s->pool);
+        return;
+    }
+    int32_t slot;
+    bool shared;
+    weft_status status = wefti_lease_acquire(s->pool, NULL, true, &slot, &shared, NULL);
+    s->violations += status != WEFT_OK && status != WEFT_CANCELLED;
+    s->leases += status == WEFT_OK; /* and is kept until the end */
+}
+
 /* The pool goes with the last lease, exactly once. */
 static void count_retirement(void *user)
 {
@@ -221,6 +237,13 @@ const scenario lease_scenarios[] = {
               .thread_count = 3,
               .set_up = set_one_slot,
               .run = wait_until_closed,
+              .check = check_closed_stage},
+     .preemptions = 3,
+     .guards = {WEFTI_SABOTAGE_WAKE_ON_CLOSE}},
+    {.what = {.name = "lease-abort",
+              .thread_count = 3,
+              .set_up = set_one_slot,
+              .run = wait_until_aborted,
               .check = check_closed_stage},
      .preemptions = 3,
      .guards = {WEFTI_SABOTAGE_WAKE_ON_CLOSE}},

@@ -25,7 +25,7 @@ typedef struct queue_stage {
     weft_queue *queue;
     weft_event *gate; /* what the plug waits for */
     queue_call calls[MOST_CALLS];
-    weft_request *request;
+    weft_request *request, *ordered[3];
     uint32_t accepted, cancelled, callbacks, told_done, told_cancelled, told_late;
     bool drained, plugged, submitting, leaves;
     uint32_t violations;
@@ -91,12 +91,14 @@ static bool check_queue_stage(void *state)
     return right;
 }
 
-static void open_queue(queue_stage *s, int32_t workers, int32_t max_queue_size)
+static void open_queue(queue_stage *s, int32_t workers, int32_t max_queue_size,
+                       bool preserve_order)
 {
     weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
     params.workers = workers;
     params.max_queue_size = max_queue_size;
     params.max_batch_size = 2;
+    params.preserve_order = preserve_order;
     scenario_require(
         weft_queue_create(s->device, &params, &s->queue, NULL) == WEFT_OK &&
             weft_queue_add_model(s->queue, s->model, NULL, NULL) == WEFT_OK,
@@ -186,7 +188,7 @@ static void submit_against_close(void *state, uint32_t index)
     (void)index;
     queue_stage *s = state;
     wefti_thread first, second;
-    open_queue(s, 1, 0);
+    open_queue(s, 1, 0, false);
     start(&first, submit_first, s);
     start(&second, submit_second, s);
     end_queue(s);
@@ -228,7 +230,7 @@ static void close_when_full(void *state, uint32_t index)
     (void)index;
     queue_stage *s = state;
     wefti_thread producer;
-    open_queue(s, 1, 1);
+    open_queue(s, 1, 1, false);
     weft_request *waiting = plug_and_fill(s);
     start(&producer, produce_until_closed, s);
     weft_queue_close(s->queue);
@@ -254,7 +256,7 @@ static void cancel_frees_the_place(void *state, uint32_t index)
     (void)index;
     queue_stage *s = state;
     wefti_thread producer;
-    open_queue(s, 1, 1);
+    open_queue(s, 1, 1, false);
     weft_request *waiting = plug_and_fill(s);
     start(&producer, produce, s);
     s->violations += !weft_request_cancel(waiting);
@@ -283,7 +285,7 @@ static void cancel_against_start(void *state, uint32_t index)
     queue_stage *s = state;
     wefti_thread first, second;
     weft_request *request;
-    open_queue(s, 1, 0);
+    open_queue(s, 1, 0, false);
     s->violations += submit(s, 0, 0, count_callback, &request) != WEFT_OK;
     s->request = weft_request_retain(request);
     weft_request_retain(request);
@@ -306,7 +308,7 @@ static void time_out_against_completion(void *state, uint32_t index)
     (void)index;
     queue_stage *s = state;
     weft_request *requests[2];
-    open_queue(s, 1, 0);
+    open_queue(s, 1, 0, false);
     for (int i = 0; i < 2; i++) {
         s->violations += submit(s, i, 1000 + i, count_callback, &requests[i]);
     }
@@ -327,7 +329,7 @@ static void time_out_behind_another(void *state, uint32_t index)
     (void)index;
     queue_stage *s = state;
     weft_request *plug, *waiting, *refused;
-    open_queue(s, 1, 1);
+    open_queue(s, 1, 1, false);
     s->violations += submit(s, 0, 0, plug_callback, &plug) != WEFT_OK;
     while (!s->plugged) {
         wefti_thread_yield();
@@ -354,7 +356,7 @@ static void drain_with_deadline(void *state, uint32_t index)
     (void)index;
     queue_stage *s = state;
     weft_request *requests[3];
-    open_queue(s, 1, 0);
+    open_queue(s, 1, 0, false);
     for (int i = 0; i < 3; i++) {
         s->violations += submit(s, i, 0, count_callback, &requests[i]) != WEFT_OK;
     }
@@ -384,7 +386,7 @@ static void leave_in_a_callback(void *state, uint32_t index)
     (void)index;
     queue_stage *s = state;
     weft_request *first, *second;
-    open_queue(s, 2, 0);
+    open_queue(s, 2, 0, false);
     weft_queue_retain(s->queue); /* one for each callback to drop */
     s->violations += submit(s, 0, 1000, callback_that_leaves, &first) != WEFT_OK;
     s->violations += submit(s, 1, 1000, callback_that_leaves, &second) != WEFT_OK;
@@ -426,7 +428,7 @@ static void swap_the_model(void *state, uint32_t index)
     (void)index;
     queue_stage *s = state;
     wefti_thread user;
-    open_queue(s, 1, 0);
+    open_queue(s, 1, 0, false);
     start(&user, submit_or_not_found, s);
     s->violations += weft_queue_remove_model(s->queue, s->model, NULL) != WEFT_OK;
     s->violations += weft_queue_add_model(s->queue, s->model, NULL, NULL) != WEFT_OK;
@@ -437,6 +439,65 @@ static void swap_the_model(void *state, uint32_t index)
     wefti_thread_join(&user);
     end_queue(s);
     s->violations += s->callbacks != s->accepted;
+    weft_queue_release(s->queue);
+}
+
+/* Two workers end requests as they like, a third thread cancels one: they are announced
+ * in the order of submission all the same. */
+static void check_order(void *user, weft_request *request, weft_status status)
+{
+    queue_stage *s = user;
+    for (uint32_t i = 0; i < 3; i++) {
+        s->violations += s->ordered[i] == request && s->callbacks != i;
+    }
+    count_callback(user, request, status);
+}
+
+static void keep_order(void *state, uint32_t index)
+{
+    (void)index;
+    queue_stage *s = state;
+    wefti_thread canceller;
+    open_queue(s, 2, 0, true);
+    for (int i = 0; i < 3; i++) {
+        s->violations += submit(s, i, 0, check_order, &s->ordered[i]) != WEFT_OK;
+    }
+    s->request = weft_request_retain(s->ordered[1]);
+    start(&canceller, cancel_request, s);
+    for (int i = 0; i < 3; i++) {
+        weft_status status = weft_request_wait(s->ordered[i], WEFT_FOREVER, NULL);
+        s->violations += status != WEFT_OK && (i != 1 || status != WEFT_CANCELLED);
+    }
+    wefti_thread_join(&canceller);
+    end_queue(s);
+    s->violations += s->callbacks != 3;
+    for (int i = 0; i < 3; i++) {
+        weft_request_release(s->ordered[i]);
+    }
+    weft_queue_release(s->queue);
+}
+
+/* Two are joined, or not, while one of them is cancelled. */
+static void cancel_in_a_batch(void *state, uint32_t index)
+{
+    (void)index;
+    queue_stage *s = state;
+    wefti_thread canceller;
+    weft_request *requests[4];
+    open_queue(s, 1, 0, false);
+    for (int i = 0; i < 4; i++) {
+        s->violations += submit(s, i, 0, count_callback, &requests[i]) != WEFT_OK;
+    }
+    s->request = weft_request_retain(requests[3]);
+    start(&canceller, cancel_request, s);
+    for (int i = 0; i < 4; i++) {
+        weft_status status = weft_request_wait(requests[i], WEFT_FOREVER, NULL);
+        s->violations += status != WEFT_OK && (i != 3 || status != WEFT_CANCELLED);
+        weft_request_release(requests[i]);
+    }
+    wefti_thread_join(&canceller);
+    end_queue(s);
+    s->violations += s->callbacks != 4;
     weft_queue_release(s->queue);
 }
 
@@ -467,6 +528,8 @@ const scenario queue_scenarios[] = {
                    WEFTI_SABOTAGE_TIMER_WAKE),
     QUEUE_SCENARIO("queue-drain", drain_with_deadline, WEFTI_SABOTAGE_QUEUE_IDLE),
     QUEUE_SCENARIO("queue-swap-model", swap_the_model, WEFTI_SABOTAGE_QUEUE_WORK),
+    QUEUE_SCENARIO("queue-order", keep_order, WEFTI_SABOTAGE_QUEUE_ORDER),
+    QUEUE_SCENARIO("queue-cancel-batch", cancel_in_a_batch, WEFTI_SABOTAGE_QUEUE_ONCE),
     {.what = {.name = "queue-last-owner",
               .thread_count = 1,
               .set_up = set_queue_stage,

@@ -58,6 +58,7 @@ const char *scenario_guard_name(wefti_sabotage guard)
         [WEFTI_SABOTAGE_QUEUE_ROOM] = "QUEUE_ROOM",
         [WEFTI_SABOTAGE_QUEUE_IDLE] = "QUEUE_IDLE",
         [WEFTI_SABOTAGE_QUEUE_ONCE] = "QUEUE_ONCE",
+        [WEFTI_SABOTAGE_QUEUE_ORDER] = "QUEUE_ORDER",
         [WEFTI_SABOTAGE_TEAM_WAIT] = "TEAM_WAIT",
         [WEFTI_SABOTAGE_PLAN_EVICT] = "PLAN_EVICT",
     };
