@@ -213,7 +213,7 @@ int main(int argc, char **argv)
     settings set = {.count = 10000000,
                     .seed = (uint64_t)time(NULL) * 1000000,
                     .jobs = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN)};
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc; i += 2) {
         const char *next = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--list") == 0) {
             return list();
@@ -233,7 +233,6 @@ int main(int argc, char **argv)
             fputs(usage, stderr);
             return 2;
         }
-        i++;
     }
     if (set.jobs < 1 || set.jobs > MOST_JOBS) {
         fputs("--jobs is 1 to 256\n", stderr);

@@ -189,7 +189,7 @@ static void leave_held_streams(host_stage *s)
 {
     static const char source = 'x';
     weft_event *chain;
-    weft_stream *third;
+    weft_stream *third = NULL;
     scenario_require(weft_event_create(s->device, false, &chain, NULL) == WEFT_OK &&
                          weft_stream_acquire(s->device, &third, NULL) == WEFT_OK,
                      "a third stream");

@@ -39,7 +39,7 @@ static void *set_stage_with(int32_t max_plans)
                       .input_count = 1,
                       .outputs = outputs,
                       .output_count = 1};
-    weft_graph *graph;
+    weft_graph *graph = NULL;
     scenario_require(weft_device_open("null", &params, &s->device, NULL) == WEFT_OK &&
                          weft_graph_create(18, &graph, NULL) == WEFT_OK &&
                          weft_graph_add_input(graph, &input, NULL) == WEFT_OK &&
