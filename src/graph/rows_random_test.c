@@ -29,7 +29,7 @@ static size_t device_count;
 /* A value whose axis `rows` has so many elements per row. */
 typedef struct shape {
     int rank, rows;
-    int size[MOST_AXES];
+    int size[MOST_AXES + 1]; /* one more to be written when an axis goes */
 } shape;
 
 typedef struct net {
