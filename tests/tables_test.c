@@ -103,7 +103,7 @@ static void test_queued_rows(void **state)
     const cli_suite_options options = {
         .device = "cpu",
         .rows = "F.linear,softmax,relu,layernorm,table2/nn.Linear,MLP (3 layers),"
-                "table2/TransformerEncoderLayer,BMM_8x64x64x64,Linear_16x512x256",
+                "BMM_8x64x64x64,Linear_16x512x256",
         .threads = {{8}, 1},
         .workers = {{1, 4}, 2},
         .iterations = 4,
@@ -121,10 +121,10 @@ static void test_queued_in_flight(void **state)
     (void)state;
     cli_suite_options options = {
         .device = "cpu",
-        .rows = "table2/nn.Linear,MLP (3 layers),layernorm,mixed,race",
-        .threads = {{6}, 1},
+        .rows = "table2/nn.Linear,MLP (3 layers),layernorm,mixed,race fused",
+        .threads = {{4}, 1},
         .iterations = 10,
-        .distinct = 2,
+        .distinct = 1,
         .mode = CLI_QUEUED,
         .way = {.in_flight = 5, .max_batch = 9},
         .no_golden = true,
@@ -132,6 +132,7 @@ static void test_queued_in_flight(void **state)
     };
     run_suite(&options);
     options.rows = "table2/nn.Linear,softmax";
+    options.distinct = 2;
     options.way = (cli_way){.in_flight = 16, .delay_us = 200};
     run_suite(&options);
 }
@@ -161,7 +162,7 @@ static void test_queued_timed(void **state)
         .rows = "relu,table2/nn.Linear,table2/TransformerEncoderLayer",
         .threads = {{8}, 1},
         .iterations = 2,
-        .distinct = 2,
+        .distinct = 1,
         .seconds = 0.05,
         .mode = CLI_BOTH,
         .no_golden = true,
@@ -177,7 +178,7 @@ static void test_batching(void **state)
     const cli_suite_options options = {
         .device = "cpu",
         .rows = "MLP_1x256,Encoder_1x1x256",
-        .threads = {{12}, 1},
+        .threads = {{10}, 1},
         .workers = {{1}, 1},
         .iterations = 6,
         .distinct = 1,
