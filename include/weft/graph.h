@@ -73,7 +73,7 @@ typedef struct weft_graph_load_params {
         .struct_size = sizeof(weft_graph_load_params)                                  \
     }
 
-/* Creates an empty graph that follows the given ONNX opset (13 to 23).
+/* Creates an empty graph that follows the given ONNX opset (7 to 28).
  * Threads: any. Owns: the caller owns *graph.
  * Errors: WEFT_UNSUPPORTED for another opset. */
 WEFT_API WEFT_MUST_USE weft_status weft_graph_create(int32_t opset, weft_graph **graph,

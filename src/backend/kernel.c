@@ -13,6 +13,11 @@ static const char *const kernel_names[WEFTI_KERNEL_COUNT] = {
     [WEFTI_KERNEL_POOL] = "pool",
     [WEFTI_KERNEL_GATHER] = "gather",
     [WEFTI_KERNEL_ATTENTION] = "attention",
+    [WEFTI_KERNEL_GATHER_POINTS] = "gather_points",
+    [WEFTI_KERNEL_SCATTER_POINTS] = "scatter_points",
+    [WEFTI_KERNEL_CUMULATE] = "cumulate",
+    [WEFTI_KERNEL_TOP_K] = "top_k",
+    [WEFTI_KERNEL_FOLD] = "fold",
 };
 
 const char *wefti_kernel_name(wefti_kernel kernel)

@@ -37,6 +37,11 @@ typedef enum wefti_kernel {
     WEFTI_KERNEL_POOL,
     WEFTI_KERNEL_GATHER,
     WEFTI_KERNEL_ATTENTION,
+    WEFTI_KERNEL_GATHER_POINTS,
+    WEFTI_KERNEL_SCATTER_POINTS,
+    WEFTI_KERNEL_CUMULATE,
+    WEFTI_KERNEL_TOP_K,
+    WEFTI_KERNEL_FOLD,
     WEFTI_KERNEL_COUNT,
 } wefti_kernel;
 
@@ -314,5 +319,63 @@ typedef struct wefti_attention_params {
     weft_type mask_type;     /* f32 or bool */
     int64_t mask_strides[4]; /* batch, head, query, key; 0 broadcasts */
 } wefti_attention_params;
+
+/* GATHER_POINTS, SCATTER_POINTS: for each point p of `dims`, row-major, an address
+ * base(p) + sum over j of index(p, j) * tuple_strides[j] in the data, where base takes
+ * base_strides; there `inner_count` elements lie together. Gathering copies them to the
+ * dense output, any type. Scattering combines them with the dense updates, in the order
+ * of the points, into the data itself. Indices are dense, [dims..., tuple_size];
+ * negative ones count from the end, one out of range fails the request and names it. */
+enum {
+    WEFTI_POINTS_DATA = 0, /* scattering: read and written */
+    WEFTI_POINTS_INDICES = 1,
+    WEFTI_POINTS_OTHER = 2, /* the output, or the updates */
+};
+typedef enum wefti_points_reduction {
+    WEFTI_POINTS_PUT, /* the last one stays */
+    WEFTI_POINTS_ADD,
+    WEFTI_POINTS_MUL,
+    WEFTI_POINTS_MAX, /* NaN stays NaN, also MIN */
+    WEFTI_POINTS_MIN,
+} wefti_points_reduction;
+typedef struct wefti_points_params {
+    weft_type type, index_type; /* indices i32 or i64 */
+    int32_t rank, tuple_size;
+    int64_t dims[WEFT_MAX_RANK], base_strides[WEFT_MAX_RANK];
+    int64_t tuple_dims[WEFT_MAX_RANK], tuple_strides[WEFT_MAX_RANK];
+    int64_t inner_count;
+    wefti_points_reduction reduction; /* scattering: not PUT needs a type of numbers */
+} wefti_points_params;
+
+/* CUMULATE: y[o][i][n] = x[o][0][n] + ... + x[o][i][n], one chain, dense; f32, f64,
+ * i32, i64. Exclusive: without x[i], 0 (1) first. Reverse: from the other end. */
+enum { WEFTI_CUMULATE_INPUT = 0, WEFTI_CUMULATE_OUTPUT = 1 };
+typedef struct wefti_cumulate_params {
+    weft_type type;
+    int64_t outer_count, count, inner_count;
+    bool product, exclusive, reverse;
+} wefti_cumulate_params;
+
+/* TOP_K: the k largest (or smallest) of each line, sorted, equal ones by index; a NaN
+ * is larger than any number. Dense; f32, f64, i32, i64, u8, i8. Either output may be
+ * absent. */
+enum { WEFTI_TOP_K_INPUT = 0, WEFTI_TOP_K_VALUES = 1, WEFTI_TOP_K_INDICES = 2 };
+typedef struct wefti_top_k_params {
+    weft_type type;
+    int64_t outer_count, count, inner_count, k;
+    bool largest;
+} wefti_top_k_params;
+
+/* FOLD, f32, dense: the transpose of a convolution's unfolding. Columns
+ * [planes][kernel positions][blocks] are added up where they lie in the output
+ * [planes][out_dims], kernel positions row-major, one chain that begins at the plane's
+ * bias or +0; block b of kernel position k lies at b * stride - pad + k * dilation. */
+enum { WEFTI_FOLD_COLUMNS = 0, WEFTI_FOLD_BIAS = 1, WEFTI_FOLD_OUTPUT = 2 };
+typedef struct wefti_fold_params {
+    int64_t plane_count,
+        channel_count; /* the bias of plane p is that of p mod channels */
+    int64_t block_dims[3], out_dims[3], kernel_dims[3];
+    int64_t strides[3], dilations[3], pads_begin[3];
+} wefti_fold_params;
 
 #endif

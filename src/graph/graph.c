@@ -9,7 +9,7 @@
 #include "base/memory.h"
 #include "base/tensor.h"
 
-enum { MIN_OPSET = 13, MAX_OPSET = 23, FIRST_NAME_SLOTS = 64 };
+enum { MIN_OPSET = 7, MAX_OPSET = 28, FIRST_NAME_SLOTS = 64 };
 
 weft_status weft_graph_create(int32_t opset, weft_graph **graph, weft_error *error)
 {

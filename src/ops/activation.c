@@ -30,6 +30,16 @@ static const program_kind programs[] = {
      {{.operation = WEFTI_OP_ABS},
       {.operation = WEFTI_OP_SCALE, .a = 4, .alpha = 1.0F, .beta = 1.0F},
       {.operation = WEFTI_OP_DIV, .a = 0, .b = 5}}},
+    {"Swish",
+     3,
+     {{.operation = WEFTI_OP_SCALE, .alpha = 1.0F},
+      {.operation = WEFTI_OP_SIGMOID, .a = 4},
+      {.operation = WEFTI_OP_MUL, .a = 0, .b = 5}}},
+    {"Celu",
+     3,
+     {{.operation = WEFTI_OP_SCALE, .alpha = 1.0F},
+      {.operation = WEFTI_OP_ELU, .a = 4, .alpha = 1.0F},
+      {.operation = WEFTI_OP_SCALE, .a = 5, .alpha = 1.0F}}},
     {"HardSigmoid",
      2,
      {{.operation = WEFTI_OP_SCALE, .alpha = 0.2F, .beta = 0.5F},
@@ -51,6 +61,14 @@ static program_kind make_program(const wefti_node_view *node)
     if (strcmp(kind.op_type, "HardSigmoid") == 0) {
         first->alpha = wefti_attribute_float(node, "alpha", first->alpha);
         first->beta = wefti_attribute_float(node, "beta", first->beta);
+    }
+    if (strcmp(kind.op_type, "Swish") == 0) {
+        first->alpha = wefti_attribute_float(node, "alpha", first->alpha);
+    }
+    if (strcmp(kind.op_type, "Celu") == 0) {
+        float alpha = wefti_attribute_float(node, "alpha", 1.0F);
+        first->alpha = 1.0F / alpha;
+        kind.instructions[2].alpha = alpha;
     }
     if (strcmp(kind.op_type, "Selu") == 0) {
         first->alpha = wefti_attribute_float(node, "alpha", first->alpha);

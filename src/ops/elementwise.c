@@ -112,7 +112,8 @@ static weft_status check_attributes(const wefti_node_view *node,
     bool is_float = (WEFTI_TYPES_FLOAT & WEFTI_TYPE_SET(inputs[0].type)) != 0;
     if (kind->operation == WEFTI_OP_MOD && is_float &&
         !wefti_attribute_int(node, "fmod", 0)) {
-        return wefti_error(error, WEFT_INVALID_MODEL,
+        return wefti_error(error,
+                           node->opset < 28 ? WEFT_INVALID_MODEL : WEFT_UNSUPPORTED,
                            "%s: Mod of %s needs the attribute fmod=1", node->label,
                            weft_type_name(inputs[0].type));
     }

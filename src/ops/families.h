@@ -73,6 +73,27 @@ WEFTI_INFER(range);
 WEFTI_FOLD(range);
 /* attention.c */
 WEFTI_FAMILY(attention);
+/* reduce_log.c */
+WEFTI_FAMILY(reduce_log);
+WEFTI_FAMILY(lp_norm);
+WEFTI_FAMILY(mean_variance);
+/* one_hot.c, space.c, threshold.c, resize.c */
+WEFTI_FAMILY(one_hot);
+WEFTI_FAMILY(hardmax);
+WEFTI_FAMILY(eye_like);
+WEFTI_FAMILY(space);
+WEFTI_FAMILY(threshold);
+WEFTI_FAMILY(resize);
+/* points.c, lines.c, conv_transpose.c, recurrent.c */
+WEFTI_FAMILY(gather_elements);
+WEFTI_FAMILY(gather_nd);
+WEFTI_FAMILY(scatter_elements);
+WEFTI_FAMILY(scatter_nd);
+WEFTI_FAMILY(cumulate);
+WEFTI_FAMILY(top_k);
+WEFTI_FAMILY(conv_transpose);
+WEFTI_FAMILY(col2im);
+WEFTI_FAMILY(recurrent);
 /* fused.c */
 WEFTI_FAMILY(fused_matmul);
 WEFTI_FAMILY(fused_conv);

@@ -66,11 +66,45 @@ static const char *const attribute_names[] = {
     "count_include_pad",
     "output_layout",
     "root_mean_square",
+    "blocksize",
+    "direction",
+    "layout",
+    "linear_before_reset",
+    "exclusive",
+    "reverse",
+    "largest",
+    "batch_dims",
+    "reduction",
+    "coordinate_transformation_mode",
+    "nearest_mode",
+    "antialias",
+    "output_padding",
+    "output_shape",
+    "k",
+    "dtype",
+    "p",
 };
 
-static const char *const texts[] = {"SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET",
-                                    "reflect",    "edge",       "wrap",  "constant",
-                                    "tanh",       "none",       "BSHD",  ""};
+static const char *const texts[] = {"SAME_UPPER",
+                                    "SAME_LOWER",
+                                    "VALID",
+                                    "NOTSET",
+                                    "reflect",
+                                    "edge",
+                                    "wrap",
+                                    "constant",
+                                    "tanh",
+                                    "none",
+                                    "BSHD",
+                                    "",
+                                    "add",
+                                    "linear",
+                                    "cubic",
+                                    "align_corners",
+                                    "tf_crop_and_resize",
+                                    "reverse",
+                                    "bidirectional",
+                                    "CRD"};
 
 typedef struct hostile {
     op_case c;
@@ -185,8 +219,8 @@ static bool small_enough(const op_case *c)
 
 static void make_case(hostile *h, chance *c, const wefti_operator *op)
 {
-    int32_t opset = op->since > 13 ? op->since : 13;
-    opset = op->domain[0] ? opset : opset + (int32_t)pick(c, 24 - opset);
+    int32_t opset = op->since;
+    opset = op->domain[0] ? opset : opset + (int32_t)pick(c, op->until - opset + 1);
     op_begin(&h->c, op->domain, op->name, opset);
     int32_t most = op->max_inputs > 5 ? 5 : op->max_inputs;
     int32_t inputs = op->min_inputs + (int32_t)pick(c, most - op->min_inputs + 1);

@@ -23,6 +23,8 @@ static const reduce_kind kinds[] = {
     {"ReduceSumSquare", WEFTI_REDUCE_SUM_SQUARE, 18},
     {"ReduceL1", WEFTI_REDUCE_L1, 18},
     {"ReduceL2", WEFTI_REDUCE_L2, 18},
+    {"ReduceLogSum", WEFTI_REDUCE_SUM, 18},
+    {"ReduceLogSumExp", WEFTI_REDUCE_SUM, 18},
 };
 
 static const reduce_kind *find_kind(const wefti_node_view *node)
@@ -35,9 +37,8 @@ static const reduce_kind *find_kind(const wefti_node_view *node)
     return &kinds[0];
 }
 
-/* Which axes are reduced; all when none are given, none when noop_with_empty_axes. */
-static weft_status read_axes(const wefti_node_view *node, const wefti_known *inputs,
-                             bool *reduced, weft_error *error)
+weft_status wefti_reduce_axes(const wefti_node_view *node, const wefti_known *inputs,
+                              bool *reduced, weft_error *error)
 {
     int64_t values[WEFT_MAX_RANK];
     const int64_t *axes = values;
@@ -88,7 +89,7 @@ weft_status wefti_infer_reduce(const wefti_node_view *node, const wefti_known *i
     bool roots = find_kind(node)->reduction == WEFTI_REDUCE_L2;
     WEFTI_TRY(wefti_check_type(node, inputs, 0,
                                roots ? WEFTI_TYPES_FLOAT : WEFTI_TYPES_NUMBER, error));
-    WEFTI_TRY(read_axes(node, inputs, reduced, error));
+    WEFTI_TRY(wefti_reduce_axes(node, inputs, reduced, error));
     return set_reduced(node, &inputs[0], reduced, inputs[0].type, outputs, error);
 }
 
@@ -174,8 +175,8 @@ weft_status wefti_lower_reduce_node(wefti_lowering *lowering)
         return WEFT_OK;
     }
     const wefti_view *input = &lowering->inputs[0];
-    WEFTI_TRY(
-        read_axes(lowering->node, lowering->known_inputs, reduced, lowering->error));
+    WEFTI_TRY(wefti_reduce_axes(lowering->node, lowering->known_inputs, reduced,
+                                lowering->error));
     bool noop = !any_axis(reduced, input->rank) && input->rank > 0;
     if (noop && wefti_attribute_int(lowering->node, "noop_with_empty_axes", 0)) {
         return wefti_lower_alias(lowering, 0, input);

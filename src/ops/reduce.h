@@ -9,4 +9,9 @@ weft_status wefti_lower_reduction(wefti_lowering *lowering, wefti_reduction redu
                                   const wefti_view *input, const bool *reduced,
                                   const wefti_view *output);
 
+/* Which axes a node such as ReduceSum reduces; all when none are given, none when
+ * noop_with_empty_axes says so. */
+weft_status wefti_reduce_axes(const wefti_node_view *node, const wefti_known *inputs,
+                              bool *reduced, weft_error *error);
+
 #endif

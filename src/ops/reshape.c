@@ -102,6 +102,31 @@ weft_status wefti_lower_flatten_node(wefti_lowering *lowering)
     return wefti_lower_reshape(lowering, 0, &lowering->inputs[0]);
 }
 
+/* The axes of Squeeze and Unsqueeze: an input, before opset 13 an attribute. */
+static weft_status read_axes(const wefti_node_view *node, const wefti_known *inputs,
+                             int64_t *axes, size_t *count, bool *given,
+                             weft_error *error)
+{
+    const int64_t *attribute = wefti_attribute_ints(node, "axes", count);
+    if (attribute == NULL) {
+        *given = wefti_known_present(node, inputs, 1);
+        *count = 0;
+        wefti_integer_room room = {axes, WEFT_MAX_RANK};
+        return *given ? wefti_check_integers(node, inputs, 1, room, count, error)
+                      : WEFT_OK;
+    }
+    *given = true;
+    if (node->opset >= 13 || *count > WEFT_MAX_RANK) {
+        return wefti_error(error, WEFT_INVALID_MODEL,
+                           node->opset >= 13
+                               ? "%s: axes are an input since opset 13"
+                               : "%s: has more axes than a tensor can have",
+                           node->label);
+    }
+    memcpy(axes, attribute, *count * sizeof(*axes));
+    return WEFT_OK;
+}
+
 weft_status wefti_infer_squeeze(const wefti_node_view *node, const wefti_known *inputs,
                                 wefti_known *outputs, weft_error *error)
 {
@@ -110,11 +135,8 @@ weft_status wefti_infer_squeeze(const wefti_node_view *node, const wefti_known *
     bool dropped[WEFT_MAX_RANK];
     int64_t axes[WEFT_MAX_RANK];
     size_t count = 0;
-    bool given = wefti_known_present(node, inputs, 1);
-    if (given) {
-        WEFTI_TRY(wefti_check_integers(
-            node, inputs, 1, (wefti_integer_room){axes, WEFT_MAX_RANK}, &count, error));
-    }
+    bool given = false;
+    WEFTI_TRY(read_axes(node, inputs, axes, &count, &given, error));
     WEFTI_TRY(wefti_check_axes(node, axes, count, input->rank, dropped, error));
     int64_t dims[WEFT_MAX_RANK];
     int32_t rank = 0;
@@ -147,8 +169,11 @@ weft_status wefti_infer_unsqueeze(const wefti_node_view *node,
     bool inserted[WEFT_MAX_RANK];
     int64_t axes[WEFT_MAX_RANK];
     size_t count = 0;
-    WEFTI_TRY(wefti_check_integers(
-        node, inputs, 1, (wefti_integer_room){axes, WEFT_MAX_RANK}, &count, error));
+    bool given = false;
+    WEFTI_TRY(read_axes(node, inputs, axes, &count, &given, error));
+    if (!given) {
+        return wefti_error(error, WEFT_INVALID_MODEL, "%s: needs axes", node->label);
+    }
     int32_t rank = input->rank + (int32_t)count;
     if (rank > WEFT_MAX_RANK) {
         return wefti_error(error, WEFT_UNSUPPORTED,
@@ -208,6 +233,11 @@ weft_status wefti_infer_dropout(const wefti_node_view *node, const wefti_known *
 {
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_ANY, error));
     WEFTI_TRY(check_inference(node, inputs, error));
+    if (node->opset < 10 && node->output_count > 1) {
+        return wefti_error(error, WEFT_UNSUPPORTED,
+                           "%s: the mask of opset %d is not supported; leave it out",
+                           node->label, (int)node->opset);
+    }
     WEFTI_TRY(wefti_set_output(
         node, outputs, 1, (wefti_shape){WEFT_TYPE_BOOL, inputs[0].rank, inputs[0].dims},
         error));

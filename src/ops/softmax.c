@@ -6,14 +6,35 @@
 #include "ops/lower.h"
 #include "ops/reduce.h"
 
+/* Before opset 13 all dims from the axis on were one row; the default was 1. */
+static int64_t read_axis(const wefti_node_view *node)
+{
+    return wefti_attribute_int(node, "axis", node->opset < 13 ? 1 : -1);
+}
+
+static weft_status check_old_rows(const wefti_node_view *node, const wefti_known *input,
+                                  int32_t axis, weft_error *error)
+{
+    for (int32_t i = axis + 1; node->opset < 13 && i < input->rank; i++) {
+        if (input->dims[i] != 1) {
+            return wefti_error(error, WEFT_UNSUPPORTED,
+                               "%s: axis %d of opset %d takes all later dimensions "
+                               "together; only the last axis is supported before "
+                               "opset 13",
+                               node->label, (int)axis, (int)node->opset);
+        }
+    }
+    return WEFT_OK;
+}
+
 weft_status wefti_infer_softmax(const wefti_node_view *node, const wefti_known *inputs,
                                 wefti_known *outputs, weft_error *error)
 {
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_FLOAT, error));
     WEFTI_TRY(wefti_check_rank(node, inputs, 0, 1, WEFT_MAX_RANK, error));
     int32_t axis = 0;
-    WEFTI_TRY(wefti_check_axis(node, wefti_attribute_int(node, "axis", -1),
-                               inputs[0].rank, &axis, error));
+    WEFTI_TRY(wefti_check_axis(node, read_axis(node), inputs[0].rank, &axis, error));
+    WEFTI_TRY(check_old_rows(node, &inputs[0], axis, error));
     return wefti_set_output(
         node, outputs, 0, (wefti_shape){inputs[0].type, inputs[0].rank, inputs[0].dims},
         error);
@@ -94,7 +115,7 @@ weft_status wefti_lower_softmax_node(wefti_lowering *lowering)
         return WEFT_OK;
     }
     wefti_view input = lowering->inputs[0];
-    int64_t given = wefti_attribute_int(lowering->node, "axis", -1);
+    int64_t given = read_axis(lowering->node);
     int32_t axis = (int32_t)(given < 0 ? given + input.rank : given);
     if (input.type == WEFT_TYPE_F64) {
         return lower_f64(lowering, &input, axis, &output);

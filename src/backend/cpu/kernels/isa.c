@@ -22,5 +22,10 @@ const wefti_cpu_isa WEFTI_ISA_NAME(wefti_cpu_isa) = {
             [WEFTI_KERNEL_GATHER] = WEFTI_ISA_NAME(wefti_prepare_gather),
             [WEFTI_KERNEL_CONV] = WEFTI_ISA_NAME(wefti_prepare_conv),
             [WEFTI_KERNEL_ATTENTION] = WEFTI_ISA_NAME(wefti_prepare_attention),
+            [WEFTI_KERNEL_GATHER_POINTS] = wefti_prepare_gather_points_reference,
+            [WEFTI_KERNEL_SCATTER_POINTS] = wefti_prepare_scatter_points_reference,
+            [WEFTI_KERNEL_CUMULATE] = wefti_prepare_cumulate_reference,
+            [WEFTI_KERNEL_TOP_K] = wefti_prepare_top_k_reference,
+            [WEFTI_KERNEL_FOLD] = wefti_prepare_fold_reference,
         },
 };

@@ -22,5 +22,10 @@ const wefti_cpu_isa wefti_cpu_isa_reference = {
             [WEFTI_KERNEL_GATHER] = wefti_prepare_gather_reference,
             [WEFTI_KERNEL_CONV] = wefti_prepare_conv_reference,
             [WEFTI_KERNEL_ATTENTION] = wefti_prepare_attention_reference,
+            [WEFTI_KERNEL_GATHER_POINTS] = wefti_prepare_gather_points_reference,
+            [WEFTI_KERNEL_SCATTER_POINTS] = wefti_prepare_scatter_points_reference,
+            [WEFTI_KERNEL_CUMULATE] = wefti_prepare_cumulate_reference,
+            [WEFTI_KERNEL_TOP_K] = wefti_prepare_top_k_reference,
+            [WEFTI_KERNEL_FOLD] = wefti_prepare_fold_reference,
         },
 };

@@ -21,6 +21,11 @@ WEFTI_DECLARE_PREPARE(wefti_prepare_conv_reference);
 WEFTI_DECLARE_PREPARE(wefti_prepare_pool_reference);
 WEFTI_DECLARE_PREPARE(wefti_prepare_gather_reference);
 WEFTI_DECLARE_PREPARE(wefti_prepare_attention_reference);
+WEFTI_DECLARE_PREPARE(wefti_prepare_gather_points_reference);
+WEFTI_DECLARE_PREPARE(wefti_prepare_scatter_points_reference);
+WEFTI_DECLARE_PREPARE(wefti_prepare_cumulate_reference);
+WEFTI_DECLARE_PREPARE(wefti_prepare_top_k_reference);
+WEFTI_DECLARE_PREPARE(wefti_prepare_fold_reference);
 
 extern const wefti_cpu_isa wefti_cpu_isa_reference;
 
