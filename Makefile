@@ -19,13 +19,14 @@ NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 COUNT ?= 10000000
 EXPLORE_FLAGS ?=
 
-.PHONY: help deps build run test bench soak check install uninstall clean tsan asan \
-  ubsan clang fuzz-build aarch64 format explore
+.PHONY: help deps build run test test-gpu bench soak check install uninstall clean tsan \
+  asan ubsan clang fuzz-build aarch64 format explore
 
 help:
 	@echo "make run        build and run the acceptance tables (weft-report.html)"
 	@echo "make test       build and run all tests"
 	@echo "make build      build library and command into $(BUILD)/"
+	@echo "make test-gpu   run the CUDA tests and tables on this machine's card"
 	@echo "make bench      time Weft beside PyTorch and ONNX Runtime"
 	@echo "make soak       all tables at once for SECONDS=$(SECONDS), every answer compared"
 	@echo "make install    install into PREFIX ($(PREFIX)); make uninstall takes it back"
@@ -50,6 +51,15 @@ run: build
 
 test: build
 	@cd $(BUILD) && $(CTEST)
+
+# The programs that CI runs on a driver made of C, on a real card, and the tables.
+CUDA_KERNELS = rows matmul conv attention elementwise reduce pool copy
+test-gpu: build
+	@for name in $(CUDA_KERNELS); do WEFT_TEST_DEVICE=cuda:0 \
+	  $(BUILD)/tests/backend_cpu_kernels_$${name}_test || exit 1; done
+	@$(BUILD)/tests/backend_conformance_test cuda
+	@$(BUILD)/weft check --device cuda:0 --threads 1,2,4,8,16,32,64
+	@$(BUILD)/weft bench --device cuda:0 --threads 1,8,16,32,64
 
 bench: build
 	@$(BUILD)/weft bench --null

@@ -107,16 +107,17 @@ endfunction()
 # and sets <name>_OBJECTS.
 function(weft_library_objects name definition)
   set(sources "")
-  foreach(folder base backend backend/common backend/null backend/cpu runtime ops graph
-      formats formats/onnx formats/npy queue)
+  foreach(folder base backend backend/common backend/null backend/cpu backend/cuda
+      runtime ops graph formats formats/onnx formats/npy queue)
     file(GLOB found CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${folder}/*.c)
     list(APPEND sources ${found})
   endforeach()
   list(FILTER sources EXCLUDE REGEX "_test\\.c$|/fuzz_")
   add_library(${name}_objects OBJECT ${sources})
   add_dependencies(${name}_objects weft_proto_files)
-  weft_library_settings(${name}_objects ${definition})
-  set(objects ${WEFT_SHARED_OBJECTS} $<TARGET_OBJECTS:${name}_objects>)
+  weft_library_settings(${name}_objects ${WEFT_CUDA_DEFINITION} ${definition})
+  set(objects ${WEFT_SHARED_OBJECTS} $<TARGET_OBJECTS:${name}_objects>
+    ${WEFT_CUDA_OBJECTS})
   list(TRANSFORM WEFT_HOOKED_KERNELS PREPEND ${PROJECT_SOURCE_DIR}/${WEFT_KERNELS}/
     OUTPUT_VARIABLE hooked)
   list(TRANSFORM hooked APPEND .c)

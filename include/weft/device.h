@@ -28,7 +28,8 @@ typedef void (*weft_log_callback)(void *user, weft_log_level level, const char *
 
 typedef struct weft_device_params {
     size_t struct_size;
-    /* Most contexts leased at once; 0: 64. At most 1024. */
+    /* Most contexts leased at once; 0: 64, on a card one for each core of the host and
+     * at least 8. At most 1024. */
     int32_t max_contexts;
     /* Worker threads: they run asynchronous requests and help a lone caller with
      * whole output tiles. -1: one per core. 0: none, then weft_submit fails. At most
@@ -80,7 +81,7 @@ typedef struct weft_device_statistics {
     uint64_t helped_tile_count; /* output tiles done by helpers of a lone caller */
 } weft_device_statistics;
 
-/* Opens a device by name: "cpu", "null", later "cuda:0".
+/* Opens a device by name: "cpu", "cuda:0", "null".
  * Threads: any. Blocks: until worker threads run.
  * Owns: the caller owns *device and ends it with weft_device_release.
  * Errors: WEFT_NOT_FOUND for an unknown name; WEFT_UNAVAILABLE when this machine

@@ -37,7 +37,8 @@ typedef struct wefti_device_table {
      * allowed. May block until tasks have run. May be called from a task: then that
      * worker ends when the task returns. */
     void (*close)(wefti_backend_device *device);
-    /* Fills description, isa, core_count, worker_count. */
+    /* Fills description, isa, core_count, worker_count; max_contexts where the device
+     * has a better default than the runtime's. */
     void (*get_info)(const wefti_backend_device *device, weft_device_info *info);
     /* Adds the backend's own counters (helped tiles). */
     void (*add_statistics)(const wefti_backend_device *device,
@@ -117,6 +118,10 @@ typedef struct wefti_recipe_params {
     const wefti_step *steps;
     size_t step_count;
     size_t workspace_bytes; /* what the steps use of slot 0 */
+    /* Sizes of the slots behind the workspace: inputs, then outputs. A device that
+     * moves them needs them. */
+    const size_t *input_bytes, *output_bytes;
+    size_t input_count, output_count;
     wefti_weights *weights; /* keeps packed constants; NULL: nothing is packed */
 } wefti_recipe_params;
 
@@ -147,6 +152,7 @@ typedef struct wefti_backend {
 
 extern const wefti_backend wefti_backend_cpu;
 extern const wefti_backend wefti_backend_null;
+extern const wefti_backend wefti_backend_cuda;
 
 /* WEFT_INTERNAL names the first slot that is empty. */
 weft_status wefti_backend_check(const wefti_backend *backend, weft_error *error);

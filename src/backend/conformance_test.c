@@ -36,6 +36,22 @@ static weft_status open_named(const char *name, int32_t workers, fixture *f,
     return f->backend->device.open(index, &params, &log, &f->device, error);
 }
 
+/* A machine may lack the hardware of a backend. */
+static bool is_there(const char *name)
+{
+    fixture f = {0};
+    weft_error error;
+    weft_status status = open_named(name, 0, &f, &error);
+    if (status == WEFT_UNAVAILABLE) {
+        print_message("%s is left out: %s\n", name, error.message);
+        return false;
+    }
+    if (status == WEFT_OK) {
+        f.backend->device.close(f.device);
+    }
+    return true;
+}
+
 static int set_up(void **state)
 {
     static fixture f;
@@ -246,12 +262,20 @@ static void bytes_move_in_order(void **state)
         assert_int_equal(f->backend->event.signal(gate, 1, NULL), WEFT_OK);
         finish(f, stream);
         f->backend->event.release(gate);
-        for (size_t i = 0; i < 1000; i++) {
-            assert_int_equal(((uint8_t *)blocks[1])[i], 7);
-            assert_int_equal(((uint8_t *)blocks[2])[i], i < 500 ? 9 : 7);
+        /* Device memory need not be the host's to read. */
+        static uint8_t seen[2][1000];
+        stream = new_stream(f);
+        for (size_t i = 0; i < 2; i++) {
+            assert_int_equal(table->copy(stream, seen[i], blocks[1 + i], 1000, NULL),
+                             WEFT_OK);
+            assert_int_equal(table->fill(stream, blocks[1 + i], 0, 1000, NULL),
+                             WEFT_OK);
         }
-        memset(blocks[1], 0, 1000);
-        memset(blocks[2], 0, 1000);
+        finish(f, stream);
+        for (size_t i = 0; i < 1000; i++) {
+            assert_int_equal(seen[0][i], 7);
+            assert_int_equal(seen[1][i], i < 500 ? 9 : 7);
+        }
     }
     for (size_t i = 0; i < 3; i++) {
         f->backend->memory.free(f->device, blocks[i], 1000);
@@ -713,7 +737,8 @@ int main(int argc, char **argv)
     };
     int failed = 0;
     for (size_t i = 0; (current_name = weft_backend_name(i)) != NULL; i++) {
-        if (argc < 2 || strcmp(argv[1], current_name) == 0) {
+        bool wanted = argc < 2 || strcmp(argv[1], current_name) == 0;
+        if (wanted && is_there(current_name)) {
             failed +=
                 cmocka_run_group_tests_name(current_name, tests, set_up, tear_down);
         }

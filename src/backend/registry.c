@@ -9,6 +9,7 @@
 /* The backends of this build, in the order of weft_backend_name. */
 static const wefti_backend *const backends[] = {
     &wefti_backend_cpu,
+    &wefti_backend_cuda,
     &wefti_backend_null,
 };
 

@@ -72,9 +72,12 @@ static void an_index_that_is_not_there(void **state)
         wefti_backend_device *device = NULL;
         assert_int_equal(
             wefti_backend_find(weft_backend_name(i), &backend, &index, NULL), WEFT_OK);
-        assert_int_equal(backend->device.open(4096, &params, &log, &device, &error),
-                         WEFT_NOT_FOUND);
+        weft_status status = backend->device.open(4096, &params, &log, &device, &error);
         assert_null(device);
+        if (status == WEFT_UNAVAILABLE) {
+            continue; /* no driver on this machine */
+        }
+        assert_int_equal(status, WEFT_NOT_FOUND);
         assert_non_null(strstr(error.message, "4096"));
     }
 }

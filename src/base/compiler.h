@@ -8,7 +8,14 @@
 #define WEFTI_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define WEFTI_PRINTF(index, first) __attribute__((format(printf, index, first)))
 #define WEFTI_NOINLINE __attribute__((noinline))
+#if defined(__CUDACC__)
+/* Scalar functions that CUDA kernels share with the host's. */
+#define WEFTI_INLINE static __device__ __forceinline__
+#define WEFTI_SHARED_CODE __device__
+#else
 #define WEFTI_INLINE static inline __attribute__((always_inline))
+#define WEFTI_SHARED_CODE
+#endif
 #define WEFTI_UNUSED __attribute__((unused))
 #define WEFTI_RESTRICT __restrict__
 /* Asks for a cache line soon to be read; any address will do. */

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -118,6 +119,17 @@ void wefti_thread_yield(void)
         return;
     }
     (void)sched_yield();
+}
+
+void wefti_thread_sleep(int64_t duration_ns)
+{
+    if (wefti_scheduler_in_charge) {
+        wefti_scheduler_in_charge->yield();
+        return;
+    }
+    const struct timespec duration = {.tv_sec = duration_ns / 1000000000,
+                                      .tv_nsec = duration_ns % 1000000000};
+    (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &duration, NULL);
 }
 
 uint32_t wefti_current_core(void)

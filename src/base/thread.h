@@ -21,6 +21,10 @@ void wefti_thread_join(wefti_thread *thread);
 /* Lets another thread that is ready run on this core. */
 void wefti_thread_yield(void);
 
+/* Gives up the core for about this long; for waits that nobody can wake. Threads: any.
+ */
+void wefti_thread_sleep(int64_t duration_ns);
+
 /* Instead of joining, where a thread ends what would have joined it: it then frees
  * itself. */
 void wefti_thread_detach(wefti_thread *thread);

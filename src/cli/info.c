@@ -42,6 +42,29 @@ static void print_backends(void)
     printf("\n");
 }
 
+/* One line for each card, or why there is none. */
+static void print_cards(void)
+{
+    for (int32_t i = 0;; i++) {
+        char name[32];
+        weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+        weft_device *device = NULL;
+        weft_error error = {0};
+        params.worker_count = 0;
+        snprintf(name, sizeof(name), "cuda:%d", (int)i);
+        if (weft_device_open(name, &params, &device, &error) != WEFT_OK) {
+            if (i == 0) {
+                printf("cards        none: %s\n", error.message);
+            }
+            return;
+        }
+        weft_device_info info;
+        weft_device_get_info(device, &info);
+        printf("card         %s: %s, %s\n", name, info.description, info.isa);
+        weft_device_release(device);
+    }
+}
+
 int cli_command_info(int argument_count, char **arguments)
 {
     static const struct argp parser = {
@@ -58,6 +81,7 @@ int cli_command_info(int argument_count, char **arguments)
     weft_device_get_info(device, &info);
     printf("weft         %s\n", weft_build_id());
     print_backends();
+    print_cards();
     printf("device       %s: %s\n", info.name, info.description);
     printf("kernels      %s\n", info.isa);
     printf("cores        %d\n", info.core_count);

@@ -69,6 +69,10 @@ static weft_status make_recipe(wefti_plan *plan, const wefti_plan_source *source
     const wefti_recipe_params params = {.steps = steps,
                                         .step_count = plan->program.step_count,
                                         .workspace_bytes = plan->planned_bytes,
+                                        .input_bytes = plan->input_bytes,
+                                        .output_bytes = plan->output_bytes,
+                                        .input_count = plan->input_count,
+                                        .output_count = plan->output_count,
                                         .weights = source->weights};
     weft_status status = plan->backend->recipe.create(source->device->handle, &params,
                                                       &plan->recipe, error);

@@ -11,8 +11,8 @@
 #include "runtime/request.h"
 #include "runtime/stream.h"
 
-/* Tensors of one call whose addresses fit on the stack; more are kept behind the
- * workspace, which is there to be written. */
+/* Tensors of one call whose addresses fit on the stack; for more the context keeps
+ * room. */
 enum { STACK_SLOTS = 64 };
 
 static void set_slots(void **slots, void *workspace, const weft_io *io)
@@ -79,16 +79,12 @@ static weft_status execute(weft_context *context, const wefti_plan *plan,
                            const weft_io *io, weft_error *error)
 {
     size_t slot_count = 1 + io->input_count + io->output_count;
-    size_t slots_at = (plan->workspace_bytes + 63) & ~(size_t)63;
-    size_t needed = plan->workspace_bytes;
-    if (slot_count > STACK_SLOTS) {
-        needed = slots_at + slot_count * sizeof(void *);
-    }
-    WEFTI_TRY(wefti_context_reserve(context, needed, error));
+    WEFTI_TRY(wefti_context_reserve(context, plan->workspace_bytes, error));
     void *on_stack[STACK_SLOTS];
     void **slots = on_stack;
     if (slot_count > STACK_SLOTS) {
-        slots = (void **)(void *)((char *)context->workspace + slots_at);
+        WEFTI_TRY(wefti_context_reserve_slots(context, slot_count, error));
+        slots = context->slots;
     }
     set_slots(slots, context->workspace, io);
     const wefti_stream_table *stream = &plan->backend->stream;

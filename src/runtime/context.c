@@ -169,6 +169,22 @@ weft_status wefti_context_reserve(weft_context *context, size_t size_bytes,
     return WEFT_OK;
 }
 
+weft_status wefti_context_reserve_slots(weft_context *context, size_t slot_count,
+                                        weft_error *error)
+{
+    if (WEFTI_LIKELY(slot_count <= context->slot_capacity)) {
+        return WEFT_OK;
+    }
+    wefti_free(context->slots);
+    context->slot_capacity = 0;
+    context->slots = wefti_calloc(slot_count, sizeof(*context->slots));
+    if (!context->slots) {
+        return wefti_error_memory(error, "the addresses of a call's tensors");
+    }
+    context->slot_capacity = slot_count;
+    return WEFT_OK;
+}
+
 static void trim_slot(void *user, int32_t slot)
 {
     weft_device *device = user;
@@ -193,6 +209,7 @@ void wefti_context_destroy(weft_context *context)
     if (context->stream) {
         wefti_stream_give_back(context->stream);
     }
+    wefti_free(context->slots);
     wefti_free(context);
 }
 

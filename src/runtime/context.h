@@ -27,8 +27,10 @@ struct weft_context {
 
     /* one thread at a time (work) */
     bool stream_entered;
-    void *workspace;
+    void *workspace; /* device memory: not the host's to read */
     size_t workspace_bytes;
+    void **slots; /* room for the addresses of a call's tensors, grown on demand */
+    size_t slot_capacity;
 };
 
 /* Lease and give back without the public checks, for work that the device has accepted
@@ -53,6 +55,10 @@ bool wefti_context_works_on(const weft_device *device, const void *work);
  * and none of its work is pending. Errors: WEFT_OUT_OF_MEMORY at the cap. */
 weft_status wefti_context_reserve(weft_context *context, size_t size_bytes,
                                   weft_error *error);
+
+/* Likewise for `slots`. Errors: WEFT_OUT_OF_MEMORY. */
+weft_status wefti_context_reserve_slots(weft_context *context, size_t slot_count,
+                                        weft_error *error);
 
 /* Frees the workspaces of contexts that nobody has leased. */
 void wefti_context_trim(weft_device *device);

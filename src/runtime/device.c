@@ -98,7 +98,11 @@ static weft_status make(const char *name, const weft_device_params *params,
     if (status == WEFT_OK) {
         backend->device.get_info(made->handle, &made->info);
         made->info.name = made->name;
-        made->info.max_contexts = params->max_contexts;
+        if (params->max_contexts > 0) {
+            made->info.max_contexts = params->max_contexts;
+        } else if (made->info.max_contexts == 0) {
+            made->info.max_contexts = DEFAULT_CONTEXTS;
+        }
         made->info.memory_cap_bytes = params->memory_cap_bytes;
         status = make_parts(made, error);
     }
@@ -139,9 +143,6 @@ static weft_status check_params(const weft_device_params *given,
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "log_level is %d; use a weft_log_level",
                            (int)params->log_level);
-    }
-    if (params->max_contexts == 0) {
-        params->max_contexts = DEFAULT_CONTEXTS;
     }
     return WEFT_OK;
 }

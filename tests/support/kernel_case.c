@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "support/kernel_device.h"
 
 uint64_t kernel_next(uint64_t *state)
 {
@@ -13,6 +14,37 @@ uint64_t kernel_next(uint64_t *state)
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
     x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
     return x ^ (x >> 31);
+}
+
+/* The blocks there are, to find one by an address inside. */
+enum { MOST_BLOCKS = 256 };
+static struct {
+    char *start;
+    size_t size_bytes;
+} blocks[MOST_BLOCKS];
+
+static void keep_block(char *start, size_t size_bytes)
+{
+    size_t i = 0;
+    while (i < MOST_BLOCKS && blocks[i].start != NULL) {
+        i++;
+    }
+    assert_true(i < MOST_BLOCKS);
+    blocks[i].start = start;
+    blocks[i].size_bytes = size_bytes;
+}
+
+bool kernel_block(const void *address, char **start, size_t *size_bytes)
+{
+    for (size_t i = 0; i < MOST_BLOCKS; i++) {
+        if (blocks[i].start != NULL && (const char *)address >= blocks[i].start &&
+            (const char *)address <= blocks[i].start + blocks[i].size_bytes) {
+            *start = blocks[i].start;
+            *size_bytes = blocks[i].size_bytes;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* The block's size stands before it in a page of its own. */
@@ -28,6 +60,7 @@ void *kernel_alloc(size_t size_bytes)
     /* The end touches the forbidden page; floats stay aligned. */
     char *block = base + page + used - (size_bytes + 3) / 4 * 4;
     memcpy(base, &total, sizeof(total));
+    keep_block(block, size_bytes);
     return block;
 }
 
@@ -36,6 +69,9 @@ void kernel_free(void *block)
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     if (block == NULL) {
         return;
+    }
+    for (size_t i = 0; i < MOST_BLOCKS; i++) {
+        blocks[i].start = blocks[i].start == block ? NULL : blocks[i].start;
     }
     size_t total;
     char *base = (char *)((uintptr_t)block / page * page) - page;
@@ -181,8 +217,25 @@ static wefti_cpu_prepare reference_prepare(wefti_kernel kernel)
     return (*isa)->prepare[kernel];
 }
 
+static void check_on_device(const kernel_case *c)
+{
+    if (!kernel_device_wants()) {
+        return;
+    }
+    void *expected = kernel_alloc(c->output_bytes);
+    wefti_cpu_prepare reference = reference_prepare(c->step.kernel);
+    if (run_case(c, reference, false, WALK_WHOLE, expected)) {
+        kernel_device_check(c, expected);
+    }
+    kernel_free(expected);
+}
+
 void kernel_case_check(const kernel_case *c)
 {
+    if (kernel_device_is_set()) {
+        check_on_device(c);
+        return;
+    }
     void *expected = kernel_alloc(c->output_bytes);
     void *got = kernel_alloc(c->output_bytes);
     wefti_cpu_prepare reference = reference_prepare(c->step.kernel);

@@ -40,6 +40,8 @@ uint64_t kernel_case_hash(const kernel_case *c);
 /* Memory that ends where the next page may not be touched; freed by kernel_free. */
 void *kernel_alloc(size_t size_bytes);
 void kernel_free(void *block);
+/* The block that an address lies in; false when there is none. */
+bool kernel_block(const void *address, char **start, size_t *size_bytes);
 /* Floats in [-1, 1), a few of them zero. */
 float *kernel_random(size_t count, uint64_t seed);
 uint64_t kernel_next(uint64_t *state);

@@ -52,7 +52,7 @@ typedef struct command {
  * the event has come), or a worker has or runs `drain`, until the queue is empty. */
 struct wefti_backend_stream {
     /* immutable after create */
-    wefti_backend_device *device;
+    void *user;
     const wefti_host_stream_hooks *hooks;
     wefti_workers *workers;
 
@@ -80,8 +80,7 @@ struct wefti_backend_stream {
 
 static void drain(wefti_task *task);
 
-weft_status wefti_host_stream_create(wefti_backend_device *device,
-                                     const wefti_host_stream_hooks *hooks,
+weft_status wefti_host_stream_create(void *user, const wefti_host_stream_hooks *hooks,
                                      wefti_workers *workers,
                                      wefti_backend_stream **stream, weft_error *error)
 {
@@ -103,7 +102,7 @@ weft_status wefti_host_stream_create(wefti_backend_device *device,
         wefti_free(made);
         return status;
     }
-    made->device = device;
+    made->user = user;
     made->hooks = hooks;
     made->workers = workers;
     made->drain.run = drain;
@@ -111,6 +110,11 @@ weft_status wefti_host_stream_create(wefti_backend_device *device,
     made->waiter.task = &made->drain;
     *stream = made;
     return WEFT_OK;
+}
+
+void *wefti_host_stream_user(const wefti_backend_stream *stream)
+{
+    return stream->user;
 }
 
 void wefti_host_stream_destroy(wefti_backend_stream *stream)
@@ -174,7 +178,37 @@ WEFTI_INLINE void execute_now(wefti_backend_stream *stream, wefti_recipe *recipe
 {
     weft_error error;
     weft_status status =
-        stream->hooks->run(stream->device, recipe, slots, slot_count, &error);
+        stream->hooks->run(stream->user, recipe, slots, slot_count, &error);
+    if (WEFTI_UNLIKELY(status != WEFT_OK)) {
+        keep_error(stream, status, &error);
+    }
+}
+
+static void copy_now(wefti_backend_stream *stream, void *target, const void *source,
+                     size_t size_bytes)
+{
+    weft_error error;
+    if (stream->hooks->copy == NULL) {
+        memcpy(target, source, size_bytes);
+        return;
+    }
+    weft_status status =
+        stream->hooks->copy(stream->user, target, source, size_bytes, &error);
+    if (WEFTI_UNLIKELY(status != WEFT_OK)) {
+        keep_error(stream, status, &error);
+    }
+}
+
+static void fill_now(wefti_backend_stream *stream, void *target, uint8_t value,
+                     size_t size_bytes)
+{
+    weft_error error;
+    if (stream->hooks->fill == NULL) {
+        memset(target, value, size_bytes);
+        return;
+    }
+    weft_status status =
+        stream->hooks->fill(stream->user, target, value, size_bytes, &error);
     if (WEFTI_UNLIKELY(status != WEFT_OK)) {
         keep_error(stream, status, &error);
     }
@@ -191,12 +225,14 @@ static void run_command(wefti_backend_stream *stream, command *c)
         break;
     case COMMAND_COPY:
         if (!stream->cancelled) {
-            memcpy(c->u.bytes.target, c->u.bytes.source, c->u.bytes.size_bytes);
+            copy_now(stream, c->u.bytes.target, c->u.bytes.source,
+                     c->u.bytes.size_bytes);
         }
         break;
     case COMMAND_FILL:
         if (!stream->cancelled) {
-            memset(c->u.bytes.target, c->u.bytes.value, c->u.bytes.size_bytes);
+            fill_now(stream, c->u.bytes.target, c->u.bytes.value,
+                     c->u.bytes.size_bytes);
         }
         break;
     case COMMAND_CALL:
@@ -367,7 +403,7 @@ weft_status wefti_host_stream_copy(wefti_backend_stream *stream, void *target,
         return WEFT_OK;
     }
     if (!is_pending(stream)) {
-        memcpy(target, source, size_bytes);
+        copy_now(stream, target, source, size_bytes);
         return WEFT_OK;
     }
     command *c = new_command(stream, COMMAND_COPY, 0);
@@ -389,7 +425,7 @@ weft_status wefti_host_stream_fill(wefti_backend_stream *stream, void *target,
         return WEFT_OK;
     }
     if (!is_pending(stream)) {
-        memset(target, value, size_bytes);
+        fill_now(stream, target, value, size_bytes);
         return WEFT_OK;
     }
     command *c = new_command(stream, COMMAND_FILL, 0);

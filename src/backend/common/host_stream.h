@@ -17,16 +17,22 @@
 /* What differs between such devices. */
 typedef struct wefti_host_stream_hooks {
     /* Runs a recipe to its end in the calling thread. */
-    weft_status (*run)(wefti_backend_device *device, wefti_recipe *recipe,
-                       void *const *slots, size_t slot_count, weft_error *error);
+    weft_status (*run)(void *user, wefti_recipe *recipe, void *const *slots,
+                       size_t slot_count, weft_error *error);
+    /* Move and set bytes where plain memory functions cannot; NULL: these do. */
+    weft_status (*copy)(void *user, void *target, const void *source, size_t size_bytes,
+                        weft_error *error);
+    weft_status (*fill)(void *user, void *target, uint8_t value, size_t size_bytes,
+                        weft_error *error);
 } wefti_host_stream_hooks;
 
-/* `workers` go on with a stream that had to wait; they outlive it. When there are none,
- * to wait for an event that has not come is WEFT_UNAVAILABLE. */
-weft_status wefti_host_stream_create(wefti_backend_device *device,
-                                     const wefti_host_stream_hooks *hooks,
+/* `user` is what the hooks get. `workers` go on with a stream that had to wait; they
+ * outlive it. When there are none, to wait for an event that has not come is
+ * WEFT_UNAVAILABLE. */
+weft_status wefti_host_stream_create(void *user, const wefti_host_stream_hooks *hooks,
                                      wefti_workers *workers,
                                      wefti_backend_stream **stream, weft_error *error);
+void *wefti_host_stream_user(const wefti_backend_stream *stream);
 void wefti_host_stream_destroy(wefti_backend_stream *stream);
 weft_status wefti_host_stream_execute(wefti_backend_stream *stream,
                                       wefti_recipe *recipe, void *const *slots,

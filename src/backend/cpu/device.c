@@ -160,9 +160,10 @@ static void memory_free(wefti_backend_device *device, void *address, size_t size
     wefti_free(address);
 }
 
-static weft_status run_recipe(wefti_backend_device *device, wefti_recipe *recipe,
-                              void *const *slots, size_t slot_count, weft_error *error)
+static weft_status run_recipe(void *user, wefti_recipe *recipe, void *const *slots,
+                              size_t slot_count, weft_error *error)
 {
+    wefti_backend_device *device = user;
     return wefti_cpu_recipe_run(recipe, device->team, slots, slot_count, error);
 }
 

@@ -5,14 +5,14 @@
 #include <stdbool.h>
 #include <string.h>
 
-static uint32_t float_bits(float x)
+static WEFTI_SHARED_CODE uint32_t float_bits(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof(bits));
     return bits;
 }
 
-static double double_from_bits(uint64_t bits)
+static WEFTI_SHARED_CODE double double_from_bits(uint64_t bits)
 {
     double x;
     memcpy(&x, &bits, sizeof(x));
@@ -20,13 +20,13 @@ static double double_from_bits(uint64_t bits)
 }
 
 /* 2 / pi after the binary point, behind one word of zeros. */
-static const uint32_t two_over_pi[9] = {
+static WEFTI_SHARED_CODE const uint32_t two_over_pi[9] = {
     0,          0xa2f9836e, 0x4e441529, 0xfc2757d1, 0xf534ddc0,
     0xdb629599, 0x3c439041, 0xfe5163ab, 0xdebbc561,
 };
 
 /* 32 bits of two_over_pi beginning at bit `offset`. */
-static uint32_t two_over_pi_bits(uint32_t offset)
+static WEFTI_SHARED_CODE uint32_t two_over_pi_bits(uint32_t offset)
 {
     uint64_t pair = (uint64_t)two_over_pi[offset / 32] << 32;
     if (offset / 32 + 1 < 9) {
@@ -35,7 +35,7 @@ static uint32_t two_over_pi_bits(uint32_t offset)
     return (uint32_t)((pair << (offset % 32)) >> 32);
 }
 
-float wefti_trigonometric_reduce(float x, uint32_t *quadrant)
+WEFTI_SHARED_CODE float wefti_trigonometric_reduce(float x, uint32_t *quadrant)
 {
     /* x = m 2^k with a 24-bit m. Of 2 / pi the bits before 2^(2 - k) only add
      * multiples of 4 to x * 2 / pi, those beyond 96 bits are too small to matter. */
@@ -60,7 +60,7 @@ float wefti_trigonometric_reduce(float x, uint32_t *quadrant)
 }
 
 /* log2 of a positive finite x, relative error 2^-49. */
-static double log2_positive(float x)
+static WEFTI_SHARED_CODE double log2_positive(float x)
 {
     uint32_t bits = float_bits(x);
     int32_t exponent = 0;
@@ -87,7 +87,7 @@ static double log2_positive(float x)
 }
 
 /* 2^t, relative error 2^-45. */
-static float exp2_wide(double t)
+static WEFTI_SHARED_CODE float exp2_wide(double t)
 {
     if (t < -160.0) {
         return 0.0f;
@@ -111,7 +111,7 @@ static float exp2_wide(double t)
 }
 
 /* 0: not an integer, 1: odd, 2: even. */
-static int32_t integer_kind(float y)
+static WEFTI_SHARED_CODE int32_t integer_kind(float y)
 {
     float magnitude = fabsf(y);
     if (magnitude >= 0x1p24f) {
@@ -124,7 +124,7 @@ static int32_t integer_kind(float y)
     return (whole & 1) != 0 ? 1 : 2;
 }
 
-float wefti_pow(float x, float y)
+WEFTI_SHARED_CODE float wefti_pow(float x, float y)
 {
     if (y == 2.0f) {
         return x * x;
@@ -152,7 +152,7 @@ float wefti_pow(float x, float y)
     return negative && kind == 1 ? -result : result;
 }
 
-float wefti_mod(float x, float y)
+WEFTI_SHARED_CODE float wefti_mod(float x, float y)
 {
     float r = fmodf(x, y);
     if (r == 0.0f) {
@@ -161,7 +161,7 @@ float wefti_mod(float x, float y)
     return (r < 0.0f) != (y < 0.0f) ? r + y : r;
 }
 
-double wefti_mod_f64(double x, double y)
+WEFTI_SHARED_CODE double wefti_mod_f64(double x, double y)
 {
     double r = fmod(x, y);
     if (r == 0.0) {

@@ -4,29 +4,31 @@
 
 #include <stdint.h>
 
+#include "base/compiler.h"
+
 /* Functions that need more than f32 arithmetic. They exist once, in baseline code
  * without fused operations, for every instruction set and the reference alike.
  * Threads: any. */
 
 /* Reduces a finite x of any size: x = quadrant * pi / 2 + r with |r| <= pi / 4 (to
  * within one unit in the last place); returns r. The quadrant counts modulo 4. */
-float wefti_trigonometric_reduce(float x, uint32_t *quadrant);
+WEFTI_SHARED_CODE float wefti_trigonometric_reduce(float x, uint32_t *quadrant);
 
 /* x to the power y as C's powf defines the special cases; y = 2 is x * x. Within 0.51
  * units in the last place. */
-float wefti_pow(float x, float y);
+WEFTI_SHARED_CODE float wefti_pow(float x, float y);
 
 /* The remainder of x / y with the sign of y; NaN when y is 0 or x infinite. Exact
  * but for one rounding where the signs differ. */
-float wefti_mod(float x, float y);
-double wefti_mod_f64(double x, double y);
+WEFTI_SHARED_CODE float wefti_mod(float x, float y);
+WEFTI_SHARED_CODE double wefti_mod_f64(double x, double y);
 
 /* Within 1, 1, 3, 2 and 2 units in the last place; special values as C's functions
  * have them (scalar_math_f64.c). */
-double wefti_exp_f64(double x);
-double wefti_log_f64(double x);
-double wefti_tanh_f64(double x);
-double wefti_sigmoid_f64(double x);
-double wefti_erf_f64(double x);
+WEFTI_SHARED_CODE double wefti_exp_f64(double x);
+WEFTI_SHARED_CODE double wefti_log_f64(double x);
+WEFTI_SHARED_CODE double wefti_tanh_f64(double x);
+WEFTI_SHARED_CODE double wefti_sigmoid_f64(double x);
+WEFTI_SHARED_CODE double wefti_erf_f64(double x);
 
 #endif

@@ -16,21 +16,22 @@
 /* Added to a double below 2^51 it leaves the nearest integer in the last bits. */
 #define ROUND_MAGIC 0x1.8p52
 
-static double from_bits(uint64_t bits)
+static WEFTI_SHARED_CODE double from_bits(uint64_t bits)
 {
     double x;
     memcpy(&x, &bits, sizeof(x));
     return x;
 }
 
-static uint64_t bits_of(double x)
+static WEFTI_SHARED_CODE uint64_t bits_of(double x)
 {
     uint64_t bits;
     memcpy(&bits, &x, sizeof(bits));
     return bits;
 }
 
-static double horner(double x, const double *coefficients, int32_t count)
+static WEFTI_SHARED_CODE double horner(double x, const double *coefficients,
+                                       int32_t count)
 {
     double r = coefficients[count - 1];
     for (int32_t i = count - 2; i >= 0; i--) {
@@ -40,7 +41,7 @@ static double horner(double x, const double *coefficients, int32_t count)
 }
 
 /* exp(r) - 1 for |r| <= 0.36. */
-static double small_expm1(double r)
+static WEFTI_SHARED_CODE double small_expm1(double r)
 {
     /* 1 / 2!, 1 / 3!, ... */
     static const double series[13] = {
@@ -52,12 +53,12 @@ static double small_expm1(double r)
     return r + r * r * horner(r, series, 13);
 }
 
-static double power_of_two(int64_t n)
+static WEFTI_SHARED_CODE double power_of_two(int64_t n)
 {
     return from_bits((uint64_t)(n + 1023) << 52);
 }
 
-double wefti_exp_f64(double x)
+WEFTI_SHARED_CODE double wefti_exp_f64(double x)
 {
     if (x != x) {
         return x;
@@ -76,7 +77,7 @@ double wefti_exp_f64(double x)
     return result * power_of_two(n / 2) * power_of_two(n - n / 2);
 }
 
-double wefti_log_f64(double x)
+WEFTI_SHARED_CODE double wefti_log_f64(double x)
 {
     /* 2 / 3, 2 / 5, ... */
     static const double series[12] = {
@@ -110,7 +111,7 @@ double wefti_log_f64(double x)
     return e * LN2_HIGH + (f - (half - (tail + e * LN2_LOW)));
 }
 
-double wefti_tanh_f64(double x)
+WEFTI_SHARED_CODE double wefti_tanh_f64(double x)
 {
     double size = fabs(x);
     double result = 1.0;
@@ -124,13 +125,13 @@ double wefti_tanh_f64(double x)
     return x != x ? x : copysign(result, x);
 }
 
-double wefti_sigmoid_f64(double x)
+WEFTI_SHARED_CODE double wefti_sigmoid_f64(double x)
 {
     double e = wefti_exp_f64(x < 0.0 ? x : -x);
     return x < 0.0 ? e / (1.0 + e) : 1.0 / (1.0 + e);
 }
 
-double wefti_erf_f64(double x)
+WEFTI_SHARED_CODE double wefti_erf_f64(double x)
 {
     static const double small[12] = {
         0x1.06eba8214db68p-3,   -0x1.812746b0379c1p-2,  0x1.ce2f21a040f66p-4,

@@ -102,8 +102,8 @@ static void memory_free(wefti_backend_device *device, void *address, size_t size
 }
 
 /* All of the work that this device does. */
-static weft_status run_nothing(wefti_backend_device *device, wefti_recipe *recipe,
-                               void *const *slots, size_t slot_count, weft_error *error)
+static weft_status run_nothing(void *device, wefti_recipe *recipe, void *const *slots,
+                               size_t slot_count, weft_error *error)
 {
     (void)device;
     (void)recipe;

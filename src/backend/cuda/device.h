@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_BACKEND_CUDA_DEVICE_H
+#define WEFTI_BACKEND_CUDA_DEVICE_H
+
+#include "backend/backend.h"
+#include "backend/common/workers.h"
+#include "backend/cuda/driver.h"
+#include "base/atomic.h"
+#include "base/lock.h"
+
+/* The kernels of the image, by function name. */
+#define WEFTI_CUDA_KERNELS(F)                                                          \
+    F(weft_stage)                                                                      \
+    F(weft_copy)                                                                       \
+    F(weft_fill)                                                                       \
+    F(weft_gather)                                                                     \
+    F(weft_pool)                                                                       \
+    F(weft_elementwise_one)                                                            \
+    F(weft_elementwise)                                                                \
+    F(weft_elementwise_typed)                                                          \
+    F(weft_softmax)                                                                    \
+    F(weft_softmax_wide)                                                               \
+    F(weft_layer_norm)                                                                 \
+    F(weft_reduce_f32)                                                                 \
+    F(weft_reduce_f64)                                                                 \
+    F(weft_reduce_i64)                                                                 \
+    F(weft_reduce_i32)                                                                 \
+    F(weft_attention)                                                                  \
+    F(weft_attention_short)                                                            \
+    F(weft_matmul_128x128)                                                             \
+    F(weft_matmul_64x64)                                                               \
+    F(weft_matmul_32x32)                                                               \
+    F(weft_matmul_8x32)                                                                \
+    F(weft_conv_128x128)                                                               \
+    F(weft_conv_64x64)                                                                 \
+    F(weft_conv_32x32)                                                                 \
+    F(weft_conv_8x32)
+typedef enum wefti_cuda_kernel {
+#define WEFTI_CUDA_KERNEL_ID(name) WEFTI_CUDA_##name,
+    WEFTI_CUDA_KERNELS(WEFTI_CUDA_KERNEL_ID)
+#undef WEFTI_CUDA_KERNEL_ID
+        WEFTI_CUDA_KERNEL_COUNT,
+} wefti_cuda_kernel;
+const char *wefti_cuda_kernel_name(wefti_cuda_kernel kernel);
+
+/* The kernels' image, or NULL in a build without nvcc. */
+const void *wefti_cuda_image(void);
+
+/* One card: its primary context is retained once and current in a thread only while a
+ * slot runs there (wefti_cuda_enter), so that no caller's state changes. */
+struct wefti_backend_device {
+    /* immutable after create */
+    cuda_driver driver;
+    cuda_device card;
+    cuda_context context;
+    cuda_module module;
+    cuda_function functions[WEFTI_CUDA_KERNEL_COUNT];
+    cuda_stream memory_stream; /* order of allocations; synchronised: any thread */
+    wefti_workers *workers;
+    int32_t processor_count;
+    char description[224];
+    char isa[32];
+    bool retained, lock_made;
+
+    int32_t core_count;
+
+    /* atomic: who runs -> who runs; how many are in a run */
+    WEFTI_CACHE_ALIGNED wefti_atomic_u32 running;
+
+    /* atomic: who builds recipes -> who builds recipes */
+    wefti_atomic_u64 recipe_serial;
+
+    /* atomic: the first that finds the card gone -> all; 1 once lost_reason is set */
+    wefti_atomic_u32 lost;
+    /* guarded by lock, immutable once `lost` is 1 */
+    wefti_mutex lock; /* WEFTI_RANK_POOL: a leaf */
+    weft_error lost_reason;
+};
+
+/* Makes the context current in the calling thread; leave takes it back. Nothing of the
+ * layers above is called in between. WEFT_DEVICE_LOST after a fault. */
+weft_status wefti_cuda_enter(wefti_backend_device *device, weft_error *error);
+void wefti_cuda_leave(wefti_backend_device *device);
+
+/* Turns a driver's result into a status; `what` was being done. A result that leaves
+ * the card unusable latches: all later calls answer WEFT_DEVICE_LOST. */
+weft_status wefti_cuda_check(wefti_backend_device *device, cuda_result result,
+                             const char *what, weft_error *error);
+
+/* Device memory outside the runtime's pool, for recipes and streams. Entered. */
+weft_status wefti_cuda_allocate(wefti_backend_device *device, size_t size_bytes,
+                                void **address, weft_error *error);
+void wefti_cuda_free(wefti_backend_device *device, void *address);
+/* Copies to the device and waits. Entered. */
+weft_status wefti_cuda_upload(wefti_backend_device *device, void *target,
+                              const void *source, size_t size_bytes, weft_error *error);
+
+#endif

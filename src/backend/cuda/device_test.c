@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The host's part of the CUDA backend on a driver made of C (tests/fake_cuda), which
+ * checks the rules of graphs and memory and fails any call. Left out where the driver
+ * is a real one or none. */
+#include <dlfcn.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "backend/cuda/graphs.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/thread.h"
+#include "fake_cuda/fake_cuda.h"
+
+static struct {
+    void (*count)(fake_cuda_counts *counts);
+    int (*fail_at)(uint64_t n, int result);
+    void (*fault_next_launch)(void);
+} fake;
+
+static const wefti_backend *const cuda = &wefti_backend_cuda;
+
+static bool find_fake(void)
+{
+    void *library = dlopen("libcuda.so.1", RTLD_NOW);
+    void *found[3] = {NULL};
+    if (library != NULL) {
+        found[0] = dlsym(library, "fake_cuda_count");
+        found[1] = dlsym(library, "fake_cuda_fail_at");
+        found[2] = dlsym(library, "fake_cuda_fault_next_launch");
+    }
+    memcpy(&fake.count, &found[0], sizeof(found[0]));
+    memcpy(&fake.fail_at, &found[1], sizeof(found[1]));
+    memcpy(&fake.fault_next_launch, &found[2], sizeof(found[2]));
+    return found[0] != NULL;
+}
+
+static void assert_all_is_given_back(void)
+{
+    fake_cuda_counts counts;
+    fake.count(&counts);
+    assert_int_equal(counts.contexts, 0);
+    assert_int_equal(counts.modules, 0);
+    assert_int_equal(counts.streams, 0);
+    assert_int_equal(counts.events, 0);
+    assert_int_equal(counts.graphs, 0);
+    assert_int_equal(counts.executables, 0);
+    assert_int_equal(counts.device_blocks, 0);
+    assert_int_equal(counts.host_blocks, 0);
+    assert_int_equal(counts.violations, 0);
+}
+
+static weft_status open_device(wefti_backend_device **device, weft_error *error)
+{
+    static const wefti_log log;
+    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+    params.worker_count = 2;
+    return cuda->device.open(0, &params, &log, device, error);
+}
+
+/* y = x + c: an input, an output and a constant. */
+enum { COUNT = 300 };
+typedef struct addition {
+    wefti_backend_device *device;
+    wefti_backend_stream *stream;
+    wefti_recipe *recipe;
+    void *workspace;
+    size_t workspace_bytes;
+    float constant[COUNT];
+} addition;
+
+static weft_status make_recipe(addition *a, weft_error *error)
+{
+    const wefti_elementwise_params params = {
+        .type = WEFT_TYPE_F32,
+        .output_type = WEFT_TYPE_F32,
+        .input_types = {WEFT_TYPE_F32, WEFT_TYPE_F32},
+        .rank = 1,
+        .dims = {COUNT},
+        .input_count = 2,
+        .input_strides = {{1}, {1}},
+        .instruction_count = 1,
+        .instructions = {{.operation = WEFTI_OP_ADD, .a = 0, .b = 1}},
+    };
+    wefti_step step = {.kernel = WEFTI_KERNEL_ELEMENTWISE,
+                       .params = &params,
+                       .params_bytes = sizeof(params),
+                       .label = "addition"};
+    for (int32_t i = 0; i < WEFTI_MAX_OPERANDS; i++) {
+        step.operands[i] = WEFTI_OPERAND_ABSENT;
+    }
+    step.operands[0].slot = 1;
+    step.operands[1].constant = a->constant;
+    step.operands[WEFTI_ELEMENTWISE_OUTPUT].slot = 2;
+    const size_t bytes = sizeof(a->constant);
+    const wefti_recipe_params wanted = {.steps = &step,
+                                        .step_count = 1,
+                                        .input_bytes = &bytes,
+                                        .output_bytes = &bytes,
+                                        .input_count = 1,
+                                        .output_count = 1};
+    return cuda->recipe.create(a->device, &wanted, &a->recipe, error);
+}
+
+static weft_status make(addition *a, wefti_backend_device *device, float constant,
+                        weft_error *error)
+{
+    *a = (addition){.device = device};
+    for (size_t i = 0; i < COUNT; i++) {
+        a->constant[i] = constant + (float)i;
+    }
+    WEFTI_TRY(cuda->stream.create(device, &a->stream, error));
+    WEFTI_TRY(make_recipe(a, error));
+    a->workspace_bytes = cuda->recipe.workspace_bytes(a->recipe);
+    return cuda->memory.allocate(device, a->workspace_bytes, &a->workspace, error);
+}
+
+static void drop(addition *a)
+{
+    cuda->stream.destroy(a->stream);
+    cuda->recipe.destroy(a->recipe);
+    cuda->memory.free(a->device, a->workspace, a->workspace_bytes);
+}
+
+/* Returns how many elements are wrong; -1 when it failed. */
+static int32_t run(addition *a, float x, weft_error *error)
+{
+    float input[COUNT], output[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        input[i] = x;
+    }
+    void *slots[3] = {a->workspace, input, output};
+    weft_status status = cuda->stream.execute(a->stream, a->recipe, slots, 3, error);
+    weft_status ended = cuda->stream.synchronize(a->stream, WEFTI_NEVER,
+                                                 status == WEFT_OK ? error : NULL);
+    if (status != WEFT_OK || ended != WEFT_OK) {
+        return -1;
+    }
+    int32_t wrong = 0;
+    for (size_t i = 0; i < COUNT; i++) {
+        wrong += output[i] != x + a->constant[i];
+    }
+    return wrong;
+}
+
+static void devices_come_and_go(void **state)
+{
+    (void)state;
+    for (int32_t i = 0; i < 20; i++) {
+        wefti_backend_device *device = NULL;
+        addition a;
+        assert_int_equal(open_device(&device, NULL), WEFT_OK);
+        assert_int_equal(make(&a, device, 1.0f, NULL), WEFT_OK);
+        assert_int_equal(run(&a, (float)i, NULL), 0);
+        drop(&a);
+        cuda->device.close(device);
+        assert_all_is_given_back();
+    }
+}
+
+static void cards_are_counted(void **state)
+{
+    (void)state;
+    static const wefti_log log;
+    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+    wefti_backend_device *device = NULL;
+    weft_error error;
+    assert_int_equal(cuda->device.open(2, &params, &log, &device, &error),
+                     WEFT_NOT_FOUND);
+    assert_non_null(strstr(error.message, "cuda:0 to cuda:1"));
+    assert_int_equal(cuda->device.open(1, &params, &log, &device, &error), WEFT_OK);
+    weft_device_info info = {0};
+    cuda->device.get_info(device, &info);
+    assert_non_null(strstr(info.description, "MiB"));
+    cuda->device.close(device);
+    assert_all_is_given_back();
+}
+
+typedef struct caller {
+    wefti_backend_device *device;
+    float constant;
+    int32_t wrong;
+    weft_status status;
+    wefti_thread thread;
+} caller;
+
+static void call_again_and_again(void *argument)
+{
+    caller *c = argument;
+    addition a;
+    c->status = make(&a, c->device, c->constant, NULL);
+    for (int32_t i = 0; i < 100 && c->status == WEFT_OK; i++) {
+        c->wrong += run(&a, c->constant * (float)i, NULL) != 0;
+    }
+    drop(&a);
+}
+
+static void threads_have_their_own_answers(void **state)
+{
+    (void)state;
+    enum { THREADS = 16 };
+    static caller callers[THREADS];
+    wefti_backend_device *device = NULL;
+    assert_int_equal(open_device(&device, NULL), WEFT_OK);
+    for (size_t i = 0; i < THREADS; i++) {
+        callers[i] = (caller){.device = device, .constant = (float)(i * 1000)};
+        assert_int_equal(wefti_thread_start(&callers[i].thread, "caller",
+                                            call_again_and_again, &callers[i], NULL),
+                         WEFT_OK);
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        wefti_thread_join(&callers[i].thread);
+        assert_int_equal(callers[i].status, WEFT_OK);
+        assert_int_equal(callers[i].wrong, 0);
+    }
+    cuda->device.close(device);
+    assert_all_is_given_back();
+}
+
+/* Graphs are kept for the recipes used last, and made anew where a workspace moves. */
+static void graphs_are_capped(void **state)
+{
+    (void)state;
+    enum { RECIPES = WEFTI_CUDA_MOST_GRAPHS + 10 };
+    static wefti_recipe *recipes[RECIPES];
+    wefti_backend_device *device = NULL;
+    addition a;
+    fake_cuda_counts counts;
+    assert_int_equal(open_device(&device, NULL), WEFT_OK);
+    assert_int_equal(make(&a, device, 5.0f, NULL), WEFT_OK);
+    recipes[0] = a.recipe;
+    for (size_t i = 1; i < RECIPES; i++) {
+        assert_int_equal(make_recipe(&a, NULL), WEFT_OK);
+        recipes[i] = a.recipe;
+    }
+    for (size_t i = 0; i < 2 * (size_t)RECIPES; i++) {
+        a.recipe = recipes[i % RECIPES];
+        assert_int_equal(run(&a, (float)i, NULL), 0);
+    }
+    fake.count(&counts);
+    assert_int_equal(counts.executables, WEFTI_CUDA_MOST_GRAPHS);
+    void *other;
+    assert_int_equal(cuda->memory.allocate(device, a.workspace_bytes, &other, NULL),
+                     WEFT_OK);
+    cuda->memory.free(device, a.workspace, a.workspace_bytes);
+    a.workspace = other;
+    assert_int_equal(run(&a, 3.0f, NULL), 0);
+    for (size_t i = 0; i < RECIPES; i++) {
+        cuda->recipe.destroy(recipes[i]);
+    }
+    a.recipe = NULL;
+    drop(&a);
+    cuda->device.close(device);
+    assert_all_is_given_back();
+}
+
+/* Everything once; the first failure ends it. */
+static weft_status use_everything(bool *lost, weft_error *error)
+{
+    wefti_backend_device *device = NULL;
+    addition a = {0};
+    *lost = false;
+    WEFTI_TRY(open_device(&device, error));
+    weft_status status = make(&a, device, 2.0f, error);
+    if (status == WEFT_OK && run(&a, 1.0f, error) != 0) {
+        status = error->status;
+    }
+    if (status == WEFT_OK) {
+        status = cuda->stream.fill(a.stream, a.workspace, 0, 16, error);
+        weft_status ended = cuda->stream.synchronize(a.stream, WEFTI_NEVER, error);
+        status = status == WEFT_OK ? ended : status;
+    }
+    weft_error reason;
+    *lost = cuda->device.health(device, &reason) == WEFT_DEVICE_LOST;
+    if (*lost) { /* all that follows is refused with the reason */
+        void *block;
+        assert_int_equal(cuda->memory.allocate(device, 64, &block, error),
+                         WEFT_DEVICE_LOST);
+        assert_string_equal(error->message, reason.message);
+    }
+    drop(&a);
+    cuda->device.close(device);
+    return status;
+}
+
+static void every_failed_call_is_an_answer(void **state)
+{
+    (void)state;
+    static const int results[] = {CUDA_ERROR_INVALID_VALUE, CUDA_ERROR_OUT_OF_MEMORY};
+    for (size_t r = 0; r < WEFTI_COUNT_OF(results); r++) {
+        uint64_t n = 0;
+        for (bool hit = true; hit;) {
+            bool lost;
+            weft_error error = {0};
+            (void)fake.fail_at(++n, results[r]);
+            weft_status status = use_everything(&lost, &error);
+            hit = fake.fail_at(0, 0) != 0;
+            assert_false(lost);
+            assert_true(status == WEFT_OK || error.message[0] != '\0');
+            assert_true(hit || status == WEFT_OK);
+            assert_all_is_given_back();
+        }
+        assert_true(n > 40);
+    }
+}
+
+/* Last: what the card had at the fault is gone, so counts no longer fit. */
+static void a_fault_latches(void **state)
+{
+    (void)state;
+    wefti_backend_device *device = NULL;
+    addition a;
+    weft_error error = {0};
+    assert_int_equal(open_device(&device, NULL), WEFT_OK);
+    assert_int_equal(make(&a, device, 2.0f, NULL), WEFT_OK);
+    assert_int_equal(run(&a, 1.0f, NULL), 0);
+    fake.fault_next_launch();
+    assert_int_equal(run(&a, 1.0f, &error), -1);
+    assert_int_equal(error.status, WEFT_DEVICE_LOST);
+    assert_non_null(strstr(error.message, "a fault made by a test"));
+    assert_int_equal(run(&a, 1.0f, &error), -1);
+    assert_int_equal(error.status, WEFT_DEVICE_LOST);
+    assert_int_equal(cuda->device.health(device, NULL), WEFT_DEVICE_LOST);
+    (void)fake.fail_at(0, 0);
+    drop(&a);
+    cuda->device.close(device);
+    for (uint64_t n = 1; n < 80; n++) {
+        bool lost;
+        (void)fake.fail_at(n, 700);
+        weft_status status = use_everything(&lost, &error);
+        (void)fake.fail_at(0, 0);
+        assert_true(status == WEFT_OK || error.message[0] != '\0');
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(devices_come_and_go),
+        cmocka_unit_test(cards_are_counted),
+        cmocka_unit_test(threads_have_their_own_answers),
+        cmocka_unit_test(graphs_are_capped),
+        cmocka_unit_test(every_failed_call_is_an_answer),
+        cmocka_unit_test(a_fault_latches),
+    };
+    if (!find_fake()) {
+        print_message("left out: the driver is not tests/fake_cuda\n");
+        return 0;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/cuda/graphs.h"
+
+#include <stddef.h>
+
+#include "backend/cuda/stream.h"
+
+/* With smaller pieces, so more blocks, copies of many runs at once were half as fast.
+ */
+enum { STAGE_THREADS = 256, STAGE_BYTES_OF_BLOCK = 16384, MOST_STAGE_BLOCKS = 64 };
+
+/* A graph being built: a chain of kernels. */
+typedef struct builder {
+    wefti_cuda_stream *stream;
+    const wefti_recipe *recipe;
+    char *workspace;
+    cuda_graph graph;
+    cuda_node last;
+    weft_error *error;
+} builder;
+
+static weft_status add_kernel(builder *b, wefti_cuda_kernel kernel, uint32_t blocks,
+                              uint32_t threads, wefti_cuda_call *call)
+{
+    wefti_backend_device *device = b->stream->device;
+    void *arguments[] = {call};
+    const cuda_kernel_node node = {
+        .function = device->functions[kernel],
+        .grid_x = blocks,
+        .grid_y = 1,
+        .grid_z = 1,
+        .block_x = threads,
+        .block_y = 1,
+        .block_z = 1,
+        .arguments = arguments,
+    };
+    const cuda_node before = b->last;
+    return wefti_cuda_check(device,
+                            device->driver.graph_add_kernel(&b->last, b->graph, &before,
+                                                            before != NULL, &node),
+                            "adding a kernel to a graph", b->error);
+}
+
+static void *resolve(const builder *b, const wefti_cuda_place *place)
+{
+    switch (place->kind) {
+    case WEFTI_CUDA_WORKSPACE:
+        return b->workspace + place->offset;
+    case WEFTI_CUDA_ADDRESS:
+        return (void *)place->offset;
+    case WEFTI_CUDA_REPORT:
+        return &b->stream->counters->report;
+    default:
+        return NULL;
+    }
+}
+
+static weft_status add_launch(builder *b, const wefti_cuda_launch *launch)
+{
+    wefti_cuda_call call = launch->call;
+    for (int32_t i = 0; i < WEFTI_MAX_OPERANDS; i++) {
+        call.operands[i] = resolve(b, &launch->places[i]);
+    }
+    return add_kernel(b, launch->kernel, launch->blocks, launch->threads, &call);
+}
+
+static weft_status flush_stage(builder *b, wefti_cuda_stage_call *stage)
+{
+    int64_t bytes = 0;
+    for (uint32_t i = 0; i < stage->count; i++) {
+        bytes += stage->bytes[i];
+    }
+    int64_t blocks = 1 + bytes / STAGE_BYTES_OF_BLOCK;
+    blocks = blocks > MOST_STAGE_BLOCKS ? MOST_STAGE_BLOCKS : blocks;
+    wefti_cuda_call call = {.stage = *stage};
+    stage->count = 0;
+    return add_kernel(b, WEFTI_CUDA_weft_stage, (uint32_t)blocks, STAGE_THREADS, &call);
+}
+
+static weft_status add_move(builder *b, wefti_cuda_stage_call *stage, void *target,
+                            const void *source, size_t size_bytes)
+{
+    if (size_bytes == 0) {
+        return WEFT_OK;
+    }
+    if (stage->count == WEFTI_CUDA_STAGED_TENSORS) {
+        WEFTI_TRY(flush_stage(b, stage));
+    }
+    stage->targets[stage->count] = target;
+    stage->sources[stage->count] = source;
+    stage->bytes[stage->count++] = (int64_t)size_bytes;
+    return WEFT_OK;
+}
+
+static weft_status stage_inputs(builder *b)
+{
+    const wefti_recipe *recipe = b->recipe;
+    wefti_cuda_stage_call stage = {.count = 0};
+    for (size_t i = 0; i < recipe->input_count; i++) {
+        const wefti_cuda_tensor *t = &recipe->tensors[i];
+        WEFTI_TRY(add_move(b, &stage, b->workspace + recipe->staged_at + t->offset,
+                           b->stream->staging + t->offset, t->bytes));
+    }
+    return stage.count > 0 ? flush_stage(b, &stage) : WEFT_OK;
+}
+
+/* The last kernel of the graph, which raises the flag. */
+static weft_status stage_outputs(builder *b)
+{
+    const wefti_recipe *recipe = b->recipe;
+    wefti_cuda_stream *stream = b->stream;
+    wefti_cuda_stage_call stage = {.count = 0};
+    for (size_t i = 0; i < recipe->output_count; i++) {
+        const wefti_cuda_tensor *t = &recipe->tensors[recipe->input_count + i];
+        WEFTI_TRY(add_move(b, &stage, stream->staging + t->offset,
+                           b->workspace + recipe->staged_at + t->offset, t->bytes));
+    }
+    if (recipe->reports) {
+        WEFTI_TRY(add_move(b, &stage, &stream->control->report,
+                           &stream->counters->report, sizeof(stream->control->report)));
+    }
+    stage.arrived = &stream->counters->arrived;
+    stage.flag = (uint32_t *)(void *)((char *)stream->control +
+                                      offsetof(wefti_cuda_control, flag));
+    return flush_stage(b, &stage);
+}
+
+static weft_status add_all(builder *b)
+{
+    WEFTI_TRY(stage_inputs(b));
+    for (size_t i = 0; i < b->recipe->launch_count; i++) {
+        WEFTI_TRY(add_launch(b, &b->recipe->launches[i]));
+    }
+    return stage_outputs(b);
+}
+
+static weft_status build(builder *b, cuda_executable *executable)
+{
+    wefti_backend_device *device = b->stream->device;
+    const cuda_driver *driver = &device->driver;
+    WEFTI_TRY(wefti_cuda_check(device, driver->graph_create(&b->graph, 0),
+                               "making a graph", b->error));
+    weft_status status = add_all(b);
+    if (status == WEFT_OK) {
+        status =
+            wefti_cuda_check(device, driver->graph_instantiate(executable, b->graph, 0),
+                             "making a graph executable", b->error);
+    }
+    (void)driver->graph_destroy(b->graph);
+    return status;
+}
+
+static void remove_entry(wefti_cuda_stream *stream, size_t index)
+{
+    wefti_cuda_graphs *graphs = &stream->graphs;
+    /* The flag is raised a moment before the graph has ended. */
+    (void)stream->device->driver.stream_synchronize(stream->handle);
+    (void)stream->device->driver.executable_destroy(graphs->entries[index].executable);
+    graphs->entries[index] = graphs->entries[--graphs->count];
+}
+
+void wefti_cuda_graphs_drop(wefti_cuda_stream *stream)
+{
+    while (stream->graphs.count > 0) {
+        remove_entry(stream, stream->graphs.count - 1);
+    }
+}
+
+static size_t oldest(const wefti_cuda_graphs *graphs)
+{
+    size_t found = 0;
+    for (size_t i = 1; i < graphs->count; i++) {
+        if (graphs->entries[i].last_use < graphs->entries[found].last_use) {
+            found = i;
+        }
+    }
+    return found;
+}
+
+weft_status wefti_cuda_graphs_get(wefti_cuda_stream *stream, const wefti_recipe *recipe,
+                                  char *workspace, wefti_cuda_graph **graph,
+                                  weft_error *error)
+{
+    wefti_cuda_graphs *graphs = &stream->graphs;
+    size_t i = 0;
+    while (i < graphs->count && graphs->entries[i].serial != recipe->serial) {
+        i++;
+    }
+    if (WEFTI_LIKELY(i < graphs->count && graphs->entries[i].workspace == workspace)) {
+        graphs->entries[i].last_use = ++graphs->uses;
+        *graph = &graphs->entries[i];
+        return WEFT_OK;
+    }
+    if (i < graphs->count) {
+        remove_entry(stream, i); /* it has another workspace's address in it */
+    }
+    builder b = {
+        .stream = stream, .recipe = recipe, .workspace = workspace, .error = error};
+    cuda_executable executable = NULL;
+    WEFTI_TRY(build(&b, &executable));
+    if (graphs->count == WEFTI_CUDA_MOST_GRAPHS) {
+        remove_entry(stream, oldest(graphs));
+    }
+    *graph = &graphs->entries[graphs->count++];
+    **graph = (wefti_cuda_graph){.serial = recipe->serial,
+                                 .workspace = workspace,
+                                 .executable = executable,
+                                 .last_use = ++graphs->uses};
+    return WEFT_OK;
+}

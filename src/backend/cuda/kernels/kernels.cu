@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* All kernels in one unit, which is one image for each architecture. */
+#include "backend/cuda/kernels/device.h"
+
+#include "backend/cpu/scalar_math.c"
+#include "backend/cpu/scalar_math_f64.c"
+#include "backend/cuda/kernels/attention.cu"
+#include "backend/cuda/kernels/elementwise.cu"
+#include "backend/cuda/kernels/move.cu"
+#include "backend/cuda/kernels/product.cu"
+#include "backend/cuda/kernels/rows.cu"

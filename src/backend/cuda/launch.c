@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/cuda/launch.h"
+
+#include <string.h>
+
+#include "backend/cpu/kernel_check.h"
+
+enum { THREADS = 256, SHORT_THREADS = 128, ROWS_OF_BLOCK = 16, WIDE_COLUMNS = 2048 };
+
+int32_t wefti_cuda_join(int32_t rank, int64_t *dims, int64_t *const *strides,
+                        int32_t count)
+{
+    int32_t kept = 0;
+    for (int32_t i = 0; i < rank; i++) {
+        if (dims[i] == 1) {
+            continue;
+        }
+        bool joins = kept > 0;
+        for (int32_t t = 0; t < count && joins; t++) {
+            joins = strides[t][kept - 1] == strides[t][i] * dims[i];
+        }
+        kept -= joins;
+        dims[kept] = joins ? dims[kept] * dims[i] : dims[i];
+        for (int32_t t = 0; t < count; t++) {
+            strides[t][kept] = strides[t][i];
+        }
+        kept++;
+    }
+    if (kept == 0) {
+        dims[0] = 1;
+        for (int32_t t = 0; t < count; t++) {
+            strides[t][0] = 0;
+        }
+        kept = 1;
+    }
+    return kept;
+}
+
+static int64_t blocks_of(int64_t count, int64_t each)
+{
+    return count / each + (count % each != 0);
+}
+
+static void launch_elements(wefti_cuda_prepared *prepared, wefti_cuda_kernel kernel,
+                            int64_t count)
+{
+    prepared->kernel = kernel;
+    prepared->threads = THREADS;
+    prepared->blocks = blocks_of(count, THREADS);
+}
+
+static weft_status prepare_copy(const wefti_step *step, wefti_cuda_prepared *prepared,
+                                weft_error *error)
+{
+    wefti_cuda_copy_call *call = &prepared->call.copy;
+    call->p = *(const wefti_copy_params *)step->params;
+    WEFTI_TRY(wefti_check_copy(&call->p, &call->count, error));
+    int64_t *const strides[] = {call->p.source_strides, call->p.target_strides};
+    call->p.rank = wefti_cuda_join(call->p.rank, call->p.dims, strides, 2);
+    launch_elements(prepared, WEFTI_CUDA_weft_copy, call->count);
+    return WEFT_OK;
+}
+
+static weft_status prepare_fill(const wefti_step *step, wefti_cuda_prepared *prepared,
+                                weft_error *error)
+{
+    wefti_cuda_fill_call *call = &prepared->call.fill;
+    call->p = *(const wefti_fill_params *)step->params;
+    WEFTI_TRY(wefti_check_fill(&call->p, &call->count, error));
+    int64_t *const strides[] = {call->p.strides};
+    call->p.rank = wefti_cuda_join(call->p.rank, call->p.dims, strides, 1);
+    launch_elements(prepared, WEFTI_CUDA_weft_fill, call->count);
+    return WEFT_OK;
+}
+
+static weft_status prepare_elementwise(const wefti_step *step,
+                                       wefti_cuda_prepared *prepared, weft_error *error)
+{
+    wefti_cuda_elementwise_call *call = &prepared->call.elementwise;
+    wefti_elementwise_params *p = &call->p;
+    *p = *(const wefti_elementwise_params *)step->params;
+    WEFTI_TRY(wefti_check_elementwise(p, &call->count, error));
+    int64_t *strides[WEFTI_ELEMENTWISE_MAX_INPUTS];
+    for (int32_t i = 0; i < WEFTI_ELEMENTWISE_MAX_INPUTS; i++) {
+        strides[i] = p->input_strides[i];
+    }
+    p->rank = wefti_cuda_join(p->rank, p->dims, strides, p->input_count);
+    wefti_cuda_kernel kernel = p->instruction_count == 1
+                                   ? WEFTI_CUDA_weft_elementwise_one
+                                   : WEFTI_CUDA_weft_elementwise;
+    launch_elements(
+        prepared, p->type == WEFT_TYPE_F32 ? kernel : WEFTI_CUDA_weft_elementwise_typed,
+        call->count);
+    return WEFT_OK;
+}
+
+static weft_status prepare_reduce(const wefti_step *step, wefti_cuda_prepared *prepared,
+                                  weft_error *error)
+{
+    wefti_cuda_reduce_call *call = &prepared->call.reduce;
+    wefti_reduce_params *p = &call->p;
+    *p = *(const wefti_reduce_params *)step->params;
+    WEFTI_TRY(wefti_check_reduce(p, &call->kept_count, &call->reduced_count, error));
+    int64_t *const kept[] = {p->kept_strides}, *const reduced[] = {p->reduced_strides};
+    p->kept_rank = wefti_cuda_join(p->kept_rank, p->kept_dims, kept, 1);
+    p->reduced_rank = wefti_cuda_join(p->reduced_rank, p->reduced_dims, reduced, 1);
+    prepared->kernel = p->type == WEFT_TYPE_F32   ? WEFTI_CUDA_weft_reduce_f32
+                       : p->type == WEFT_TYPE_F64 ? WEFTI_CUDA_weft_reduce_f64
+                       : p->type == WEFT_TYPE_I64 ? WEFTI_CUDA_weft_reduce_i64
+                                                  : WEFTI_CUDA_weft_reduce_i32;
+    prepared->threads = THREADS;
+    prepared->blocks = blocks_of(call->kept_count, ROWS_OF_BLOCK);
+    return WEFT_OK;
+}
+
+static weft_status prepare_softmax(const wefti_step *step,
+                                   wefti_cuda_prepared *prepared, weft_error *error)
+{
+    wefti_softmax_params *p = &prepared->call.softmax.p;
+    *p = *(const wefti_softmax_params *)step->params;
+    WEFTI_TRY(wefti_check_softmax(p, error));
+    bool wide = p->column_count >= WIDE_COLUMNS;
+    prepared->kernel = wide ? WEFTI_CUDA_weft_softmax_wide : WEFTI_CUDA_weft_softmax;
+    prepared->threads = THREADS;
+    prepared->blocks = p->column_count == 0 ? 0
+                       : wide               ? p->row_count
+                                            : blocks_of(p->row_count, ROWS_OF_BLOCK);
+    return WEFT_OK;
+}
+
+static weft_status prepare_layer_norm(const wefti_step *step,
+                                      wefti_cuda_prepared *prepared, weft_error *error)
+{
+    wefti_layer_norm_params *p = &prepared->call.layer_norm.p;
+    *p = *(const wefti_layer_norm_params *)step->params;
+    WEFTI_TRY(wefti_check_layer_norm(p, error));
+    prepared->kernel = WEFTI_CUDA_weft_layer_norm;
+    prepared->threads = THREADS;
+    prepared->blocks = blocks_of(p->row_count, ROWS_OF_BLOCK);
+    return WEFT_OK;
+}
+
+static weft_status prepare_pool(const wefti_step *step, wefti_cuda_prepared *prepared,
+                                weft_error *error)
+{
+    wefti_cuda_pool_call *call = &prepared->call.pool;
+    call->p = *(const wefti_pool_params *)step->params;
+    WEFTI_TRY(wefti_check_pool(&call->p, error));
+    call->count = call->p.plane_count * call->p.out_dims[0] * call->p.out_dims[1] *
+                  call->p.out_dims[2];
+    launch_elements(prepared, WEFTI_CUDA_weft_pool, call->count);
+    return WEFT_OK;
+}
+
+/* The largest unit that divides rows and, with them, every address: tensors lie at
+ * multiples of 16 and views begin at elements, of whose size a row is a multiple. */
+static int32_t gather_unit(const wefti_step *step, int64_t inner_bytes)
+{
+    int32_t unit = 8;
+    const wefti_operand *data = &step->operands[WEFTI_GATHER_DATA];
+    const wefti_operand *output = &step->operands[WEFTI_GATHER_OUTPUT];
+    uint64_t places = (uint64_t)inner_bytes | (uint64_t)data->offset_bytes |
+                      (uint64_t)(uintptr_t)data->constant |
+                      (uint64_t)output->offset_bytes;
+    while (unit > 1 && places % (uint64_t)unit != 0) {
+        unit /= 2;
+    }
+    return unit;
+}
+
+static weft_status prepare_gather(const wefti_step *step, wefti_cuda_prepared *prepared,
+                                  weft_error *error)
+{
+    wefti_cuda_gather_call *call = &prepared->call.gather;
+    call->p = *(const wefti_gather_params *)step->params;
+    WEFTI_TRY(wefti_check_gather(&call->p, error));
+    /* A report has this many bits for the position. */
+    if (call->p.index_count >= INT64_C(1) << WEFTI_CUDA_REPORT_SHIFT) {
+        return wefti_error(error, WEFT_UNSUPPORTED, "gather: too many indices");
+    }
+    call->unit_bytes = gather_unit(step, call->p.inner_bytes);
+    call->count = call->p.outer_count * call->p.index_count * call->p.inner_bytes /
+                  call->unit_bytes;
+    launch_elements(prepared, WEFTI_CUDA_weft_gather, call->count);
+    return WEFT_OK;
+}
+
+static weft_status prepare_attention(const wefti_step *step,
+                                     wefti_cuda_prepared *prepared, weft_error *error)
+{
+    wefti_cuda_attention_call *call = &prepared->call.attention;
+    const wefti_attention_params *p = &call->p;
+    call->p = *(const wefti_attention_params *)step->params;
+    bool is_short = p->key_length <= WEFTI_CUDA_SHORT_ATTENTION_KEYS;
+    call->query_tiles =
+        blocks_of(p->query_length, is_short ? WEFTI_CUDA_SHORT_ATTENTION_QUERIES
+                                            : WEFTI_CUDA_ATTENTION_QUERIES);
+    prepared->kernel =
+        is_short ? WEFTI_CUDA_weft_attention_short : WEFTI_CUDA_weft_attention;
+    prepared->threads = is_short ? SHORT_THREADS : THREADS;
+    int64_t scores;
+    if (WEFTI_MUL_OVERFLOWS(p->batch * p->heads, p->query_length, &scores) ||
+        WEFTI_MUL_OVERFLOWS(scores, p->key_length, &scores) ||
+        WEFTI_MUL_OVERFLOWS(scores, (int64_t)sizeof(float), &scores)) {
+        return wefti_error(error, WEFT_OUT_OF_MEMORY,
+                           "attention: its scores do not fit into memory");
+    }
+    prepared->blocks = p->value_size == 0 ? 0 : p->batch * p->heads * call->query_tiles;
+    if (!is_short) {
+        prepared->scratch_operand = WEFTI_CUDA_ATTENTION_SCORES;
+        prepared->scratch_bytes = (size_t)scores;
+    }
+    return WEFT_OK;
+}
+
+static weft_status prepare_kernel(const wefti_step *step, int32_t processor_count,
+                                  wefti_cuda_prepared *prepared, weft_error *error)
+{
+    switch (step->kernel) {
+    case WEFTI_KERNEL_COPY:
+        return prepare_copy(step, prepared, error);
+    case WEFTI_KERNEL_FILL:
+        return prepare_fill(step, prepared, error);
+    case WEFTI_KERNEL_ELEMENTWISE:
+        return prepare_elementwise(step, prepared, error);
+    case WEFTI_KERNEL_REDUCE:
+        return prepare_reduce(step, prepared, error);
+    case WEFTI_KERNEL_SOFTMAX:
+        return prepare_softmax(step, prepared, error);
+    case WEFTI_KERNEL_LAYER_NORM:
+        return prepare_layer_norm(step, prepared, error);
+    case WEFTI_KERNEL_MATMUL:
+        return wefti_cuda_prepare_matmul(step, processor_count, prepared, error);
+    case WEFTI_KERNEL_CONV:
+        return wefti_cuda_prepare_conv(step, processor_count, prepared, error);
+    case WEFTI_KERNEL_POOL:
+        return prepare_pool(step, prepared, error);
+    case WEFTI_KERNEL_GATHER:
+        return prepare_gather(step, prepared, error);
+    case WEFTI_KERNEL_ATTENTION:
+        return prepare_attention(step, prepared, error);
+    default:
+        return wefti_error(error, WEFT_UNSUPPORTED, "cuda has no %s",
+                           wefti_kernel_name(step->kernel));
+    }
+}
+
+weft_status wefti_cuda_prepare(const wefti_step *step, int32_t processor_count,
+                               wefti_cuda_prepared *prepared, weft_error *error)
+{
+    memset(prepared, 0, sizeof(*prepared));
+    prepared->scratch_operand = -1;
+    prepared->table_operand = -1;
+    WEFTI_TRY(prepare_kernel(step, processor_count, prepared, error));
+    if (prepared->blocks > INT32_MAX) {
+        return wefti_error(error, WEFT_UNSUPPORTED,
+                           "%s: more outputs than one launch has blocks; use smaller "
+                           "shapes",
+                           wefti_kernel_name(step->kernel));
+    }
+    return WEFT_OK;
+}

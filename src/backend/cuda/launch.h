@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_BACKEND_CUDA_LAUNCH_H
+#define WEFTI_BACKEND_CUDA_LAUNCH_H
+
+#include "backend/cuda/device.h"
+#include "backend/cuda/kernels/call.h"
+
+/* How a step is run: which kernel, how many blocks, and its call but for the operands'
+ * addresses. */
+typedef struct wefti_cuda_prepared {
+    wefti_cuda_kernel kernel;
+    int64_t blocks; /* 0: there is nothing to do */
+    uint32_t threads;
+    wefti_cuda_call call;
+    int32_t scratch_operand; /* -1, or the operand that is scratch of this size */
+    size_t scratch_bytes;
+    int32_t table_operand; /* -1, or the operand that is this table */
+    void *table;           /* the caller's (wefti_free) */
+    size_t table_bytes;
+} wefti_cuda_prepared;
+
+/* Chooses kernel and blocks. WEFT_UNSUPPORTED when the device cannot run the step. */
+weft_status wefti_cuda_prepare(const wefti_step *step, int32_t processor_count,
+                               wefti_cuda_prepared *prepared, weft_error *error);
+weft_status wefti_cuda_prepare_matmul(const wefti_step *step, int32_t processor_count,
+                                      wefti_cuda_prepared *prepared, weft_error *error);
+weft_status wefti_cuda_prepare_conv(const wefti_step *step, int32_t processor_count,
+                                    wefti_cuda_prepared *prepared, weft_error *error);
+
+/* The bytes of a constant operand that the step may read, from its address: the lowest
+ * (not above 0) and the end. */
+void wefti_cuda_operand_reach(const wefti_step *step, int32_t operand, int64_t *low,
+                              int64_t *end);
+
+/* Joins dimensions that all of `count` tensors walk through as one and drops those of
+ * size 1; returns the rank that is left, at least 1. */
+int32_t wefti_cuda_join(int32_t rank, int64_t *dims, int64_t *const *strides,
+                        int32_t count);
+
+#endif

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/cuda/recipe.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/common/fault.h"
+#include "backend/common/weights.h"
+#include "base/memory.h"
+
+/* Tensors lie at multiples of this in workspace and staging memory. */
+enum { ALIGNMENT = 256 };
+
+static bool round_up(size_t bytes, size_t *rounded)
+{
+    size_t more;
+    if (WEFTI_ADD_OVERFLOWS(bytes, (size_t)ALIGNMENT - 1, &more)) {
+        return false;
+    }
+    *rounded = more & ~((size_t)ALIGNMENT - 1);
+    return true;
+}
+
+void wefti_cuda_recipe_destroy(wefti_recipe *recipe)
+{
+    if (recipe == NULL) {
+        return;
+    }
+    if (recipe->owned_count > 0 && wefti_cuda_enter(recipe->device, NULL) == WEFT_OK) {
+        for (size_t i = 0; i < recipe->owned_count; i++) {
+            wefti_cuda_free(recipe->device, recipe->owned[i]);
+        }
+        wefti_cuda_leave(recipe->device);
+    }
+    wefti_free(recipe->owned);
+    wefti_free(recipe->launches);
+    wefti_free(recipe->notes);
+    wefti_free(recipe->labels);
+    wefti_free(recipe->tensors);
+    wefti_free(recipe);
+}
+
+size_t wefti_cuda_recipe_workspace_bytes(const wefti_recipe *recipe)
+{
+    return recipe->workspace_bytes;
+}
+
+void wefti_cuda_recipe_describe(const wefti_recipe *recipe, size_t step, char *text,
+                                size_t text_bytes)
+{
+    if (text_bytes > 0) {
+        (void)snprintf(text, text_bytes, "%s",
+                       step < recipe->step_count ? recipe->notes[step] : "");
+    }
+}
+
+/* Device memory that goes with the recipe, filled. */
+static weft_status own_copy(wefti_recipe *recipe, const void *data, size_t size_bytes,
+                            void **address, weft_error *error)
+{
+    wefti_backend_device *device = recipe->device;
+    void **grown = wefti_grow(recipe->owned, recipe->owned_count,
+                              &recipe->owned_capacity, sizeof(*recipe->owned));
+    if (grown == NULL) {
+        return wefti_error_memory(error, "a recipe");
+    }
+    recipe->owned = grown;
+    WEFTI_TRY(wefti_cuda_enter(device, error));
+    weft_status status = wefti_cuda_allocate(device, size_bytes, address, error);
+    if (status == WEFT_OK) {
+        recipe->owned[recipe->owned_count++] = *address;
+        status = wefti_cuda_upload(device, *address, data, size_bytes, error);
+    }
+    wefti_cuda_leave(device);
+    return status;
+}
+
+/* What the packing of a weight needs: here it is only brought to the device. */
+typedef struct weight_upload {
+    wefti_backend_device *device;
+    size_t size_bytes;
+    weft_status *status;
+    weft_error *error;
+} weight_upload;
+
+static void upload_weight(void *packed, const void *constant, const void *params)
+{
+    const weight_upload *u = params;
+    *u->status = wefti_cuda_enter(u->device, u->error);
+    if (*u->status == WEFT_OK) {
+        *u->status =
+            wefti_cuda_upload(u->device, packed, constant, u->size_bytes, u->error);
+        wefti_cuda_leave(u->device);
+    }
+}
+
+/* All plans of a model share one copy of each constant, in the model's memory. A copy
+ * that fails is a lost card, so nobody will read what is there instead. */
+static weft_status share_constant(wefti_recipe *recipe, wefti_weights *weights,
+                                  const void *data, size_t size_bytes, void **address,
+                                  weft_error *error)
+{
+    weft_status status = WEFT_OK;
+    weight_upload upload = {recipe->device, size_bytes, &status, error};
+    wefti_weight_request request = {.key = {.constant = data, .layout = {size_bytes}},
+                                    .size_bytes = size_bytes,
+                                    .pack = upload_weight,
+                                    .params = &upload};
+    const void *packed = NULL;
+    WEFTI_TRY(wefti_weights_get(weights, &request, &packed, error));
+    *address = (void *)(uintptr_t)packed;
+    return status;
+}
+
+static weft_status place_constant(wefti_recipe *recipe, const wefti_step *step,
+                                  int32_t operand, wefti_weights *weights,
+                                  wefti_cuda_place *place, weft_error *error)
+{
+    const char *constant = step->operands[operand].constant;
+    int64_t low, end;
+    void *address = NULL;
+    wefti_cuda_operand_reach(step, operand, &low, &end);
+    size_t size_bytes = (size_t)(end - low);
+    place->kind = WEFTI_CUDA_ADDRESS;
+    if (size_bytes == 0) {
+        return WEFT_OK;
+    }
+    if (weights != NULL && !step->operands[operand].temporary) {
+        WEFTI_TRY(share_constant(recipe, weights, constant + low, size_bytes, &address,
+                                 error));
+    } else {
+        WEFTI_TRY(own_copy(recipe, constant + low, size_bytes, &address, error));
+    }
+    place->offset = (uintptr_t)address - (uintptr_t)low;
+    return WEFT_OK;
+}
+
+static weft_status place_slot(const wefti_recipe *recipe, const wefti_operand *operand,
+                              wefti_cuda_place *place, weft_error *error)
+{
+    size_t slot = (size_t)operand->slot;
+    place->kind = WEFTI_CUDA_WORKSPACE;
+    place->offset = (uintptr_t)operand->offset_bytes;
+    if (slot == WEFTI_SLOT_WORKSPACE) {
+        return WEFT_OK;
+    }
+    if (slot > recipe->input_count + recipe->output_count) {
+        return wefti_error(error, WEFT_INTERNAL,
+                           "slot %zu is neither input nor output of the recipe", slot);
+    }
+    place->offset += recipe->staged_at + recipe->tensors[slot - 1].offset;
+    return WEFT_OK;
+}
+
+static weft_status place_operands(wefti_recipe *recipe, const wefti_step *step,
+                                  wefti_weights *weights, wefti_cuda_launch *launch,
+                                  weft_error *error)
+{
+    for (int32_t i = 0; i < WEFTI_MAX_OPERANDS; i++) {
+        const wefti_operand *operand = &step->operands[i];
+        wefti_cuda_place *place = &launch->places[i];
+        if (operand->constant != NULL) {
+            WEFTI_TRY(place_constant(recipe, step, i, weights, place, error));
+        } else if (operand->slot >= 0) {
+            WEFTI_TRY(place_slot(recipe, operand, place, error));
+        }
+    }
+    return WEFT_OK;
+}
+
+/* The scratch of all steps lies at one place: they run one after the other. */
+static weft_status place_extras(wefti_recipe *recipe,
+                                const wefti_cuda_prepared *prepared, size_t scratch_at,
+                                wefti_cuda_launch *launch, weft_error *error)
+{
+    if (prepared->scratch_operand >= 0) {
+        launch->places[prepared->scratch_operand] =
+            (wefti_cuda_place){WEFTI_CUDA_WORKSPACE, scratch_at};
+    }
+    if (prepared->kernel == WEFTI_CUDA_weft_gather) {
+        launch->places[WEFTI_CUDA_GATHER_REPORT].kind = WEFTI_CUDA_REPORT;
+        launch->call.gather.step = launch->step;
+        recipe->reports = true;
+    }
+    if (prepared->table_operand >= 0 && prepared->table_bytes > 0) {
+        void *address;
+        WEFTI_TRY(
+            own_copy(recipe, prepared->table, prepared->table_bytes, &address, error));
+        launch->places[prepared->table_operand] =
+            (wefti_cuda_place){WEFTI_CUDA_ADDRESS, (uintptr_t)address};
+    }
+    return WEFT_OK;
+}
+
+static weft_status add_launch(wefti_recipe *recipe, const wefti_step *step,
+                              const wefti_cuda_prepared *prepared,
+                              wefti_weights *weights, size_t scratch_at,
+                              weft_error *error)
+{
+    size_t number = recipe->step_count;
+    (void)snprintf(recipe->notes[number], sizeof(recipe->notes[number]),
+                   "cuda %s blocks %lld", wefti_cuda_kernel_name(prepared->kernel) + 5,
+                   (long long)prepared->blocks);
+    if (prepared->blocks == 0) {
+        return WEFT_OK;
+    }
+    wefti_cuda_launch *launch = &recipe->launches[recipe->launch_count];
+    launch->kernel = prepared->kernel;
+    launch->blocks = (uint32_t)prepared->blocks;
+    launch->threads = prepared->threads;
+    launch->step = (uint32_t)number;
+    launch->call = prepared->call;
+    WEFTI_TRY(place_operands(recipe, step, weights, launch, error));
+    WEFTI_TRY(place_extras(recipe, prepared, scratch_at, launch, error));
+    recipe->launch_count++;
+    return WEFT_OK;
+}
+
+/* Where inputs and outputs lie among each other. */
+static weft_status lay_tensors(wefti_recipe *recipe, const wefti_recipe_params *params,
+                               weft_error *error)
+{
+    size_t count = params->input_count + params->output_count;
+    recipe->tensors = wefti_calloc(count, sizeof(*recipe->tensors));
+    if (recipe->tensors == NULL && count > 0) {
+        return wefti_error_memory(error, "a recipe");
+    }
+    recipe->input_count = params->input_count;
+    recipe->output_count = params->output_count;
+    for (size_t i = 0; i < count; i++) {
+        wefti_cuda_tensor *tensor = &recipe->tensors[i];
+        tensor->bytes = i < params->input_count
+                            ? params->input_bytes[i]
+                            : params->output_bytes[i - params->input_count];
+        tensor->offset = recipe->staged_bytes;
+        size_t room;
+        if (!round_up(tensor->bytes, &room) ||
+            WEFTI_ADD_OVERFLOWS(recipe->staged_bytes, room, &recipe->staged_bytes)) {
+            return wefti_error(error, WEFT_OUT_OF_MEMORY,
+                               "inputs and outputs do not fit into memory");
+        }
+    }
+    return WEFT_OK;
+}
+
+static weft_status lay_workspace(wefti_recipe *recipe, size_t scratch_at,
+                                 size_t scratch_bytes, weft_error *error)
+{
+    if (WEFTI_ADD_OVERFLOWS(scratch_at, scratch_bytes, &recipe->staged_at) ||
+        !round_up(recipe->staged_at, &recipe->staged_at) ||
+        WEFTI_ADD_OVERFLOWS(recipe->staged_at, recipe->staged_bytes,
+                            &recipe->workspace_bytes)) {
+        return wefti_error(error, WEFT_OUT_OF_MEMORY,
+                           "a workspace with %zu bytes of scratch does not fit into "
+                           "memory; use smaller shapes",
+                           scratch_bytes);
+    }
+    return WEFT_OK;
+}
+
+static weft_status prepare_step(const wefti_recipe *recipe, const wefti_step *step,
+                                wefti_cuda_prepared *prepared, weft_error *error)
+{
+    weft_status status =
+        wefti_cuda_prepare(step, recipe->device->processor_count, prepared, error);
+    if (status != WEFT_OK) {
+        wefti_free(prepared->table);
+        prepared->table = NULL;
+        return wefti_error_prefix(error, status, "%s",
+                                  step->label != NULL ? step->label : "a step");
+    }
+    return WEFT_OK;
+}
+
+/* The places depend on the largest scratch, so it is found first. */
+static weft_status largest_scratch(const wefti_recipe *recipe,
+                                   const wefti_recipe_params *params, size_t *bytes,
+                                   weft_error *error)
+{
+    *bytes = 0;
+    for (size_t i = 0; i < params->step_count; i++) {
+        wefti_cuda_prepared prepared;
+        WEFTI_TRY(prepare_step(recipe, &params->steps[i], &prepared, error));
+        wefti_free(prepared.table);
+        *bytes = prepared.scratch_bytes > *bytes ? prepared.scratch_bytes : *bytes;
+    }
+    return WEFT_OK;
+}
+
+static weft_status add_steps(wefti_recipe *recipe, const wefti_recipe_params *params,
+                             size_t scratch_at, weft_error *error)
+{
+    for (size_t i = 0; i < params->step_count; i++) {
+        const wefti_step *step = &params->steps[i];
+        wefti_cuda_prepared prepared;
+        WEFTI_TRY(prepare_step(recipe, step, &prepared, error));
+        recipe->labels[i] = step->label != NULL ? step->label : "a step";
+        weft_status status =
+            add_launch(recipe, step, &prepared, params->weights, scratch_at, error);
+        wefti_free(prepared.table);
+        if (status != WEFT_OK) {
+            return wefti_error_prefix(error, status, "%s", recipe->labels[i]);
+        }
+        recipe->step_count++;
+    }
+    return WEFT_OK;
+}
+
+static weft_status build(wefti_recipe *recipe, const wefti_recipe_params *params,
+                         weft_error *error)
+{
+    size_t count = params->step_count, scratch_at, scratch_bytes;
+    recipe->launches = wefti_calloc(count, sizeof(*recipe->launches));
+    recipe->notes = wefti_calloc(count, sizeof(*recipe->notes));
+    recipe->labels = wefti_calloc(count, sizeof(*recipe->labels));
+    if (count > 0 &&
+        (recipe->launches == NULL || recipe->notes == NULL || recipe->labels == NULL)) {
+        return wefti_error_memory(error, "a recipe");
+    }
+    WEFTI_TRY(largest_scratch(recipe, params, &scratch_bytes, error));
+    WEFTI_TRY(lay_tensors(recipe, params, error));
+    if (!round_up(params->workspace_bytes, &scratch_at)) {
+        return wefti_error_memory(error, "a workspace");
+    }
+    WEFTI_TRY(lay_workspace(recipe, scratch_at, scratch_bytes, error));
+    return add_steps(recipe, params, scratch_at, error);
+}
+
+weft_status wefti_cuda_recipe_create(wefti_backend_device *device,
+                                     const wefti_recipe_params *params,
+                                     wefti_recipe **recipe, weft_error *error)
+{
+    *recipe = NULL;
+    WEFTI_TRY(wefti_device_fault("recipe.create", error));
+    wefti_recipe *made = wefti_calloc(1, sizeof(*made));
+    if (made == NULL) {
+        return wefti_error_memory(error, "a recipe");
+    }
+    made->device = device;
+    made->serial = wefti_atomic_u64_add_relaxed(&device->recipe_serial, 1) + 1;
+    weft_status status = build(made, params, error);
+    if (status != WEFT_OK) {
+        wefti_cuda_recipe_destroy(made);
+        return status;
+    }
+    *recipe = made;
+    return WEFT_OK;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WEFTI_BACKEND_CUDA_RECIPE_H
+#define WEFTI_BACKEND_CUDA_RECIPE_H
+
+#include "backend/cuda/device.h"
+#include "backend/cuda/launch.h"
+
+/* Where an operand is when a graph is built: in the workspace, at an address on the
+ * device, or the stream's report. */
+typedef enum wefti_cuda_place_kind {
+    WEFTI_CUDA_ABSENT,
+    WEFTI_CUDA_WORKSPACE, /* + offset */
+    WEFTI_CUDA_ADDRESS,   /* the offset is it */
+    WEFTI_CUDA_REPORT,
+} wefti_cuda_place_kind;
+typedef struct wefti_cuda_place {
+    wefti_cuda_place_kind kind;
+    uintptr_t offset;
+} wefti_cuda_place;
+
+/* One kernel launch: a call whose operands are still to be put in. */
+typedef struct wefti_cuda_launch {
+    wefti_cuda_kernel kernel;
+    uint32_t blocks, threads;
+    uint32_t step;
+    wefti_cuda_place places[WEFTI_MAX_OPERANDS];
+    wefti_cuda_call call;
+} wefti_cuda_launch;
+
+/* An input or output: its place in the staging memory is also its distance from
+ * `staged_at` in the workspace. */
+typedef struct wefti_cuda_tensor {
+    size_t offset, bytes;
+} wefti_cuda_tensor;
+
+/* The workspace holds what the steps use, then the scratch of this backend, then the
+ * inputs and outputs on the device. */
+struct wefti_recipe {
+    /* immutable after create */
+    wefti_backend_device *device;
+    uint64_t serial; /* never used twice */
+    wefti_cuda_launch *launches;
+    size_t launch_count;
+    char (*notes)[64]; /* per step */
+    size_t step_count;
+    const char **labels;        /* per step, borrowed */
+    wefti_cuda_tensor *tensors; /* inputs, then outputs */
+    size_t input_count, output_count;
+    size_t staged_bytes, staged_at;
+    size_t workspace_bytes;
+    bool reports; /* a step may report an index out of range */
+    void **owned; /* device memory that goes with the recipe */
+    size_t owned_count, owned_capacity;
+};
+
+weft_status wefti_cuda_recipe_create(wefti_backend_device *device,
+                                     const wefti_recipe_params *params,
+                                     wefti_recipe **recipe, weft_error *error);
+void wefti_cuda_recipe_destroy(wefti_recipe *recipe);
+size_t wefti_cuda_recipe_workspace_bytes(const wefti_recipe *recipe);
+void wefti_cuda_recipe_describe(const wefti_recipe *recipe, size_t step, char *text,
+                                size_t text_bytes);
+
+#endif

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/cuda/stream.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "backend/common/host_stream.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/thread.h"
+
+/* How a run is awaited. The last kernel raises a flag in host memory, so that looking
+ * costs no call of the driver. While there are more runs than cores, who looks in vain
+ * sleeps a little, so that the others get on; yielding would not do, for a thread that
+ * yields is soon back and the others have used up their share. Runs that are known to
+ * be long, and those that turn out to be, are slept for until an event. */
+enum {
+    LOOKS_BEFORE_YIELD = 32,
+    NAP_NS = 20000,
+    SPIN_NS = 400000,
+    LONG_RUN_NS = 400000,
+    FIRST_STAGING_BYTES = 1 << 16,
+};
+
+static bool is_done(const wefti_cuda_stream *stream)
+{
+    return wefti_atomic_u32_load_acquire(&stream->control->flag) != 0;
+}
+
+static bool is_crowded(const wefti_backend_device *device)
+{
+    return (int32_t)wefti_atomic_u32_load_relaxed(&device->running) >
+           device->core_count;
+}
+
+static bool spin(const wefti_cuda_stream *stream, int64_t begin_ns)
+{
+    for (uint32_t looks = 1;; looks++) {
+        if (is_done(stream)) {
+            return true;
+        }
+        if (looks % LOOKS_BEFORE_YIELD == 0) {
+            if (wefti_clock_ns() - begin_ns > SPIN_NS) {
+                return false;
+            }
+            if (is_crowded(stream->device)) {
+                wefti_thread_sleep(NAP_NS);
+            } else {
+                wefti_thread_yield();
+            }
+        }
+        wefti_pause();
+    }
+}
+
+static weft_status block(wefti_cuda_stream *stream, weft_error *error)
+{
+    wefti_backend_device *device = stream->device;
+    cuda_result result = device->driver.event_record(stream->done, stream->handle);
+    if (result == CUDA_SUCCESS) {
+        result = device->driver.event_synchronize(stream->done);
+    }
+    WEFTI_TRY(wefti_cuda_check(device, result, "a run", error));
+    if (!is_done(stream)) {
+        return wefti_error(error, WEFT_INTERNAL,
+                           "%s: a run ended without its last kernel",
+                           device->description);
+    }
+    return WEFT_OK;
+}
+
+static weft_status launch_and_wait(wefti_cuda_stream *stream, wefti_cuda_graph *graph,
+                                   weft_error *error)
+{
+    wefti_backend_device *device = stream->device;
+    /* Relaxed: the launch orders it. */
+    wefti_atomic_u32_store_relaxed(&stream->control->flag, 0);
+    int64_t begin_ns = wefti_clock_ns();
+    WEFTI_TRY(wefti_cuda_check(
+        device, device->driver.graph_launch(graph->executable, stream->handle),
+        "launching a graph", error));
+    if (graph->run_ns > LONG_RUN_NS || !spin(stream, begin_ns)) {
+        WEFTI_TRY(block(stream, error));
+    }
+    int64_t took_ns = wefti_clock_ns() - begin_ns;
+    graph->run_ns = graph->run_ns == 0 ? took_ns : (graph->run_ns * 7 + took_ns) / 8;
+    return WEFT_OK;
+}
+
+/* Says which index was out of range; its operand is still where it was. */
+static weft_status report_index(wefti_cuda_stream *stream, const wefti_recipe *recipe,
+                                char *workspace, weft_error *error)
+{
+    wefti_backend_device *device = stream->device;
+    const cuda_driver *driver = &device->driver;
+    uint64_t report = stream->control->report;
+    uint32_t step = (uint32_t)(report >> WEFTI_CUDA_REPORT_SHIFT);
+    int64_t position =
+        (int64_t)(report & ((UINT64_C(1) << WEFTI_CUDA_REPORT_SHIFT) - 1));
+    const wefti_cuda_launch *launch = recipe->launches;
+    while (launch->step != step) {
+        launch++;
+    }
+    const wefti_gather_params *p = &launch->call.gather.p;
+    const wefti_cuda_place *place = &launch->places[WEFTI_GATHER_INDICES];
+    uintptr_t base = place->kind == WEFTI_CUDA_WORKSPACE ? (uintptr_t)workspace : 0;
+    int64_t size = (int64_t)weft_type_size(p->index_type);
+    int64_t wide = 0;
+    int32_t narrow = 0;
+    void *target = size == 4 ? (void *)&narrow : (void *)&wide;
+    cuda_result result = driver->copy(
+        (cuda_pointer)(uintptr_t)target,
+        (cuda_pointer)(base + place->offset + (uintptr_t)(position * size)),
+        (size_t)size, stream->handle);
+    result = result ? result
+                    : driver->fill((cuda_pointer)(uintptr_t)&stream->counters->report,
+                                   0xff, sizeof(uint64_t), stream->handle);
+    result = result ? result : driver->stream_synchronize(stream->handle);
+    WEFTI_TRY(wefti_cuda_check(device, result, "reading an index", error));
+    return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                       "%s: gather: index %" PRId64 " at position %" PRId64
+                       " is out of range; it must be at least %" PRId64
+                       " and below %" PRId64,
+                       recipe->labels[step], size == 4 ? narrow : wide, position,
+                       -p->axis_size, p->axis_size);
+}
+
+static weft_status ensure_staging(wefti_cuda_stream *stream, size_t size_bytes,
+                                  weft_error *error)
+{
+    wefti_backend_device *device = stream->device;
+    if (WEFTI_LIKELY(size_bytes <= stream->staging_bytes)) {
+        return WEFT_OK;
+    }
+    /* All graphs have the old address in them. */
+    wefti_cuda_graphs_drop(stream);
+    (void)device->driver.host_free(stream->staging);
+    stream->staging = NULL;
+    stream->staging_bytes = 0;
+    void *address = NULL;
+    WEFTI_TRY(wefti_cuda_check(
+        device,
+        device->driver.host_allocate(&address, size_bytes,
+                                     CUDA_HOST_PORTABLE | CUDA_HOST_DEVICE_MAP),
+        "pinned memory for inputs and outputs", error));
+    stream->staging = address;
+    stream->staging_bytes = size_bytes;
+    return WEFT_OK;
+}
+
+static void copy_inputs(const wefti_cuda_stream *stream, const wefti_recipe *recipe,
+                        void *const *slots)
+{
+    for (size_t i = 0; i < recipe->input_count; i++) {
+        const wefti_cuda_tensor *t = &recipe->tensors[i];
+        if (t->bytes > 0) {
+            memcpy(stream->staging + t->offset, slots[1 + i], t->bytes);
+        }
+    }
+}
+
+static void copy_outputs(const wefti_cuda_stream *stream, const wefti_recipe *recipe,
+                         void *const *slots)
+{
+    for (size_t i = recipe->input_count; i < recipe->input_count + recipe->output_count;
+         i++) {
+        const wefti_cuda_tensor *t = &recipe->tensors[i];
+        if (t->bytes > 0) {
+            memcpy(slots[1 + i], stream->staging + t->offset, t->bytes);
+        }
+    }
+}
+
+static weft_status run_entered(wefti_cuda_stream *stream, const wefti_recipe *recipe,
+                               void *const *slots, weft_error *error)
+{
+    wefti_cuda_graph *graph;
+    char *workspace = slots[WEFTI_SLOT_WORKSPACE];
+    WEFTI_TRY(ensure_staging(stream, recipe->staged_bytes, error));
+    WEFTI_TRY(wefti_cuda_graphs_get(stream, recipe, workspace, &graph, error));
+    copy_inputs(stream, recipe, slots);
+    WEFTI_TRY(launch_and_wait(stream, graph, error));
+    if (recipe->reports &&
+        WEFTI_UNLIKELY(stream->control->report != WEFTI_CUDA_REPORT_NONE)) {
+        return report_index(stream, recipe, workspace, error);
+    }
+    copy_outputs(stream, recipe, slots);
+    return WEFT_OK;
+}
+
+static weft_status run(void *user, wefti_recipe *recipe, void *const *slots,
+                       size_t slot_count, weft_error *error)
+{
+    wefti_cuda_stream *stream = user;
+    if (recipe->launch_count == 0) {
+        return WEFT_OK;
+    }
+    if (slot_count < 1 + recipe->input_count + recipe->output_count) {
+        return wefti_error(error, WEFT_INTERNAL,
+                           "an execution brings %zu slots; its recipe uses %zu",
+                           slot_count, 1 + recipe->input_count + recipe->output_count);
+    }
+    WEFTI_TRY(wefti_cuda_enter(stream->device, error));
+    /* Relaxed: a hint, it orders nothing. */
+    (void)wefti_atomic_u32_add_relaxed(&stream->device->running, 1);
+    weft_status status = run_entered(stream, recipe, slots, error);
+    (void)wefti_atomic_u32_sub_acq_rel(&stream->device->running, 1);
+    wefti_cuda_leave(stream->device);
+    return status;
+}
+
+/* Either side may be on the device or on the host: addresses are of one space. */
+static weft_status copy(void *user, void *target, const void *source, size_t size_bytes,
+                        weft_error *error)
+{
+    wefti_cuda_stream *stream = user;
+    wefti_backend_device *device = stream->device;
+    const cuda_driver *driver = &device->driver;
+    WEFTI_TRY(wefti_cuda_enter(device, error));
+    cuda_result result =
+        driver->copy((cuda_pointer)(uintptr_t)target, (cuda_pointer)(uintptr_t)source,
+                     size_bytes, stream->handle);
+    result = result ? result : driver->stream_synchronize(stream->handle);
+    weft_status status = wefti_cuda_check(device, result, "a copy", error);
+    wefti_cuda_leave(device);
+    return status;
+}
+
+static weft_status fill(void *user, void *target, uint8_t value, size_t size_bytes,
+                        weft_error *error)
+{
+    wefti_cuda_stream *stream = user;
+    wefti_backend_device *device = stream->device;
+    const cuda_driver *driver = &device->driver;
+    WEFTI_TRY(wefti_cuda_enter(device, error));
+    /* The driver does not know the caller's own memory. */
+    int type = 0;
+    cuda_result known = driver->pointer_attribute(
+        &type, CUDA_POINTER_ATTRIBUTE_MEMORY_TYPE, (cuda_pointer)(uintptr_t)target);
+    cuda_result result = CUDA_SUCCESS;
+    if (known == CUDA_SUCCESS && type == CUDA_MEMORY_TYPE_DEVICE) {
+        result = driver->fill((cuda_pointer)(uintptr_t)target, value, size_bytes,
+                              stream->handle);
+        result = result ? result : driver->stream_synchronize(stream->handle);
+    } else {
+        memset(target, value, size_bytes);
+    }
+    weft_status status = wefti_cuda_check(device, result, "a fill", error);
+    wefti_cuda_leave(device);
+    return status;
+}
+
+/* Frees a half-made one too. After a fault nothing can be given back: the process's
+ * share of the card goes with it. */
+static void destroy(wefti_cuda_stream *stream)
+{
+    wefti_backend_device *device = stream->device;
+    if (wefti_cuda_enter(device, NULL) == WEFT_OK) {
+        const cuda_driver *driver = &device->driver;
+        wefti_cuda_graphs_drop(stream);
+        if (stream->handle != NULL) {
+            (void)driver->stream_synchronize(stream->handle);
+            (void)driver->stream_destroy(stream->handle);
+        }
+        if (stream->done != NULL) {
+            (void)driver->event_destroy(stream->done);
+        }
+        if (stream->control != NULL) {
+            (void)driver->host_free(stream->control);
+        }
+        if (stream->staging != NULL) {
+            (void)driver->host_free(stream->staging);
+        }
+        wefti_cuda_free(device, stream->counters);
+        wefti_cuda_leave(device);
+    }
+    wefti_free(stream);
+}
+
+static weft_status make_counters(wefti_cuda_stream *stream, weft_error *error)
+{
+    static const wefti_cuda_counters start = {.report = WEFTI_CUDA_REPORT_NONE};
+    void *address;
+    WEFTI_TRY(wefti_cuda_allocate(stream->device, sizeof(start), &address, error));
+    stream->counters = address;
+    return wefti_cuda_upload(stream->device, address, &start, sizeof(start), error);
+}
+
+static weft_status make(wefti_cuda_stream *stream, weft_error *error)
+{
+    wefti_backend_device *device = stream->device;
+    const cuda_driver *driver = &device->driver;
+    const unsigned int pinned = CUDA_HOST_PORTABLE | CUDA_HOST_DEVICE_MAP;
+    void *control = NULL;
+    cuda_result result =
+        driver->stream_create(&stream->handle, CUDA_STREAM_NON_BLOCKING);
+    result = result
+                 ? result
+                 : driver->event_create(&stream->done, CUDA_EVENT_BLOCKING_SYNC |
+                                                           CUDA_EVENT_DISABLE_TIMING);
+    result = result ? result : driver->host_allocate(&control, 4096, pinned);
+    stream->control = control;
+    WEFTI_TRY(wefti_cuda_check(device, result, "making a stream", error));
+    wefti_atomic_u32_init(&stream->control->flag, 0);
+    stream->control->report = WEFTI_CUDA_REPORT_NONE;
+    WEFTI_TRY(ensure_staging(stream, FIRST_STAGING_BYTES, error));
+    return make_counters(stream, error);
+}
+
+weft_status wefti_cuda_stream_create(wefti_backend_device *device,
+                                     wefti_backend_stream **stream, weft_error *error)
+{
+    static const wefti_host_stream_hooks hooks = {
+        .run = run, .copy = copy, .fill = fill};
+    *stream = NULL;
+    wefti_cuda_stream *made = wefti_calloc(1, sizeof(*made));
+    if (made == NULL) {
+        return wefti_error_memory(error, "a stream");
+    }
+    made->device = device;
+    weft_status status = wefti_cuda_enter(device, error);
+    if (status == WEFT_OK) {
+        status = make(made, error);
+        wefti_cuda_leave(device);
+    }
+    if (status == WEFT_OK) {
+        status = wefti_host_stream_create(made, &hooks, device->workers, stream, error);
+    }
+    if (status != WEFT_OK) {
+        destroy(made);
+    }
+    return status;
+}
+
+void wefti_cuda_stream_destroy(wefti_backend_stream *stream)
+{
+    if (stream == NULL) {
+        return;
+    }
+    wefti_cuda_stream *own = wefti_host_stream_user(stream);
+    wefti_host_stream_destroy(stream);
+    destroy(own);
+}
