@@ -207,11 +207,23 @@ static weft_status fill_request(submission *self, wefti_queue_request *request,
     return WEFT_OK;
 }
 
+/* What is left to do for an accepted request, without the lock. */
+typedef struct aftermath {
+    bool late; /* its time is over already: end it */
+    bool wake; /* a worker */
+} aftermath;
+
+static weft_status wait_for_room_locked(weft_queue *queue, const submission *self,
+                                        int64_t deadline_ns, weft_error *error)
+    WEFTI_REQUIRES(queue->lock);
+static weft_status accept_locked(weft_queue *queue, submission *self,
+                                 wefti_queue_request *request, aftermath *after,
+                                 weft_error *error) WEFTI_REQUIRES(queue->lock);
+
 /* Waits until the queue has room, by its policy. */
-static weft_status wait_for_room_locked(const submission *self, int64_t deadline_ns,
-                                        weft_error *error)
+static weft_status wait_for_room_locked(weft_queue *queue, const submission *self,
+                                        int64_t deadline_ns, weft_error *error)
 {
-    weft_queue *queue = self->queue;
     size_t most = (size_t)queue->params.max_queue_size;
     bool in_time = true;
     while (!queue->closed && !self->model->removed && queue->waiting_count >= most &&
@@ -268,17 +280,13 @@ static weft_status check_sizes(const weft_io *io, weft_error *error)
     return WEFT_OK;
 }
 
-/* What is left to do for an accepted request, without the lock. */
-typedef struct aftermath {
-    bool late; /* its time is over already: end it */
-    bool wake; /* a worker */
-} aftermath;
-
-static weft_status accept_locked(submission *self, wefti_queue_request *request,
-                                 aftermath *after, weft_error *error)
+/* Accepts a request. */
+static weft_status accept_locked(weft_queue *queue, submission *self,
+                                 wefti_queue_request *request, aftermath *after,
+                                 weft_error *error)
 {
-    weft_queue *queue = self->queue;
-    WEFTI_TRY(wait_for_room_locked(self, request->base.start_deadline_ns, error));
+    WEFTI_TRY(
+        wait_for_room_locked(queue, self, request->base.start_deadline_ns, error));
     WEFTI_TRY(wefti_device_begin(queue->device, &request->base.shard, error));
     request->submitted_ns = wefti_clock_ns();
     request->sequence = queue->next_sequence++;
@@ -320,7 +328,7 @@ static weft_status submit(submission *self, weft_request **request, weft_error *
     weft_request_retain(&made->base); /* the queue's */
     *request = &made->base;           /* it may end at any moment from here on */
     wefti_mutex_lock(&queue->lock);
-    status = accept_locked(self, made, &after, error);
+    status = accept_locked(queue, self, made, &after, error);
     if (status != WEFT_OK) {
         queue->statistics.refused++;
         wefti_queue_wake_blocked_locked(
