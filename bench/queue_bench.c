@@ -33,7 +33,7 @@ static void die(const weft_error *error)
 static weft_model *make_chain(weft_device *device, const int64_t *sizes, int layers)
 {
     weft_graph *graph;
-    weft_model *model;
+    weft_model *model = NULL;
     weft_error error;
     weft_value_info input = {.name = "x",
                              .type = WEFT_TYPE_F32,
