@@ -325,6 +325,8 @@ static weft_status submit(submission *self, weft_request **request, weft_error *
     }
     aftermath after = {0};
     describe_outputs(made, self->io);
+    /* The request's callback may drop the caller's owner before we are through. */
+    wefti_refcount_retain(&queue->holds);
     weft_request_retain(&made->base); /* the queue's */
     *request = &made->base;           /* it may end at any moment from here on */
     wefti_mutex_lock(&queue->lock);
@@ -346,6 +348,7 @@ static weft_status submit(submission *self, weft_request **request, weft_error *
     } else if (after.wake) {
         wefti_condition_wake_one(&queue->work);
     }
+    wefti_queue_drop_hold(queue);
     return status;
 }
 
