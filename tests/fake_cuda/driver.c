@@ -64,8 +64,12 @@ typedef struct work {
     cuda_event event;
     uint64_t number;
 } work;
+/* Stays until the process ends: a lost card's events are never given back, and work
+ * that is on its way may still mark one that was. */
 struct cuda_event_object {
     uint64_t recorded, reached;
+    bool destroyed;
+    struct cuda_event_object *next; /* of all */
 };
 struct cuda_stream_object {
     pthread_t thread;
@@ -619,6 +623,8 @@ cuda_result cuStreamSynchronize(cuda_stream stream)
     return result;
 }
 
+static cuda_event all_events;
+
 cuda_result cuEventCreate(cuda_event *event, unsigned int flags)
 {
     (void)flags;
@@ -626,6 +632,8 @@ cuda_result cuEventCreate(cuda_event *event, unsigned int flags)
     int result = enter_context_locked();
     if (result == 0) {
         *event = calloc(1, sizeof(**event));
+        (*event)->next = all_events;
+        all_events = *event;
         counts.events++;
     }
     pthread_mutex_unlock(&lock);
@@ -636,14 +644,20 @@ cuda_result cuEventDestroy_v2(cuda_event event)
 {
     pthread_mutex_lock(&lock);
     counts.events--;
+    if (event->destroyed) {
+        violate_locked("an event is destroyed twice");
+    }
+    event->destroyed = true;
     pthread_mutex_unlock(&lock);
-    free(event);
     return 0;
 }
 
 cuda_result cuEventRecord(cuda_event event, cuda_stream stream)
 {
     pthread_mutex_lock(&lock);
+    if (event->destroyed) {
+        violate_locked("an event is recorded that was destroyed");
+    }
     event->recorded++;
     int result = submit_locked(
         stream, &(work){.kind = WORK_EVENT, .event = event, .number = event->recorded});
