@@ -61,17 +61,22 @@ static wefti_queue_request *next_in_order(wefti_queue_model *model)
     return request;
 }
 
-/* Announces what can be, in order, some at a time, and returns it as a chain; NULL:
- * nothing is ready. One thread at a time does so; others only mark theirs as ready. */
-static wefti_queue_request *announce_in_order(wefti_queue_model *model)
+/* Announces what can be, in order, some at a time, and returns it as a chain. One
+ * thread at a time does so; others only mark theirs as ready. *more: there may be more,
+ * and the calling thread is still the one; else another may have begun. */
+static wefti_queue_request *announce_in_order(wefti_queue_model *model, bool *more)
 {
     enum { AT_ONCE = 32 };
     wefti_queue_request *chain = NULL;
-    wefti_queue_request *request = NULL;
-    for (int i = 0; i < AT_ONCE && (request = next_in_order(model)) != NULL; i++) {
-        announce(request);
-        request->next_ended = chain;
-        chain = request;
+    *more = true;
+    for (int i = 0; i < AT_ONCE && *more; i++) {
+        wefti_queue_request *request = next_in_order(model);
+        *more = request != NULL;
+        if (request) {
+            announce(request);
+            request->next_ended = chain;
+            chain = request;
+        }
     }
     return chain;
 }
@@ -162,17 +167,11 @@ static bool end_of_model(weft_queue *queue, wefti_queue_request *chain)
     wefti_queue_announcer self = {.thread = wefti_thread_current()};
     wefti_queue_model *ordered = count_and_mark(queue, chain, &self);
     if (queue->params.preserve_order) {
-        chain = ordered ? announce_in_order(ordered) : NULL;
-        while (chain) {
-            /* The model stays as long as `announcing` is set, so until the last piece.
-             */
-            wefti_queue_request *piece = chain;
-            chain = announce_in_order(ordered);
-            if (!chain) {
-                chain = piece;
-                break;
-            }
-            leave(queue, piece, NULL);
+        bool more = false;
+        chain = ordered ? announce_in_order(ordered, &more) : NULL;
+        while (more) {
+            leave(queue, chain, NULL); /* `announcing` keeps the model */
+            chain = announce_in_order(ordered, &more);
         }
     } else {
         for (wefti_queue_request *r = chain; r; r = r->next_ended) {
