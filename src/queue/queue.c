@@ -308,8 +308,8 @@ static weft_status find_axes(wefti_queue_model *entry, const char *dimension,
     return dimension ? WEFT_INVALID_ARGUMENT : WEFT_OK;
 }
 
-static wefti_queue_model *find_model_locked(const weft_queue *queue,
-                                            const weft_model *model)
+wefti_queue_model *wefti_queue_find_model_locked(const weft_queue *queue,
+                                                 const weft_model *model)
 {
     wefti_queue_model *entry = queue->models;
     while (entry && (entry->model != model || entry->removed)) {
@@ -336,7 +336,7 @@ weft_status weft_queue_add_model(weft_queue *queue, weft_model *model,
         wefti_mutex_lock(&queue->lock);
         if (queue->closed) {
             status = WEFT_CLOSED;
-        } else if (find_model_locked(queue, model)) {
+        } else if (wefti_queue_find_model_locked(queue, model)) {
             status = WEFT_INVALID_ARGUMENT;
         } else {
             made->next = queue->models;
@@ -370,7 +370,7 @@ weft_status weft_queue_remove_model(weft_queue *queue, weft_model *model,
     }
     wefti_queue_model *unused = NULL;
     wefti_mutex_lock(&queue->lock);
-    wefti_queue_model *entry = find_model_locked(queue, model);
+    wefti_queue_model *entry = wefti_queue_find_model_locked(queue, model);
     if (entry) {
         entry->removed = true;
         wefti_condition_wake_all(&queue->room); /* some may wait to submit to it */
@@ -391,7 +391,7 @@ weft_status weft_queue_check_batching(weft_queue *queue, weft_model *model,
     }
     weft_error why = {0};
     wefti_mutex_lock(&queue->lock);
-    const wefti_queue_model *entry = find_model_locked(queue, model);
+    const wefti_queue_model *entry = wefti_queue_find_model_locked(queue, model);
     if (entry && !entry->input_axes) {
         why = entry->why_not;
     } else if (entry) {

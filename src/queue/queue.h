@@ -203,6 +203,10 @@ void wefti_queue_drop_hold(weft_queue *queue);
  * of the queue. */
 void wefti_queue_teardown(weft_queue *queue);
 
+/* The entry of a model that the queue serves, or NULL. */
+wefti_queue_model *wefti_queue_find_model_locked(const weft_queue *queue,
+                                                 const weft_model *model);
+
 /* Wakes submitters that wait for room, when there is some. */
 void wefti_queue_wake_blocked_locked(weft_queue *queue);
 

@@ -72,10 +72,7 @@ static weft_status find_model_locked(submission *self, const weft_model *model,
     if (self->queue->closed) {
         return closed_error(error);
     }
-    wefti_queue_model *entry = self->queue->models;
-    while (entry && (entry->model != model || entry->removed)) {
-        entry = entry->next;
-    }
+    wefti_queue_model *entry = wefti_queue_find_model_locked(self->queue, model);
     if (!entry) {
         return wefti_error(error, WEFT_NOT_FOUND,
                            "the queue does not serve this model; add it with "
