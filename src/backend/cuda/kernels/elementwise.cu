@@ -1,93 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/cpu/reference/operation.h"
 #include "backend/cuda/kernels/device.h"
 
 /* ELEMENTWISE: one thread has one element and runs the program on it. */
 
 #define ELEMENTWISE_THREADS 256
-
-WEFTI_DEVICE float elementwise_sign(float a)
-{
-    return a > 0.0f ? 1.0f : (a < 0.0f ? -1.0f : (a == 0.0f ? 0.0f : a));
-}
-
-WEFTI_DEVICE float elementwise_unary(const wefti_instruction *i, float a)
-{
-    switch (i->operation) {
-    case WEFTI_OP_NEG:
-        return -a;
-    case WEFTI_OP_ABS:
-        return fabsf(a);
-    case WEFTI_OP_RECIPROCAL:
-        return 1.0f / a;
-    case WEFTI_OP_SQRT:
-        return sqrtf(a);
-    case WEFTI_OP_EXP:
-        return ref_exp(a);
-    case WEFTI_OP_LOG:
-        return ref_log(a);
-    case WEFTI_OP_ERF:
-        return ref_erf(a);
-    case WEFTI_OP_TANH:
-        return ref_tanh(a);
-    case WEFTI_OP_SIGMOID:
-        return ref_sigmoid(a);
-    case WEFTI_OP_RELU:
-        return 0.0f > a ? 0.0f : a;
-    case WEFTI_OP_LEAKY_RELU:
-        return a < 0.0f ? i->alpha * a : a;
-    case WEFTI_OP_GELU:
-        return ref_gelu(a);
-    case WEFTI_OP_GELU_TANH:
-        return ref_gelu_tanh(a);
-    case WEFTI_OP_CLIP:
-        return ref_min(ref_max(a, i->alpha), i->beta);
-    case WEFTI_OP_FLOOR:
-        return floorf(a);
-    case WEFTI_OP_CEIL:
-        return ceilf(a);
-    case WEFTI_OP_ROUND:
-        return nearbyintf(a);
-    case WEFTI_OP_SIN:
-        return ref_sine(a, 0);
-    case WEFTI_OP_COS:
-        return ref_sine(a, 1);
-    case WEFTI_OP_SOFTPLUS:
-        return ref_softplus(a);
-    case WEFTI_OP_ELU:
-        return a < 0.0f ? i->alpha * ref_expm1_negative(a) : a;
-    case WEFTI_OP_SIGN:
-        return elementwise_sign(a);
-    case WEFTI_OP_SCALE:
-        return fmaf(a, i->alpha, i->beta);
-    default:
-        return a;
-    }
-}
-
-WEFTI_DEVICE float elementwise_binary(const wefti_instruction *i, float a, float b)
-{
-    switch (i->operation) {
-    case WEFTI_OP_ADD:
-        return a + b;
-    case WEFTI_OP_SUB:
-        return a - b;
-    case WEFTI_OP_MUL:
-        return a * b;
-    case WEFTI_OP_DIV:
-        return a / b;
-    case WEFTI_OP_MOD:
-        return i->alpha == 1.0f ? fmodf(a, b) : wefti_mod(a, b);
-    case WEFTI_OP_POW:
-        return wefti_pow(a, b);
-    case WEFTI_OP_MIN:
-        return ref_min(a, b);
-    case WEFTI_OP_MAX:
-        return ref_max(a, b);
-    default:
-        return a < 0.0f ? a * b : a; /* PRELU */
-    }
-}
-
 
 /* Bools are 0 and 1. */
 WEFTI_DEVICE float elementwise_apply(const wefti_instruction *i, float a, float b,
@@ -124,9 +41,9 @@ WEFTI_DEVICE float elementwise_apply(const wefti_instruction *i, float a, float 
         break;
     }
     if (i->operation < WEFTI_OP_ADD) {
-        return ref_canonical(elementwise_unary(i, a));
+        return ref_canonical(ref_unary(i, a));
     }
-    return ref_canonical(elementwise_binary(i, a, b));
+    return ref_canonical(ref_binary(i, a, b));
 }
 
 WEFTI_DEVICE float elementwise_input(const wefti_cuda_elementwise_call *call,
