@@ -18,7 +18,9 @@ typedef struct weft_queue weft_queue;
 
 /* What weft_queue_submit does when max_queue_size requests wait. */
 typedef enum weft_queue_full_policy {
-    WEFT_QUEUE_BLOCK = 0, /* wait for room, to the request's timeout_us */
+    WEFT_QUEUE_BLOCK = 0, /* wait for room, to the request's timeout_us; in a callback
+                             of the queue, which may hold up who would make it:
+                             WEFT_BUSY */
     WEFT_QUEUE_FAIL = 1,  /* WEFT_BUSY at once */
 } weft_queue_full_policy;
 
@@ -41,7 +43,9 @@ typedef struct weft_queue_params {
     /* How long a request may be held back for others to join it although a worker is
      * free; 0: not at all. At most 60 s. */
     int64_t max_queue_delay_us;
-    /* Most requests that wait; 0: 4096. At most 2^20. */
+    /* Most requests that wait; 0: 4096. At most 2^20. With preserve_order those that
+     * have ended and wait for the announcement of earlier ones count too, so that a
+     * slow request holds a bounded number of others back. */
     int32_t max_queue_size;
     weft_queue_full_policy full_policy;
     /* Of requests that give none: 1 to 8; 0: 4. */

@@ -9,347 +9,101 @@
 
 #include "cli/commands.h"
 #include "cli/output.h"
-#include "cli/trial.h"
+#include "cli/soak.h"
 
-/* Everything at once, for as long as one likes, in one process: rounds of rows of the
- * tables, each with its models loaded anew and its threads born for the round, which
- * call directly, by weft_submit and through a queue, with random priorities, time
- * limits, deadlines and cancels. Every answer is compared, every request is accounted
- * for, and memory must stay flat. */
-
-enum {
-    TRIALS = 2, /* rows at the same time */
-    LANES = 3,  /* models of a row */
-    MOST_CALLERS = 24,
-    PATTERN = 0xa5,
-};
-
-typedef struct options {
-    const char *device, *report;
-    int64_t seconds, seed;
-} options;
-
-/* What has happened so far. */
-typedef struct tally {
-    uint64_t direct, submitted, queued; /* calls by their way */
-    uint64_t done, cancelled, timed_out, refused;
-    uint64_t wrong, failed, touched; /* must stay 0 */
-    char reason[CLI_REASON_SIZE];    /* of the first that did not */
-} tally;
-
-typedef struct soak {
-    const options *options;
-    weft_device *device;
-    weft_queue *queue; /* of the round */
-    cli_trial *trials[TRIALS];
-    int64_t round_end_ns;
-    uint32_t round;
-    tally tally;
-    uint64_t threads, models, unbalanced;
-} soak;
-
-typedef struct caller {
-    soak *soak;
-    pthread_t thread;
-    uint32_t index;
-    const cli_lane *lane;
-    void *buffers[CLI_MAX_IO];
-    bool is_pattern; /* a cancelled request left the buffers to us */
-    uint32_t numbers[64], used, refills;
-    tally tally;
-} caller;
-
-/* The next of this thread's random numbers, below `below`. */
-static uint32_t draw(caller *self, uint32_t below)
+uint32_t soak_draw(soak_dice *dice, uint32_t below)
 {
-    enum { COUNT = sizeof(self->numbers) / sizeof(self->numbers[0]) };
-    if (self->used == 0) {
-        weft_random_key key = {.seed = (uint64_t)self->soak->options->seed,
-                               .stream = self->soak->round,
-                               .thread = self->index,
-                               .iteration = self->refills++};
-        weft_random_fill_u32(&key, self->numbers, COUNT);
-        self->used = COUNT;
+    enum { COUNT = sizeof(dice->numbers) / sizeof(dice->numbers[0]) };
+    if (dice->used == 0) {
+        weft_random_key key = {.seed = (uint64_t)dice->soak->options->seed,
+                               .stream = dice->soak->round,
+                               .thread = dice->thread,
+                               .iteration = dice->refills++};
+        weft_random_fill_u32(&key, dice->numbers, COUNT);
+        dice->used = COUNT;
     }
-    return self->numbers[--self->used] % below;
+    return dice->numbers[--dice->used] % below;
 }
 
-static void complain(caller *self, const char *what, const char *words)
+static void add_tally(soak_tally *total, const soak_tally *part)
 {
-    if (self->tally.reason[0] == '\0') {
-        snprintf(self->tally.reason, sizeof(self->tally.reason), "%s: %s %.400s",
-                 self->lane->row->name, what, words);
+    const size_t count = offsetof(soak_tally, reason) / sizeof(uint64_t);
+    uint64_t *to = &total->direct;
+    const uint64_t *from = &part->direct;
+    for (size_t i = 0; i < count; i++) {
+        to[i] += from[i];
     }
-}
-
-static void fill(caller *self, const cli_case *request, int byte)
-{
-    for (size_t i = 0; i < request->output_count; i++) {
-        memset(self->buffers[i], byte, request->expected[i].size_bytes);
-    }
-}
-
-/* After a cancel nothing may write to the request's outputs. */
-static void check_pattern(caller *self, const cli_case *request)
-{
-    for (size_t i = 0; self->is_pattern && i < request->output_count; i++) {
-        const unsigned char *bytes = self->buffers[i];
-        for (size_t j = 0; j < request->expected[i].size_bytes; j++) {
-            if (bytes[j] != PATTERN) {
-                self->tally.touched++;
-                complain(self, "an output was written after its cancel", "");
-                break;
-            }
-        }
-    }
-    self->is_pattern = false;
-}
-
-static void judge(caller *self, const cli_case *request, weft_status status,
-                  const weft_error *error, bool may_end_early)
-{
-    if (status == WEFT_OK) {
-        self->tally.done++;
-        for (size_t i = 0; i < request->output_count; i++) {
-            if (memcmp(self->buffers[i], request->expected[i].data,
-                       request->expected[i].size_bytes) != 0) {
-                self->tally.wrong++;
-                complain(self, "an answer is not what the request gives alone", "");
-                return;
-            }
-        }
-    } else if (status == WEFT_CANCELLED && may_end_early) {
-        self->tally.cancelled++;
-    } else if (status == WEFT_TIMEOUT && may_end_early) {
-        self->tally.timed_out++;
-    } else {
-        self->tally.failed++;
-        complain(self, weft_status_name(status), error->message);
-    }
-}
-
-/* Waits for a request, or cancels it first. */
-static void finish(caller *self, const cli_case *request, weft_request *handle,
-                   bool may_end_early)
-{
-    weft_error error;
-    bool cancel = may_end_early && draw(self, 6) == 0;
-    if (cancel && draw(self, 2) == 0) {
-        usleep(draw(self, 500));
-    }
-    if (cancel && weft_request_cancel(handle)) {
-        fill(self, request, PATTERN);
-        self->is_pattern = true;
-    }
-    weft_status status = weft_request_wait(handle, WEFT_FOREVER, &error);
-    weft_request_release(handle);
-    judge(self, request, status, &error, may_end_early);
-}
-
-static void call_queue(caller *self, const cli_case *request, const weft_io *io)
-{
-    weft_queue_submit_params params = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
-    weft_request *handle;
-    weft_error error;
-    params.priority = (int32_t)draw(self, WEFT_QUEUE_LOWEST_PRIORITY + 1);
-    if (draw(self, 8) == 0) {
-        params.timeout_us = 1 + draw(self, 20000);
-    }
-    if (draw(self, 8) == 0) {
-        params.deadline_us = 1 + draw(self, 50000);
-    }
-    self->tally.queued++;
-    weft_status status = weft_queue_submit(self->soak->queue, request->model, io,
-                                           &params, &handle, &error);
-    if (status == WEFT_OK) {
-        finish(self, request, handle, true);
-    } else if (status == WEFT_TIMEOUT && params.timeout_us > 0) {
-        self->tally.refused++; /* no room in time */
-    } else {
-        self->tally.failed++;
-        complain(self, "submit:", error.message);
-    }
-}
-
-static void call_device(caller *self, const cli_case *request, const weft_io *io)
-{
-    weft_submit_params params = WEFT_SUBMIT_PARAMS_INIT;
-    weft_request *handle;
-    weft_error error;
-    if (draw(self, 8) == 0) {
-        params.timeout_ns = 1 + (int64_t)draw(self, 20000000);
-    }
-    self->tally.submitted++;
-    weft_status status = weft_submit(request->model, io, &params, &handle, &error);
-    if (status == WEFT_OK) {
-        finish(self, request, handle, true);
-    } else {
-        self->tally.failed++;
-        complain(self, "submit:", error.message);
-    }
-}
-
-static void call_once(caller *self)
-{
-    const cli_lane *lane = self->lane;
-    const cli_case *request = &lane->cases[draw(self, (uint32_t)lane->case_count)];
-    weft_tensor outputs[CLI_MAX_IO];
-    check_pattern(self, &lane->cases[0]);
-    for (size_t i = 0; i < request->output_count; i++) {
-        outputs[i] = request->expected[i];
-        outputs[i].data = self->buffers[i];
-    }
-    fill(self, request, 0xff);
-    weft_io io = {request->inputs, request->input_count, outputs,
-                  request->output_count};
-    switch (draw(self, 4)) {
-    case 0: {
-        weft_error error;
-        self->tally.direct++;
-        weft_status status = weft_run(request->model, &io, NULL, &error);
-        judge(self, request, status, &error, false);
-        break;
-    }
-    case 1:
-        call_device(self, request, &io);
-        break;
-    default:
-        call_queue(self, request, &io);
-        break;
-    }
-}
-
-static void *caller_main(void *user)
-{
-    caller *self = user;
-    while (cli_now_ns() < self->soak->round_end_ns) {
-        call_once(self);
-    }
-    check_pattern(self, &self->lane->cases[0]);
-    return NULL;
-}
-
-static void add_tally(tally *total, const tally *part)
-{
-    total->direct += part->direct;
-    total->submitted += part->submitted;
-    total->queued += part->queued;
-    total->done += part->done;
-    total->cancelled += part->cancelled;
-    total->timed_out += part->timed_out;
-    total->refused += part->refused;
-    total->wrong += part->wrong;
-    total->failed += part->failed;
-    total->touched += part->touched;
     if (total->reason[0] == '\0') {
         memcpy(total->reason, part->reason, sizeof(total->reason));
     }
 }
 
-static weft_status add_models(soak *self, const cli_lane *lane, weft_error *error)
-{
-    for (int i = 0; i < 2 && lane->models[i] != NULL; i++) {
-        weft_status status =
-            weft_queue_add_model(self->queue, lane->models[i], NULL, error);
-        if (status != WEFT_OK) {
-            return status;
-        }
-        self->models++;
-    }
-    return WEFT_OK;
-}
-
-static bool open_queue(soak *self, caller *numbers)
-{
-    weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
-    weft_error error;
-    params.workers = 1 + (int32_t)draw(numbers, 4);
-    params.max_queue_size = 4 + (int32_t)draw(numbers, 64);
-    params.preserve_order = draw(numbers, 4) == 0;
-    params.max_queue_delay_us = draw(numbers, 4) == 0 ? 200 : 0;
-    weft_status status = weft_queue_create(self->device, &params, &self->queue, &error);
-    for (int32_t i = 0; status == WEFT_OK && i < TRIALS * LANES; i++) {
-        const cli_trial *trial = self->trials[i % TRIALS];
-        if (i / TRIALS < trial->lane_count) {
-            status = add_models(self, &trial->lanes[i / TRIALS], &error);
-        }
-    }
-    if (status != WEFT_OK) {
-        cli_complain_error("the queue of a round", &error);
-    }
-    return status == WEFT_OK;
-}
-
-/* Closes the round's queue and checks that its requests add up. */
-static void close_queue(soak *self)
-{
-    weft_queue_statistics s;
-    weft_queue_close(self->queue);
-    if (weft_queue_drain(self->queue, WEFT_FOREVER, NULL) == WEFT_OK) {
-        weft_queue_get_statistics(self->queue, &s);
-        self->unbalanced += s.accepted != s.done + s.failed + s.cancelled + s.timed_out;
-    }
-    weft_queue_release(self->queue);
-}
-
-static void run_callers(soak *self, caller *callers, uint32_t count)
+static void run_callers(soak *self, uint32_t count)
 {
     uint32_t started = 0;
+    pthread_t tender;
     for (; started < count; started++) {
-        caller *one = &callers[started];
-        const cli_trial *trial = self->trials[started % TRIALS];
-        one->soak = self;
-        one->index = started + 1;
-        one->lane = &trial->lanes[(int32_t)(started / TRIALS) % trial->lane_count];
-        for (size_t i = 0; i < one->lane->cases[0].output_count; i++) {
-            one->buffers[i] =
-                cli_allocate_data(one->lane->cases[0].expected[i].size_bytes);
-        }
-        if (pthread_create(&one->thread, NULL, caller_main, one) != 0) {
-            self->tally.failed++;
+        soak_caller *one = &self->callers[started];
+        const cli_trial *trial = self->trials[started % SOAK_TRIALS];
+        one->lane = &trial->lanes[(int32_t)(started / SOAK_TRIALS) % trial->lane_count];
+        one->dice = (soak_dice){.soak = self, .thread = started + 1};
+        one->tally = (soak_tally){.direct = 0};
+        if (pthread_create(&one->thread, NULL, soak_caller_main, one) != 0) {
+            self->broken++;
             break;
         }
     }
-    self->threads += started;
-    for (uint32_t i = 0; i < started; i++) {
-        pthread_join(callers[i].thread, NULL);
-        add_tally(&self->tally, &callers[i].tally);
+    if (pthread_create(&tender, NULL, soak_tend_queues, self) == 0) {
+        pthread_join(tender, NULL);
+    } else {
+        self->broken++;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        for (size_t j = 0; j < CLI_MAX_IO; j++) {
-            free(callers[i].buffers[j]);
-        }
+    self->threads += started + 1;
+    for (uint32_t i = 0; i < started; i++) {
+        pthread_join(self->callers[i].thread, NULL);
+        add_tally(&self->tally, &self->callers[i].tally);
+    }
+    soak_end_queues(self);
+    for (uint32_t i = 0; i < started; i++) {
+        soak_caller_free_buffers(&self->callers[i]);
     }
 }
 
 /* Row `round` of the tables in turn, and another one beside it. */
-static bool run_round(soak *self, const cli_row *rows, size_t row_count)
+static bool make_trials(soak *self, const cli_row *rows, size_t row_count)
 {
-    caller numbers = {.soak = self};
     bool ready = true;
-    size_t chosen[TRIALS];
-    for (int t = 0; t < TRIALS; t++) {
-        chosen[t] =
-            t == 0 ? self->round % row_count : draw(&numbers, (uint32_t)row_count);
-        cli_row row = rows[chosen[t]];
-        row.distinct = row.distinct > 2 ? 2 : row.distinct;
-        self->trials[t] = cli_trial_create(self->device, &row, LANES);
+    for (int t = 0; t < SOAK_TRIALS; t++) {
+        size_t chosen = t == 0 ? self->round % row_count
+                               : soak_draw(&self->dice, (uint32_t)row_count);
+        cli_row *row = &self->rows[t];
+        *row = rows[chosen];
+        row->distinct = row->distinct > 2 ? 2 : row->distinct;
+        self->trials[t] = cli_trial_create(self->device, row, SOAK_LANES);
         if (self->trials[t]->failure[0] != '\0') {
-            cli_complain("%s: %s", row.name, self->trials[t]->failure);
+            cli_complain("%s: %s", row->name, self->trials[t]->failure);
             ready = false;
         }
+        self->models += (uint64_t)self->trials[t]->lane_count;
     }
-    ready = ready && open_queue(self, &numbers);
+    return ready;
+}
+
+static bool run_round(soak *self, const cli_row *rows, size_t row_count)
+{
+    weft_device_statistics s;
+    self->dice = (soak_dice){.soak = self};
+    bool ready = make_trials(self, rows, row_count) && soak_open_queue(self);
     if (ready) {
-        uint32_t count = 1 + draw(&numbers, MOST_CALLERS);
-        caller *callers = cli_allocate(count, sizeof(*callers));
+        uint32_t count = 1 + soak_draw(&self->dice, SOAK_CALLERS);
         self->round_end_ns = cli_now_ns() + 1000000000;
-        run_callers(self, callers, count);
-        close_queue(self);
-        free(callers);
+        run_callers(self, count);
+        weft_device_get_statistics(self->device, &s);
+        self->unbalanced += s.accepted != s.done + s.failed + s.cancelled + s.timed_out;
     }
-    for (int t = 0; t < TRIALS; t++) {
+    for (int t = 0; t < SOAK_TRIALS; t++) {
         cli_trial_destroy(self->trials[t]);
+        self->trials[t] = NULL;
     }
     self->round++;
     return ready && weft_device_trim(self->device, NULL) == WEFT_OK;
@@ -387,10 +141,42 @@ static bool is_flat(const memory *seen)
     return seen->last <= seen->first + seen->first / 20 + (8u << 20);
 }
 
+static unsigned long long number(uint64_t value)
+{
+    return value;
+}
+
+static void write_calls(FILE *file, const soak_tally *t)
+{
+    fprintf(file, "| calls: weft_run, weft_submit, queue | %llu, %llu, %llu |\n",
+            number(t->direct), number(t->submitted), number(t->queued));
+    fprintf(file,
+            "| ends heard by wait, test, descriptor, callback | %llu, %llu, %llu, %llu "
+            "|\n",
+            number(t->by_wait), number(t->by_test), number(t->by_fd),
+            number(t->by_callback));
+    fprintf(file, "| taken by weft_queue_take_ended too | %llu |\n",
+            number(t->by_queue_fd));
+    fprintf(file, "| calls made by callbacks | %llu |\n", number(t->from_callback));
+    fprintf(file, "| done, every answer compared | %llu |\n", number(t->done));
+    fprintf(file, "| cancelled, timed out | %llu, %llu |\n", number(t->cancelled),
+            number(t->timed_out));
+    fprintf(file,
+            "| refused: full, no room in time, closed, model not there, wrong tensors "
+            "| %llu, %llu, %llu, %llu, %llu |\n",
+            number(t->full), number(t->late), number(t->closed), number(t->not_found),
+            number(t->bad));
+    fprintf(file,
+            "| wrong answers, failed calls, outputs written after a cancel, ends out "
+            "of order | %llu, %llu, %llu, %llu |\n",
+            number(t->wrong), number(t->failed), number(t->touched),
+            number(t->disordered));
+}
+
 static void write_report(FILE *file, const soak *self, const memory *seen,
                          double seconds, bool passed)
 {
-    const tally *t = &self->tally;
+    const soak_tally *t = &self->tally;
     weft_device_statistics s;
     weft_device_info info;
     weft_device_get_statistics(self->device, &s);
@@ -402,22 +188,17 @@ static void write_report(FILE *file, const soak *self, const memory *seen,
     fprintf(file, "| time | %.0f s, %u rounds, seed %lld |\n", seconds, self->round,
             (long long)self->options->seed);
     fprintf(file, "| threads born, models loaded | %llu, %llu |\n",
-            (unsigned long long)self->threads, (unsigned long long)self->models);
-    fprintf(file, "| calls: weft_run, weft_submit, queue | %llu, %llu, %llu |\n",
-            (unsigned long long)t->direct, (unsigned long long)t->submitted,
-            (unsigned long long)t->queued);
-    fprintf(file, "| done, every answer compared | %llu |\n",
-            (unsigned long long)t->done);
-    fprintf(file, "| cancelled, timed out, no room in time | %llu, %llu, %llu |\n",
-            (unsigned long long)t->cancelled, (unsigned long long)t->timed_out,
-            (unsigned long long)t->refused);
+            number(self->threads), number(self->models));
     fprintf(file,
-            "| wrong answers, failed calls, outputs written after a cancel | "
-            "%llu, %llu, %llu |\n",
-            (unsigned long long)t->wrong, (unsigned long long)t->failed,
-            (unsigned long long)t->touched);
+            "| queues; of them, under load: closed and drained, left to their users "
+            "| %llu; %llu, %llu |\n",
+            number(self->queues), number(self->drained_under_load),
+            number(self->left_under_load));
+    fprintf(file, "| models taken out of a queue and put in again | %llu |\n",
+            number(self->swaps));
+    write_calls(file, t);
     fprintf(file, "| queues whose requests did not add up | %llu |\n",
-            (unsigned long long)self->unbalanced);
+            number(self->unbalanced));
     fprintf(file,
             "| resident memory between rounds, most in the first and in the last "
             "third | %.1f MB, %.1f MB |\n",
@@ -425,16 +206,19 @@ static void write_report(FILE *file, const soak *self, const memory *seen,
     struct mallinfo2 heap = mallinfo2();
     fprintf(file, "| memory in use at the end | %.1f MB |\n",
             (double)(heap.uordblks + heap.hblkhd) * 1e-6);
-    fprintf(file, "| lock waits | %llu, %.3f s in all |\n",
-            (unsigned long long)s.lock_wait_count, (double)s.lock_wait_ns * 1e-9);
+    fprintf(file, "| lock waits | %llu, %.3f s in all |\n", number(s.lock_wait_count),
+            (double)s.lock_wait_ns * 1e-9);
+    const char *reason = t->reason[0] != '\0' ? t->reason : self->reason;
     fprintf(file, "| result | %s%s |\n",
-            passed ? "passed" : "FAILED: ", passed ? "" : t->reason);
+            passed ? "passed" : "FAILED: ", passed ? "" : reason);
 }
 
 static bool is_right(const soak *self)
 {
-    return self->tally.wrong == 0 && self->tally.failed == 0 &&
-           self->tally.touched == 0 && self->unbalanced == 0;
+    const soak_tally *t = &self->tally;
+    return t->wrong + t->failed + t->touched + t->disordered + self->unbalanced +
+               self->broken ==
+           0;
 }
 
 static int run(soak *self)
@@ -477,7 +261,7 @@ static int run(soak *self)
 
 static error_t parse(int key, char *value, struct argp_state *state)
 {
-    options *chosen = state->input;
+    soak_options *chosen = state->input;
     switch (key) {
     case 'd':
         chosen->device = value;
@@ -510,26 +294,40 @@ static const struct argp_option list[] = {
     {0},
 };
 
+static void init_locks(soak *self)
+{
+    pthread_mutex_init(&self->lock, NULL);
+    for (int i = 0; i < SOAK_CALLERS; i++) {
+        self->callers[i].soak = self;
+        pthread_mutex_init(&self->callers[i].lock, NULL);
+        pthread_cond_init(&self->callers[i].ended, NULL);
+    }
+}
+
 int cli_command_soak(int argument_count, char **arguments)
 {
     static const struct argp parser = {
         list,
         parse,
         NULL,
-        "Run all tables, direct and queued, with random priorities, time limits and "
-        "cancels, for a given time; every answer is compared.",
+        "Run all tables, direct and queued, with random priorities, time limits, "
+        "cancels "
+        "and callbacks, while queues and models come and go, for a given time; every "
+        "answer is compared.",
         NULL,
         NULL,
         NULL};
-    options chosen = {.device = "cpu", .seconds = 3600, .seed = 1};
-    soak self = {.options = &chosen};
+    soak_options chosen = {.device = "cpu", .seconds = 3600, .seed = 1};
+    soak *self = cli_allocate(1, sizeof(*self));
+    self->options = &chosen;
     cli_parse(&parser, "soak", argument_count, arguments, &chosen);
     make_memory_tell();
-    int status = cli_open_device(chosen.device, NULL, &self.device);
-    if (status != 0) {
-        return status;
+    int status = cli_open_device(chosen.device, NULL, &self->device);
+    if (status == 0) {
+        init_locks(self);
+        status = run(self);
+        weft_device_release(self->device);
     }
-    status = run(&self);
-    weft_device_release(self.device);
+    free(self);
     return status;
 }

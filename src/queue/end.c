@@ -50,6 +50,8 @@ static wefti_queue_request *next_in_order(wefti_queue_model *model)
     wefti_mutex_lock(&queue->lock);
     wefti_queue_request *request = model->ordered.first;
     if (request && request->ready) {
+        queue->held_count--;
+        wefti_queue_wake_blocked_locked(queue);
         model->ordered.first = request->by_order.next;
         *(request->by_order.next ? &request->by_order.next->by_order.previous
                                  : &model->ordered.last) = NULL;
@@ -110,6 +112,7 @@ static wefti_queue_model *count_and_mark(weft_queue *queue, wefti_queue_request 
     for (wefti_queue_request *r = chain; r; r = r->next_ended) {
         count_locked(queue, r);
         r->ready = true;
+        queue->held_count += queue->params.preserve_order ? 1 : 0;
     }
     if (queue->params.preserve_order && chain &&
         (!chain->model->announcing || wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_ORDER))) {

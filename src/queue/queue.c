@@ -412,14 +412,20 @@ weft_status weft_queue_check_batching(weft_queue *queue, weft_model *model,
 
 /* ---- life ---- */
 
+bool wefti_queue_is_full_locked(const weft_queue *queue)
+{
+    return queue->waiting_count + queue->held_count >=
+           (size_t)queue->params.max_queue_size;
+}
+
 void wefti_queue_wake_blocked_locked(weft_queue *queue)
 {
-    size_t most = (size_t)queue->params.max_queue_size;
-    if (queue->blocked == 0 || queue->waiting_count >= most ||
+    size_t taken = queue->waiting_count + queue->held_count;
+    if (queue->blocked == 0 || wefti_queue_is_full_locked(queue) ||
         wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_ROOM)) {
         return;
     }
-    if (queue->blocked == 1 || queue->waiting_count + 1 == most) {
+    if (queue->blocked == 1 || taken + 1 == (size_t)queue->params.max_queue_size) {
         wefti_condition_wake_one(&queue->room);
     } else {
         wefti_condition_wake_all(&queue->room);
@@ -469,6 +475,11 @@ static wefti_queue_announcer *find_announcer_locked(const weft_queue *queue)
     return found;
 }
 
+bool wefti_queue_is_inside_locked(const weft_queue *queue)
+{
+    return find_announcer_locked(queue) != NULL;
+}
+
 weft_status weft_queue_drain(weft_queue *queue, int64_t timeout_ns, weft_error *error)
 {
     WEFTI_TRY(wefti_fork_check(error));
@@ -476,7 +487,7 @@ weft_status weft_queue_drain(weft_queue *queue, int64_t timeout_ns, weft_error *
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "queue is NULL");
     }
     wefti_mutex_lock(&queue->lock);
-    bool inside = find_announcer_locked(queue) != NULL;
+    bool inside = wefti_queue_is_inside_locked(queue);
     wefti_mutex_unlock(&queue->lock);
     if (inside) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,

@@ -181,6 +181,7 @@ struct weft_queue {
     wefti_queue_list by_age, by_time;
     size_t level_count[WEFTI_QUEUE_LEVELS]; /* waiting requests */
     size_t waiting_count;
+    size_t held_count; /* ended, but it is not their turn yet (preserve_order) */
     size_t live_count; /* accepted and not left */
     wefti_queue_timer_state timer_state;
     wefti_thread timer;
@@ -207,8 +208,14 @@ void wefti_queue_teardown(weft_queue *queue);
 wefti_queue_model *wefti_queue_find_model_locked(const weft_queue *queue,
                                                  const weft_model *model);
 
+/* Whether max_queue_size requests wait, to be served or to be announced in order. */
+bool wefti_queue_is_full_locked(const weft_queue *queue);
+
 /* Wakes submitters that wait for room, when there is some. */
 void wefti_queue_wake_blocked_locked(weft_queue *queue);
+
+/* Whether the calling thread is in a callback of the queue. */
+bool wefti_queue_is_inside_locked(const weft_queue *queue);
 
 /* ---- class.c ---- */
 

@@ -70,6 +70,7 @@ static weft_status find_model_locked(submission *self, const weft_model *model,
                                      weft_error *error)
 {
     if (self->queue->closed) {
+        self->queue->statistics.refused++;
         return closed_error(error);
     }
     wefti_queue_model *entry = wefti_queue_find_model_locked(self->queue, model);
@@ -217,14 +218,17 @@ static weft_status accept_locked(weft_queue *queue, submission *self,
                                  wefti_queue_request *request, aftermath *after,
                                  weft_error *error) WEFTI_REQUIRES(queue->lock);
 
-/* Waits until the queue has room, by its policy. */
+/* Waits until the queue has room, by its policy; but never in a callback of the queue,
+ * which may hold up the worker that would make it. */
 static weft_status wait_for_room_locked(weft_queue *queue, const submission *self,
                                         int64_t deadline_ns, weft_error *error)
 {
-    size_t most = (size_t)queue->params.max_queue_size;
     bool in_time = true;
-    while (!queue->closed && !self->model->removed && queue->waiting_count >= most &&
-           in_time && queue->params.full_policy == WEFT_QUEUE_BLOCK) {
+    bool blocks = wefti_queue_is_full_locked(queue) &&
+                  queue->params.full_policy == WEFT_QUEUE_BLOCK &&
+                  !wefti_queue_is_inside_locked(queue);
+    while (!queue->closed && !self->model->removed &&
+           wefti_queue_is_full_locked(queue) && in_time && blocks) {
         queue->blocked++;
         /* woken by wefti_queue_wake_blocked_locked, close and remove_model */
         in_time = wefti_condition_wait(&queue->room, &queue->lock, deadline_ns);
@@ -237,19 +241,19 @@ static weft_status wait_for_room_locked(weft_queue *queue, const submission *sel
         return wefti_error(error, WEFT_NOT_FOUND,
                            "the model was removed from the queue");
     }
-    if (queue->waiting_count < most) {
+    if (!wefti_queue_is_full_locked(queue)) {
         return WEFT_OK;
     }
-    if (queue->params.full_policy == WEFT_QUEUE_FAIL) {
+    if (!blocks) {
         return wefti_error(error, WEFT_BUSY,
-                           "%zu requests wait already (max_queue_size); try again "
+                           "%d requests wait already (max_queue_size); try again "
                            "later, or submit less at once",
-                           most);
+                           (int)queue->params.max_queue_size);
     }
     return wefti_error(error, WEFT_TIMEOUT,
-                       "no room in the queue within the request's time: %zu requests "
+                       "no room in the queue within the request's time: %d requests "
                        "wait (max_queue_size)",
-                       most);
+                       (int)queue->params.max_queue_size);
 }
 
 static void append_in_order_locked(wefti_queue_request *request)
