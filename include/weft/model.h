@@ -14,7 +14,8 @@ typedef struct weft_model weft_model;
 
 typedef struct weft_model_params {
     size_t struct_size;
-    /* Most plans (one per set of input shapes) kept; 0: 1024. One more takes the place
+    /* Most plans (one per set of input shapes, and of the values of value inputs: see
+     * weft_model_input_is_value) kept; 0: 1024. One more takes the place
      * of the one that was not used for the longest time; a plan in use stays until its
      * run has ended. */
     int32_t max_plans;
@@ -66,6 +67,13 @@ WEFT_API bool weft_model_get_input(const weft_model *model, size_t index,
 WEFT_API bool weft_model_get_output(const weft_model *model, size_t index,
                                     weft_value_info *info); /* Threads: any. */
 
+/* Tells whether the value of an input decides a shape or takes the place of an
+ * attribute: the target of a Reshape, the k of a TopK. Such an input has at most 256
+ * elements, each value has a plan of its own, and its data is read before the plan is
+ * chosen, also by calls that read no other data.
+ * Threads: any. */
+WEFT_API bool weft_model_input_is_value(const weft_model *model, size_t index);
+
 /* Finds an input or output by name; -1 when there is none.
  * Threads: any. */
 WEFT_API int32_t weft_model_find_input(const weft_model *model, const char *name);
@@ -73,14 +81,16 @@ WEFT_API int32_t weft_model_find_output(const weft_model *model,
                                         const char *name); /* Threads: any. */
 
 /* Fills type, rank, dims and size_bytes of `io->outputs` for the shapes of
- * `io->inputs`, whose data is not read and may be NULL; builds the plan.
+ * `io->inputs`, whose data is not read and may be NULL but for value inputs; builds the
+ * plan.
  * Threads: any. Blocks: until the plan is built. */
 WEFT_API WEFT_MUST_USE weft_status weft_model_infer_outputs(weft_model *model,
                                                             const weft_io *io,
                                                             weft_error *error);
 
 /* Writes the plan for these input shapes as a readable table: steps, kernels, shapes,
- * workspace offsets, what was fused. Data is not read, outputs are not looked at.
+ * workspace offsets, what was fused. Data is not read but for value inputs, outputs are
+ * not looked at.
  * Threads: any. Owns: the caller frees *text with weft_text_free. */
 WEFT_API WEFT_MUST_USE weft_status weft_model_dump_plan(weft_model *model,
                                                         const weft_io *io, char **text,

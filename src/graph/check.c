@@ -90,6 +90,28 @@ static weft_status check_named_dims(const weft_model *model, const weft_io *io,
     return WEFT_OK;
 }
 
+/* What is read before there is a plan. */
+static weft_status check_value(const weft_model *model, const weft_tensor *tensor,
+                               const char *name, weft_error *error)
+{
+    size_t size_bytes = 0;
+    if (wefti_plan_value_bytes(tensor, model->values.most_elements, &size_bytes)) {
+        return wefti_tensor_check_placement(tensor, "input", name, error);
+    }
+    if (size_bytes == 0) {
+        return wefti_error(error, WEFT_UNSUPPORTED,
+                           "input '%s' decides a shape, and has more than %lld "
+                           "elements",
+                           name, (long long)model->values.most_elements);
+    }
+    return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                       tensor->data == NULL
+                           ? "input '%s' decides a shape: its data is needed to plan "
+                             "the run, and is NULL"
+                           : "input '%s' has fewer bytes than its shape needs",
+                       name);
+}
+
 static weft_status check_input(const weft_model *model, const weft_io *io, size_t index,
                                weft_error *error)
 {
@@ -104,6 +126,9 @@ static weft_status check_input(const weft_model *model, const weft_io *io, size_
     weft_status status = weft_tensor_measure(tensor, NULL, NULL, error);
     if (status != WEFT_OK) {
         return wefti_error_prefix(error, status, "input '%s'", info->name);
+    }
+    if (model->values.inputs != NULL && model->values.inputs[index]) {
+        WEFTI_TRY(check_value(model, tensor, info->name, error));
     }
     if (info->rank < 0) {
         return WEFT_OK;

@@ -7,6 +7,7 @@
 #include "backend/common/weights.h"
 #include "base/fork.h"
 #include "base/memory.h"
+#include "graph/levels.h"
 #include "runtime/memory_pool.h"
 
 enum { DEFAULT_MAX_PLANS = 1024, DEFAULT_MAX_PLAN_BYTES = 256 << 20 };
@@ -168,6 +169,19 @@ static weft_status describe_outputs(weft_model *model, weft_error *error)
     return WEFT_OK;
 }
 
+/* Finds the inputs whose value a plan depends on. */
+static weft_status find_values(weft_model *model, weft_error *error)
+{
+    wefti_levels levels;
+    WEFTI_TRY(wefti_levels_find(&model->net, model->inputs, &model->net.arena, &levels,
+                                error));
+    if (levels.any_value_input) {
+        model->values =
+            (wefti_plan_values){levels.value_inputs, WEFTI_MOST_VALUE_ELEMENTS};
+    }
+    return WEFT_OK;
+}
+
 static weft_status plan_static_shapes(weft_model *model, weft_error *error)
 {
     size_t count = model->net.input_count;
@@ -207,14 +221,15 @@ static weft_status prepare(weft_model *model, const weft_model_params *params,
                            weft_error *error)
 {
     model->no_fusion = params->no_fusion;
-    WEFTI_TRY(wefti_model_init_plans(model, params, error));
     wefti_weight_memory memory = {reserve_weight, unreserve_weight, model->device};
     WEFTI_TRY(wefti_weights_create(&memory, &model->weights, error));
     WEFTI_TRY(open_cpu(model, error));
     WEFTI_TRY(wefti_net_create(model->graph, &model->net, error));
     WEFTI_TRY(fold_constants(model, error));
     WEFTI_TRY(describe_inputs(model, error));
-    if (all_static(model)) {
+    WEFTI_TRY(find_values(model, error));
+    WEFTI_TRY(wefti_model_init_plans(model, params, error));
+    if (all_static(model) && model->values.inputs == NULL) {
         WEFTI_TRY(plan_static_shapes(model, error));
     }
     return describe_outputs(model, error);
@@ -330,6 +345,12 @@ bool weft_model_get_output(const weft_model *model, size_t index, weft_value_inf
     }
     *info = model->outputs[index];
     return true;
+}
+
+bool weft_model_input_is_value(const weft_model *model, size_t index)
+{
+    return index < model->net.input_count && model->values.inputs != NULL &&
+           model->values.inputs[index];
 }
 
 static int32_t find_info(const weft_value_info *infos, size_t count, const char *name)

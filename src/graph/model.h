@@ -7,6 +7,9 @@
 #include "graph/plan.h"
 #include "graph/plan_cache.h"
 
+/* Most elements of an input whose value decides a shape. */
+enum { WEFTI_MOST_VALUE_ELEMENTS = 256 };
+
 struct weft_model {
     wefti_refcount owners;
 
@@ -19,13 +22,15 @@ struct weft_model {
     bool owns_cpu;
     bool no_fusion;
     const weft_value_info *inputs, *outputs; /* in the net's arena */
+    /* Inputs whose value is a part of the plan's key; in the net's arena. */
+    wefti_plan_values values;
 
     /* synchronised */
     wefti_plan_cache plans;
 };
 
-/* Checks the inputs' types, ranks and fixed dimensions against the model, without
- * building a plan; errors name the tensor. */
+/* Checks the inputs' types, ranks and fixed dimensions against the model, and that the
+ * data of value inputs is there, without building a plan; errors name the tensor. */
 weft_status wefti_model_check_inputs(const weft_model *model, const weft_io *io,
                                      weft_error *error);
 

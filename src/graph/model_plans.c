@@ -43,6 +43,7 @@ weft_status wefti_model_init_plans(weft_model *model, const weft_model_params *p
         .max_plans = (size_t)params->max_plans,
         .max_bytes = params->max_plan_bytes,
         .input_count = model->graph->input_count,
+        .values = model->values,
         .build = build_plan,
         .destroy = destroy_plan,
         .in_use = plan_in_use,
@@ -52,21 +53,45 @@ weft_status wefti_model_init_plans(weft_model *model, const weft_model_params *p
     return wefti_plan_cache_init(&model->plans, &cache, error);
 }
 
-weft_status wefti_model_hold_plan(weft_model *model, const weft_io *io,
-                                  wefti_plan **plan, weft_error *error)
+/* Copies the inputs' shapes, and what the value inputs hold behind them: the caller may
+ * change it while a plan is being built. */
+static weft_status copy_key(const weft_model *model, const weft_io *io,
+                            wefti_known **key, weft_error *error)
 {
-    /* A run that was accepted before the device closed still gets its plan. */
-    WEFTI_TRY(wefti_model_check_inputs(model, io, error));
-    wefti_known *known = wefti_calloc(io->input_count + 1, sizeof(*known));
+    size_t most = 8 * (size_t)model->values.most_elements;
+    size_t shapes = (io->input_count + 1) * sizeof(wefti_known);
+    size_t values = 0;
+    for (size_t i = 0; model->values.inputs != NULL && i < io->input_count; i++) {
+        values += model->values.inputs[i] ? most : 0;
+    }
+    wefti_known *known = wefti_calloc(1, shapes + values);
     if (known == NULL) {
         return wefti_error_memory(error, "a plan");
     }
+    char *room = (char *)known + shapes;
     for (size_t i = 0; i < io->input_count; i++) {
         known[i].type = io->inputs[i].type;
         known[i].rank = io->inputs[i].rank;
         memcpy(known[i].dims, io->inputs[i].dims,
                (size_t)known[i].rank * sizeof(known[i].dims[0]));
+        if (model->values.inputs != NULL && model->values.inputs[i]) {
+            size_t size_bytes = wefti_known_bytes(&known[i]);
+            known[i].constant =
+                size_bytes == 0 ? room : memcpy(room, io->inputs[i].data, size_bytes);
+            room += most;
+        }
     }
+    *key = known;
+    return WEFT_OK;
+}
+
+weft_status wefti_model_hold_plan(weft_model *model, const weft_io *io,
+                                  wefti_plan **plan, weft_error *error)
+{
+    /* A run that was accepted before the device closed still gets its plan. */
+    WEFTI_TRY(wefti_model_check_inputs(model, io, error));
+    wefti_known *known = NULL;
+    WEFTI_TRY(copy_key(model, io, &known, error));
     weft_status status = wefti_plan_cache_hold(&model->plans, known, plan, error);
     wefti_free(known);
     return status;

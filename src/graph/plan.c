@@ -7,6 +7,22 @@
 #include "graph/passes.h"
 #include "graph/planner.h"
 
+/* The value of a value input, kept for as long as the plan. */
+static weft_status keep_value(wefti_plan *plan, const wefti_known *input,
+                              wefti_known *kept, weft_error *error)
+{
+    size_t size_bytes = wefti_known_bytes(input);
+    void *data = wefti_arena_data(&plan->net.arena, size_bytes);
+    if (data == NULL) {
+        return wefti_error_memory(error, "a plan");
+    }
+    if (size_bytes > 0) {
+        memcpy(data, input->constant, size_bytes);
+    }
+    kept->constant = data;
+    return WEFT_OK;
+}
+
 /* A model may declare sizes whose product overflows, also of an input that no node
  * reads. */
 static weft_status set_inputs(wefti_plan *plan, const wefti_known *inputs,
@@ -23,7 +39,9 @@ static weft_status set_inputs(wefti_plan *plan, const wefti_known *inputs,
         }
         /* An initializer that is also an input keeps its value unless it is given. */
         value->known = inputs[i];
-        value->known.constant = NULL;
+        if (inputs[i].constant != NULL) {
+            WEFTI_TRY(keep_value(plan, &inputs[i], &value->known, error));
+        }
     }
     return WEFT_OK;
 }

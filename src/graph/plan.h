@@ -5,8 +5,9 @@
 #include "graph/net.h"
 #include "runtime/device.h"
 
-/* A model at one set of input shapes: kernels chosen, memory laid out, a recipe that a
- * context can execute. Immutable once built, but for what its cache keeps in it. */
+/* A model at one set of input shapes, and of the values of its value inputs: kernels
+ * chosen, memory laid out, a recipe that a context can execute. Immutable once built,
+ * but for what its cache keeps in it. */
 typedef struct wefti_plan {
     wefti_net net;         /* keeps labels and folded constants */
     wefti_program program; /* for the dump */
@@ -14,7 +15,8 @@ typedef struct wefti_plan {
     const wefti_backend *backend;
     size_t workspace_bytes; /* the recipe's scratch included */
     size_t planned_bytes;   /* without it */
-    /* Shapes, the key of the plan cache, and of the outputs. */
+    /* Shapes, the key of the plan cache, and of the outputs. Value inputs have their
+     * value as `constant`. */
     const wefti_known *inputs, *outputs;
     size_t *input_bytes, *output_bytes;
     size_t input_count, output_count;
@@ -34,8 +36,8 @@ typedef struct wefti_plan_source {
     bool no_fusion;
 } wefti_plan_source;
 
-/* Builds a plan for inputs of these types and shapes.
- * Errors name the node. Threads: any. */
+/* Builds a plan for inputs of these types and shapes; one with `constant` has this
+ * value (copied) in every run. Errors name the node. Threads: any. */
 weft_status wefti_plan_build(const wefti_plan_source *source, const wefti_known *inputs,
                              wefti_plan **plan, weft_error *error);
 void wefti_plan_destroy(wefti_plan *plan);

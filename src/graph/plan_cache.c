@@ -2,6 +2,8 @@
 #include "graph/plan_cache.h"
 
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "base/memory.h"
 #include "base/thread.h"
@@ -68,11 +70,20 @@ static uint64_t mix(uint64_t hash, int32_t rank, const int64_t *dims)
     return hash;
 }
 
+static uint64_t mix_bytes(uint64_t hash, const void *bytes, size_t count)
+{
+    return count == 0 ? hash : hash ^ XXH3_64bits(bytes, count);
+}
+
+/* The constants are those of the value inputs. */
 static uint64_t hash_of(const wefti_known *inputs, size_t count)
 {
     uint64_t hash = 0;
     for (size_t i = 0; i < count; i++) {
         hash = mix(hash, inputs[i].rank, inputs[i].dims);
+        if (inputs[i].constant != NULL) {
+            hash = mix_bytes(hash, inputs[i].constant, wefti_known_bytes(&inputs[i]));
+        }
     }
     return hash;
 }
@@ -83,10 +94,17 @@ static bool same_shape(const wefti_known *known, int32_t rank, const int64_t *di
            memcmp(known->dims, dims, (size_t)rank * sizeof(*dims)) == 0;
 }
 
+static bool same_bytes(const void *a, const void *b, size_t count)
+{
+    return count == 0 || memcmp(a, b, count) == 0;
+}
+
 static bool same_inputs(const wefti_known *a, const wefti_known *b, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (a[i].type != b[i].type || !same_shape(&a[i], b[i].rank, b[i].dims)) {
+        if (a[i].type != b[i].type || !same_shape(&a[i], b[i].rank, b[i].dims) ||
+            (a[i].constant != NULL &&
+             !same_bytes(a[i].constant, b[i].constant, wefti_known_bytes(&a[i])))) {
             return false;
         }
     }
@@ -105,9 +123,51 @@ static wefti_plan_entry *walk(const wefti_plan_cache *cache, uint64_t hash)
     return entry;
 }
 
+bool wefti_plan_value_bytes(const weft_tensor *tensor, int64_t most_elements,
+                            size_t *size_bytes)
+{
+    if ((uint32_t)tensor->rank > WEFT_MAX_RANK || weft_type_size(tensor->type) == 0) {
+        return false;
+    }
+    int64_t count = 1;
+    for (int32_t i = 0; i < tensor->rank; i++) {
+        if (tensor->dims[i] < 0 ||
+            (tensor->dims[i] > 0 && count > most_elements / tensor->dims[i])) {
+            return false;
+        }
+        count *= tensor->dims[i];
+    }
+    *size_bytes = (size_t)count * weft_type_size(tensor->type);
+    return *size_bytes == 0 ||
+           (tensor->data != NULL &&
+            (tensor->size_bytes == 0 || tensor->size_bytes >= *size_bytes));
+}
+
+/* As below, with value inputs. */
+static WEFTI_NOINLINE wefti_plan_entry *
+seek_values(const wefti_plan_cache *cache, const weft_tensor *inputs, size_t count)
+{
+    const wefti_plan_values *values = &cache->params.values;
+    uint64_t hash = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t bytes = 0;
+        if ((uint32_t)inputs[i].rank > WEFT_MAX_RANK ||
+            (values->inputs[i] &&
+             !wefti_plan_value_bytes(&inputs[i], values->most_elements, &bytes))) {
+            return NULL;
+        }
+        hash = mix(hash, inputs[i].rank, inputs[i].dims);
+        hash = mix_bytes(hash, inputs[i].data, bytes);
+    }
+    return walk(cache, hash);
+}
+
 wefti_plan_entry *wefti_plan_cache_seek(const wefti_plan_cache *cache,
                                         const weft_tensor *inputs, size_t count)
 {
+    if (WEFTI_UNLIKELY(cache->params.values.inputs != NULL)) {
+        return seek_values(cache, inputs, count);
+    }
     uint64_t hash = 0;
     for (size_t i = 0; i < count; i++) {
         if ((uint32_t)inputs[i].rank > WEFT_MAX_RANK) {
@@ -128,6 +188,20 @@ static void touch(wefti_plan_cache *cache, wefti_plan_entry *entry)
     }
 }
 
+/* The shapes are the plan's, and seek has found the values' memory there. */
+static WEFTI_NOINLINE bool same_values(const wefti_plan_cache *cache,
+                                       const wefti_plan *plan,
+                                       const weft_tensor *inputs)
+{
+    bool same = true;
+    for (size_t i = 0; same && i < cache->params.input_count; i++) {
+        same =
+            !cache->params.values.inputs[i] ||
+            same_bytes(plan->inputs[i].constant, inputs[i].data, plan->input_bytes[i]);
+    }
+    return same;
+}
+
 bool wefti_plan_cache_confirm(wefti_plan_cache *cache, wefti_plan_entry *entry,
                               const wefti_plan *plan, const weft_tensor *inputs)
 {
@@ -140,6 +214,10 @@ bool wefti_plan_cache_confirm(wefti_plan_cache *cache, wefti_plan_entry *entry,
             !same_shape(known, inputs[i].rank, inputs[i].dims)) {
             return false;
         }
+    }
+    if (WEFTI_UNLIKELY(cache->params.values.inputs != NULL) &&
+        !same_values(cache, plan, inputs)) {
+        return false;
     }
     touch(cache, entry);
     return true;

@@ -6,9 +6,9 @@
 #include "base/lock.h"
 #include "graph/plan.h"
 
-/* The plans of a model, by input shapes; the least recently used makes room for a new
- * one. Each is built once: who comes while it is being built waits for it, and nobody
- * else waits for anything.
+/* The plans of a model, by input shapes and the values of its value inputs; the least
+ * recently used makes room for a new one. Each is built once: who comes while it is
+ * being built waits for it, and nobody else waits for anything.
  *
  * Using a plan takes no lock, no allocation and no write to memory that callers share.
  * The user publishes the plan in a place of its own (a context, or a guest's place in
@@ -21,6 +21,17 @@
  * Entries are never freed before the cache, so that a reader may walk a chain while it
  * changes: one that is led into another chain finds nothing and asks under the lock. */
 enum { WEFTI_PLAN_BUCKETS = 256, WEFTI_PLAN_GUESTS = 8 };
+
+/* Which inputs have a value that is part of the key. */
+typedef struct wefti_plan_values {
+    const bool *inputs;    /* for each input; NULL: none has */
+    int64_t most_elements; /* of one such input */
+} wefti_plan_values;
+
+/* Size of a value input's data; false when it has too many elements or no type, or
+ * when its memory is not there. */
+bool wefti_plan_value_bytes(const weft_tensor *tensor, int64_t most_elements,
+                            size_t *size_bytes);
 
 typedef struct wefti_plan_entry {
     /* atomic: who holds the lock -> any reader */
@@ -56,6 +67,7 @@ typedef struct wefti_plan_cache_params {
     size_t max_plans; /* at least 1 */
     size_t max_bytes; /* a single plan may be larger and is kept alone */
     size_t input_count;
+    wefti_plan_values values;
     weft_status (*build)(void *user, const wefti_known *inputs, wefti_plan **plan,
                          weft_error *error);
     void (*destroy)(void *user, wefti_plan *plan);

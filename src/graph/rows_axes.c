@@ -139,6 +139,15 @@ static weft_status find_dimension(const weft_model *model, int32_t *input_axes,
 weft_status wefti_model_batch_axes(const weft_model *model, const char *dimension,
                                    int32_t *input_axes, weft_error *error)
 {
+    for (size_t i = 0; model->values.inputs != NULL && i < model->net.input_count;
+         i++) {
+        if (model->values.inputs[i]) {
+            return wefti_error(error, WEFT_UNSUPPORTED,
+                               "the value of input '%s' decides a shape: requests run "
+                               "alone",
+                               model->inputs[i].name);
+        }
+    }
     if (dimension == NULL) {
         return find_dimension(model, input_axes, error);
     }

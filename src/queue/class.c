@@ -31,6 +31,18 @@ static bool same_but_rows(const weft_tensor *kept, const weft_tensor *given,
     return same;
 }
 
+/* The values that the shapes of a class depend on. */
+static bool same_value(const weft_model *model, size_t input, const weft_tensor *kept,
+                       const weft_tensor *given)
+{
+    size_t bytes = 0;
+    if (model->values.inputs == NULL || !model->values.inputs[input] ||
+        !wefti_plan_value_bytes(given, model->values.most_elements, &bytes)) {
+        return true;
+    }
+    return bytes == 0 || memcmp(kept->data, given->data, bytes) == 0;
+}
+
 wefti_queue_class *wefti_queue_find_class_locked(const wefti_queue_model *model,
                                                  const weft_io *io)
 {
@@ -38,7 +50,8 @@ wefti_queue_class *wefti_queue_find_class_locked(const wefti_queue_model *model,
     for (; class != NULL; class = class->next) {
         bool same = true;
         for (size_t i = 0; same && i < io->input_count; i++) {
-            same = same_but_rows(&class->tensors[i], &io->inputs[i], class->axes[i]);
+            same = same_but_rows(&class->tensors[i], &io->inputs[i], class->axes[i]) &&
+                   same_value(model->model, i, &class->tensors[i], &io->inputs[i]);
         }
         if (same) {
             return class;
@@ -90,6 +103,7 @@ void wefti_queue_class_destroy(wefti_queue_class *class)
         class->forms = form->next;
         wefti_free(form);
     }
+    wefti_free(class->values);
     wefti_free(class->rows_per_row);
     wefti_free(class->axes);
     wefti_free(class->tensors);
@@ -180,6 +194,31 @@ static void forget_axes(wefti_queue_class *class)
     }
 }
 
+/* Copies what the value inputs hold. */
+static weft_status keep_values(wefti_queue_class *class, const weft_io *io,
+                               weft_error *error)
+{
+    const wefti_plan_values *values = &class->model->model->values;
+    if (values->inputs == NULL) {
+        return WEFT_OK;
+    }
+    size_t most = 8 * (size_t)values->most_elements;
+    class->values = wefti_calloc(io->input_count, most);
+    if (class->values == NULL) {
+        return wefti_error_memory(error, "a shape class of the queue");
+    }
+    for (size_t i = 0; i < io->input_count; i++) {
+        size_t bytes = 0;
+        if (values->inputs[i] &&
+            wefti_plan_value_bytes(&io->inputs[i], values->most_elements, &bytes) &&
+            bytes > 0) {
+            class->tensors[i].data = class->values + i * most;
+            memcpy(class->tensors[i].data, io->inputs[i].data, bytes);
+        }
+    }
+    return WEFT_OK;
+}
+
 weft_status wefti_queue_class_create(wefti_queue_model *model, const weft_io *io,
                                      wefti_queue_class **class, weft_error *error)
 {
@@ -196,6 +235,11 @@ weft_status wefti_queue_class_create(wefti_queue_model *model, const weft_io *io
         made->tensors[i] = io->inputs[i];
         made->tensors[i].data = NULL;
         memset(made->tensors[i].strides, 0, sizeof made->tensors[i].strides);
+    }
+    status = keep_values(made, io, error);
+    if (status != WEFT_OK) {
+        wefti_queue_class_destroy(made);
+        return status;
     }
     made->why_not = model->why_not;
     if (model->input_axes != NULL) {

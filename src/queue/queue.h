@@ -90,6 +90,7 @@ struct wefti_queue_class {
     weft_tensor *tensors;  /* inputs, outputs: of a request; batch axis: 0 */
     int32_t *axes;         /* of inputs, outputs; -1 everywhere: no batch axis */
     int64_t *rows_per_row; /* rows of the tensor for one row of a request */
+    char *values;          /* of value inputs; the tensors point there; NULL: none */
 
     /* guarded by queue->lock */
     bool joins;              /* until a size turns out to mix rows */
