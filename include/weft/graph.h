@@ -66,6 +66,9 @@ typedef struct weft_graph_load_params {
     size_t struct_size;
     /* Folder that external weights must stay inside; NULL: the model file's own. */
     const char *data_directory;
+    /* Keeps what is not supported as a problem of the graph instead of failing, so that
+     * weft_graph_inspect lists all of it; weft_model_create refuses such a graph. */
+    bool keep_unsupported;
 } weft_graph_load_params;
 
 #define WEFT_GRAPH_LOAD_PARAMS_INIT                                                    \
@@ -129,6 +132,15 @@ WEFT_API WEFT_MUST_USE weft_status weft_graph_add_initializer_borrowed(
  * Errors: WEFT_NOT_FOUND; WEFT_INVALID_ARGUMENT when type or shape differ. */
 WEFT_API WEFT_MUST_USE weft_status weft_graph_replace_initializer(
     weft_graph *graph, const char *name, const weft_tensor *tensor, weft_error *error);
+
+/* Returns the number of inputs; those with a default value are not counted.
+ * Threads: any once built. */
+WEFT_API size_t weft_graph_input_count(const weft_graph *graph);
+
+/* Describes an input by index; false past the last. Strings live as long as the graph.
+ * Threads: any once built. */
+WEFT_API bool weft_graph_get_input(const weft_graph *graph, size_t index,
+                                   weft_value_info *info);
 
 /* Returns the number of inputs that have a default value: the file lists them both as
  * inputs and as initializers. Models hold these values as constants, and runs do not

@@ -27,6 +27,7 @@
 #include <weft/device.h>
 #include <weft/event.h>
 #include <weft/graph.h>
+#include <weft/inspect.h>
 #include <weft/memory.h>
 #include <weft/model.h>
 #include <weft/npy.h>

@@ -14,10 +14,13 @@ int cli_command_bench(int argument_count, char **arguments);
 int cli_command_check(int argument_count, char **arguments);
 int cli_command_soak(int argument_count, char **arguments);
 int cli_command_report(int argument_count, char **arguments);
+int cli_command_inspect(int argument_count, char **arguments);
 
 enum { CLI_EXIT_USAGE = 2 };
 
+/* What each takes: --help, completion and man pages are made of these. */
 struct argp;
+extern const struct argp cli_parser_inspect;
 
 /* Says what is wrong and what to type, and returns CLI_EXIT_USAGE; for wrong use that
  * shows only once the model is known. */

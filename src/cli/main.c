@@ -12,6 +12,8 @@ static const struct {
     const char *what;
 } commands[] = {
     {"run", cli_command_run, "run a model file, from one thread or many"},
+    {"inspect", cli_command_inspect,
+     "tell what a model is made of, and all that is not supported"},
     {"info", cli_command_info, "tell device, instruction set, build and limits"},
     {"bench", cli_command_bench, "run the tables: every answer checked, then timed"},
     {"check", cli_command_check, "check the ten models and the race reproduction"},

@@ -40,21 +40,21 @@ const cli_setting *cli_setting_find(const cli_setting *settings, int32_t count,
     return NULL;
 }
 
-static void add_setting(cli_setting *settings, int32_t *count, int32_t most,
-                        const char *option, const char *value)
+void cli_setting_add(const char *command, cli_setting *settings, int32_t *count,
+                     int32_t most, const char *option, const char *value)
 {
     if (*count == most) {
-        cli_usage("run", "more than %d of %s", most, option);
+        cli_usage(command, "more than %d of %s", most, option);
     }
     cli_setting *setting = &settings[*count];
     if (!cli_setting_parse(value, setting)) {
-        cli_usage("run", "'%s %s' lacks a name or a value; type: %s NAME=VALUE", option,
-                  value, option);
+        cli_usage(command, "'%s %s' lacks a name or a value; type: %s NAME=VALUE",
+                  option, value, option);
     }
     for (int32_t i = 0; i < *count; i++) {
         if (settings[i].name_length == setting->name_length &&
             memcmp(settings[i].name, setting->name, setting->name_length) == 0) {
-            cli_usage("run", "'%s %s' comes after '%s %s'; give one of them", option,
+            cli_usage(command, "'%s %s' comes after '%s %s'; give one of them", option,
                       value, option, settings[i].name);
         }
     }
@@ -110,16 +110,16 @@ static error_t parse(int key, char *value, struct argp_state *state)
     cli_run_options *options = state->input;
     switch (key) {
     case 'i':
-        add_setting(options->inputs, &options->input_count, CLI_MAX_IO, "--input",
-                    value);
+        cli_setting_add("run", options->inputs, &options->input_count, CLI_MAX_IO,
+                        "--input", value);
         return 0;
     case 'o':
-        add_setting(options->outputs, &options->output_count, CLI_MAX_IO, "--output",
-                    value);
+        cli_setting_add("run", options->outputs, &options->output_count, CLI_MAX_IO,
+                        "--output", value);
         return 0;
     case 'D':
-        add_setting(options->dims, &options->dim_count, CLI_RUN_MAX_DIMS, "--dim",
-                    value);
+        cli_setting_add("run", options->dims, &options->dim_count, CLI_RUN_MAX_DIMS,
+                        "--dim", value);
         return 0;
     case 't':
         options->threads = parse_count("--threads", value, CLI_MAX_THREADS);

@@ -37,6 +37,10 @@ typedef struct cli_run_options {
 /* Splits NAME=VALUE; false when it is not so. */
 bool cli_setting_parse(const char *text, cli_setting *setting);
 
+/* Adds one; wrong use, also of a name that is there already, ends the program. */
+void cli_setting_add(const char *command, cli_setting *settings, int32_t *count,
+                     int32_t most, const char *option, const char *value);
+
 /* Finds a setting by name; NULL when there is none. */
 const cli_setting *cli_setting_find(const cli_setting *settings, int32_t count,
                                     const char *name);

@@ -65,6 +65,7 @@ void weft_graph_release(weft_graph *graph)
     wefti_free(graph->inputs);
     wefti_free(graph->standbys);
     wefti_free(graph->outputs);
+    wefti_free(graph->problems);
     wefti_free(graph->name_slots);
     wefti_arena_fini(&graph->arena);
     wefti_free(graph);
@@ -593,5 +594,32 @@ bool weft_graph_get_initializer(const weft_graph *graph, size_t index,
     const wefti_graph_initializer *initializer = &graph->initializers[index];
     *name = graph->values[initializer->value].name;
     *tensor = initializer->tensor;
+    return true;
+}
+
+weft_status wefti_graph_add_problem(weft_graph *graph, int32_t node, const char *text,
+                                    weft_error *error)
+{
+    WEFTI_TRY(check_open(graph, text, error));
+    GROW(graph, problem, "the table of problems", error);
+    const char *copy = wefti_arena_strdup(&graph->arena, text);
+    if (copy == NULL) {
+        return wefti_error_memory(error, "a problem of a graph");
+    }
+    graph->problems[graph->problem_count++] = (wefti_graph_problem){node, copy};
+    return WEFT_OK;
+}
+
+size_t weft_graph_input_count(const weft_graph *graph)
+{
+    return graph->input_count;
+}
+
+bool weft_graph_get_input(const weft_graph *graph, size_t index, weft_value_info *info)
+{
+    if (index >= graph->input_count) {
+        return false;
+    }
+    *info = graph->inputs[index].info;
     return true;
 }

@@ -44,6 +44,12 @@ typedef struct wefti_graph_input {
     weft_value_info info; /* strings in the arena */
 } wefti_graph_input;
 
+/* What the reader could not read, kept for weft_graph_inspect. */
+typedef struct wefti_graph_problem {
+    int32_t node; /* which stands in the graph without its attributes; -1: none */
+    const char *text;
+} wefti_graph_problem;
+
 struct weft_graph {
     wefti_refcount owners;
     /* atomic: model create -> builder calls; set once, nothing changes after it */
@@ -65,6 +71,8 @@ struct weft_graph {
     size_t standby_count, standby_capacity;
     int32_t *outputs;
     size_t output_count, output_capacity;
+    wefti_graph_problem *problems; /* any: no model can be made */
+    size_t problem_count, problem_capacity;
     /* Names to values: open addressing, power-of-two size, -1 empty. */
     int32_t *name_slots;
     size_t name_slot_count;
@@ -75,6 +83,10 @@ struct weft_graph {
 weft_status wefti_graph_add_default_input(weft_graph *graph,
                                           const weft_value_info *info,
                                           weft_error *error);
+
+/* Notes what is not supported; copies the text. */
+weft_status wefti_graph_add_problem(weft_graph *graph, int32_t node, const char *text,
+                                    weft_error *error);
 
 /* Finds a value by name; -1 when there is none. */
 int32_t wefti_graph_find_value(const weft_graph *graph, const char *name);

@@ -293,9 +293,63 @@ static weft_status fold_node(wefti_net *net, const wefti_net_node *node,
     return WEFT_OK;
 }
 
-static weft_status walk(wefti_net *net, const wefti_evaluator *evaluator,
-                        bool constants_only, weft_error *error)
+/* How a net is walked. */
+typedef struct walk_params {
+    bool constants_only;
+    bool forgiving; /* goes on after a node that fails */
+    wefti_net_listener *listener;
+    void *user;
+} walk_params;
+
+/* One node, with what its inputs are. */
+static weft_status visit(wefti_net *net, const wefti_net_node *node,
+                         const wefti_evaluator *evaluator, const walk_params *how,
+                         weft_error *error)
 {
+    wefti_arena arena;
+    wefti_arena_init(&arena);
+    node_knowledge know;
+    weft_status status = gather_knowledge(net, node, &arena, &know, error);
+    bool wanted = know.all_known && (know.all_constant || !how->constants_only);
+    if (status == WEFT_OK && !know.all_known && !how->constants_only) {
+        status = how->forgiving
+                     ? wefti_operator_check(node->op, &node->view, error)
+                     : wefti_error(error, WEFT_INTERNAL, "%s: an input has no shape",
+                                   node->view.label);
+    }
+    if (status == WEFT_OK && wanted) {
+        status = infer_node(net, node, &know, error);
+    }
+    if (status == WEFT_OK && wanted && worth_folding(net, node, &know)) {
+        status = fold_node(net, node, evaluator, &know, error);
+    }
+    wefti_arena_fini(&arena);
+    return status;
+}
+
+/* Takes a failure of a node when the walk forgives it. */
+static weft_status forgive(wefti_net *net, const wefti_net_node *node,
+                           const walk_params *how, weft_status status,
+                           weft_error *error)
+{
+    if (status == WEFT_OK || !how->forgiving || status == WEFT_OUT_OF_MEMORY) {
+        return status;
+    }
+    for (size_t i = 0; i < node->view.output_count; i++) {
+        if (node->outputs[i] >= 0) {
+            net->values[node->outputs[i]].known = (wefti_known){0};
+        }
+    }
+    if (how->listener != NULL) {
+        how->listener(how->user, node, error);
+    }
+    return WEFT_OK;
+}
+
+static weft_status walk(wefti_net *net, const wefti_evaluator *evaluator,
+                        const walk_params *how, weft_error *error)
+{
+    bool constants_only = how->constants_only;
     net->fold_budget_bytes = FOLD_BUDGET_BYTES;
     for (size_t i = 0; constants_only && i < net->value_count; i++) {
         if (net->values[i].known.constant != NULL) {
@@ -306,23 +360,8 @@ static weft_status walk(wefti_net *net, const wefti_evaluator *evaluator,
         if (node->dead) {
             continue;
         }
-        wefti_arena arena;
-        wefti_arena_init(&arena);
-        node_knowledge know;
-        weft_status status = gather_knowledge(net, node, &arena, &know, error);
-        bool wanted = know.all_known && (know.all_constant || !constants_only);
-        if (status == WEFT_OK && !know.all_known && !constants_only) {
-            status = wefti_error(error, WEFT_INTERNAL, "%s: an input has no shape",
-                                 node->view.label);
-        }
-        if (status == WEFT_OK && wanted) {
-            status = infer_node(net, node, &know, error);
-        }
-        if (status == WEFT_OK && wanted && worth_folding(net, node, &know)) {
-            status = fold_node(net, node, evaluator, &know, error);
-        }
-        wefti_arena_fini(&arena);
-        WEFTI_TRY(status);
+        weft_status status = visit(net, node, evaluator, how, error);
+        WEFTI_TRY(forgive(net, node, how, status, error));
     }
     wefti_net_sweep(net);
     return WEFT_OK;
@@ -331,11 +370,89 @@ static weft_status walk(wefti_net *net, const wefti_evaluator *evaluator,
 weft_status wefti_net_fold(wefti_net *net, const wefti_evaluator *evaluator,
                            weft_error *error)
 {
-    return walk(net, evaluator, true, error);
+    const walk_params how = {.constants_only = true};
+    return walk(net, evaluator, &how, error);
 }
 
 weft_status wefti_net_infer(wefti_net *net, const wefti_evaluator *evaluator,
                             weft_error *error)
 {
-    return walk(net, evaluator, false, error);
+    const walk_params how = {.constants_only = false};
+    return walk(net, evaluator, &how, error);
+}
+
+weft_status wefti_net_infer_forgiving(wefti_net *net, const wefti_evaluator *evaluator,
+                                      wefti_net_listener *listener, void *user,
+                                      weft_error *error)
+{
+    weft_error own;
+    error = error != NULL ? error : &own;
+    const walk_params first = {.constants_only = true, .forgiving = true};
+    WEFTI_TRY(walk(net, evaluator, &first, error));
+    const walk_params second = {.forgiving = true, .listener = listener, .user = user};
+    return walk(net, evaluator, &second, error);
+}
+
+/* Constants are operands with data, the others inputs of the program. */
+static weft_status lower_known(wefti_program *program, const wefti_net_node *node,
+                               const node_knowledge *know, wefti_arena *arena,
+                               weft_error *error)
+{
+    size_t inputs = node->view.input_count, outputs = node->view.output_count;
+    node_views views = {
+        .inputs = wefti_arena_calloc(arena, inputs, sizeof(wefti_view)),
+        .outputs = wefti_arena_calloc(arena, outputs, sizeof(wefti_view)),
+        .may_alias = wefti_arena_calloc(arena, outputs, sizeof(bool)),
+    };
+    if (views.inputs == NULL || views.outputs == NULL || views.may_alias == NULL) {
+        return wefti_error_memory(error, "the lowering of a node");
+    }
+    for (size_t i = 0; i < inputs; i++) {
+        wefti_buffer_kind kind = know->inputs[i].constant != NULL
+                                     ? WEFTI_BUFFER_CONSTANT
+                                     : WEFTI_BUFFER_INPUT;
+        WEFTI_TRY(add_operand(program, kind, (int32_t)i, &know->inputs[i],
+                              &views.inputs[i], error));
+    }
+    for (size_t i = 0; i < outputs; i++) {
+        views.may_alias[i] = true;
+        WEFTI_TRY(add_operand(program, WEFTI_BUFFER_WORKSPACE, (int32_t)i,
+                              &know->outputs[i], &views.outputs[i], error));
+    }
+    wefti_lowering lowering = {
+        .program = program,
+        .node = &node->view,
+        .known_inputs = know->inputs,
+        .known_outputs = know->outputs,
+        .inputs = views.inputs,
+        .outputs = views.outputs,
+        .may_alias = views.may_alias,
+        .error = error,
+    };
+    return node->op->lower(&lowering);
+}
+
+weft_status wefti_net_lower_alone(const wefti_net *net, const wefti_net_node *node,
+                                  wefti_program *program, weft_error *error)
+{
+    wefti_arena arena;
+    wefti_arena_init(&arena);
+    node_knowledge know;
+    weft_status status = gather_knowledge(net, node, &arena, &know, error);
+    bool all_known = status == WEFT_OK && know.all_known;
+    for (size_t i = 0; all_known && i < node->view.output_count; i++) {
+        if (node->outputs[i] >= 0) {
+            know.outputs[i] = net->values[node->outputs[i]].known;
+            all_known = know.outputs[i].type != WEFT_TYPE_NONE;
+        }
+    }
+    if (status == WEFT_OK) {
+        status = all_known && node->op->lower != NULL
+                     ? lower_known(program, node, &know, &arena, error)
+                     : wefti_error(error, WEFT_UNSUPPORTED,
+                                   "%s: its sizes are not known before the run",
+                                   node->view.label);
+    }
+    wefti_arena_fini(&arena);
+    return status;
 }

@@ -26,6 +26,7 @@ static weft_status allocate(wefti_net *net, weft_error *error)
  * thread's) and writes them to `order`, producers first. */
 typedef struct sorter {
     const weft_graph *graph;
+    bool forgiving;
     uint8_t *state;   /* per node: 0 new, 1 on the stack, 2 done */
     int32_t *stack;   /* nodes */
     size_t *position; /* per stack entry: next input to look at */
@@ -66,7 +67,8 @@ static weft_status advance(sorter *sort, weft_error *error)
         return WEFT_OK;
     }
     const wefti_graph_value *value = &sort->graph->values[input];
-    if (value->producer < 0 && value->input < 0 && value->initializer < 0) {
+    if (value->producer < 0 && value->input < 0 && value->initializer < 0 &&
+        !sort->forgiving) {
         return wefti_error(error, WEFT_INVALID_MODEL,
                            "%s reads '%s', which nothing produces", node->label,
                            value->name);
@@ -74,12 +76,13 @@ static weft_status advance(sorter *sort, weft_error *error)
     return value->producer < 0 ? WEFT_OK : visit(sort, value->producer, error);
 }
 
-static weft_status sort_nodes(const weft_graph *graph, wefti_arena *scratch,
-                              int32_t *order, weft_error *error)
+static weft_status sort_nodes(const weft_graph *graph, bool forgiving,
+                              wefti_arena *scratch, int32_t *order, weft_error *error)
 {
     size_t count = graph->node_count;
     sorter sort = {
         .graph = graph,
+        .forgiving = forgiving,
         .state = wefti_arena_calloc(scratch, count, 1),
         .stack = wefti_arena_calloc(scratch, count, sizeof(int32_t)),
         .position = wefti_arena_calloc(scratch, count, sizeof(size_t)),
@@ -97,7 +100,7 @@ static weft_status sort_nodes(const weft_graph *graph, wefti_arena *scratch,
     return WEFT_OK;
 }
 
-static weft_status copy_values(const weft_graph *graph, wefti_net *net,
+static weft_status copy_values(const weft_graph *graph, bool forgiving, wefti_net *net,
                                weft_error *error)
 {
     for (size_t i = 0; i < graph->value_count; i++) {
@@ -119,7 +122,8 @@ static weft_status copy_values(const weft_graph *graph, wefti_net *net,
     for (size_t i = 0; i < graph->output_count; i++) {
         int32_t value = graph->outputs[i];
         const wefti_graph_value *known = &graph->values[value];
-        if (known->producer < 0 && known->input < 0 && known->initializer < 0) {
+        if (known->producer < 0 && known->input < 0 && known->initializer < 0 &&
+            !forgiving) {
             return wefti_error(error, WEFT_INVALID_MODEL,
                                "the output '%s' is produced by nothing", known->name);
         }
@@ -161,8 +165,25 @@ static weft_status add_node(wefti_net *net, wefti_net_node *before,
     return WEFT_OK;
 }
 
+static weft_status infer_nothing(const wefti_node_view *node, const wefti_known *inputs,
+                                 wefti_known *outputs, weft_error *error)
+{
+    (void)inputs;
+    (void)outputs;
+    return wefti_error(error, WEFT_UNSUPPORTED, "%s: its operator is missing",
+                       node->label);
+}
+
+const wefti_operator wefti_operator_missing = {
+    .domain = "weft",
+    .name = "missing",
+    .max_inputs = INT32_MAX,
+    .max_outputs = INT32_MAX,
+    .infer = infer_nothing,
+};
+
 static weft_status copy_node(const weft_graph *graph, const wefti_graph_node *source,
-                             wefti_net *net, weft_error *error)
+                             bool forgiving, wefti_net *net, weft_error *error)
 {
     wefti_net_node node = {
         .view =
@@ -179,9 +200,13 @@ static weft_status copy_node(const weft_graph *graph, const wefti_graph_node *so
         .inputs = (int32_t *)(uintptr_t)source->inputs,
         .outputs = (int32_t *)(uintptr_t)source->outputs,
     };
-    WEFTI_TRY(wefti_operator_find(source->domain, source->op_type, graph->opset,
-                                  &node.op, error));
-    return add_node(net, NULL, &node, error);
+    weft_status status = wefti_operator_find(source->domain, source->op_type,
+                                             graph->opset, &node.op, error);
+    if (status == WEFT_UNSUPPORTED && forgiving) {
+        node.op = &wefti_operator_missing;
+        status = WEFT_OK;
+    }
+    return status == WEFT_OK ? add_node(net, NULL, &node, error) : status;
 }
 
 weft_status wefti_net_insert(wefti_net *net, wefti_net_node *before,
@@ -271,7 +296,18 @@ static weft_status find_operators(const weft_graph *graph, weft_error *error)
     return missing == 0 ? WEFT_OK : WEFT_UNSUPPORTED;
 }
 
-static weft_status fill(const weft_graph *graph, wefti_net *net, weft_error *error)
+/* The reader's problems, kept for weft_graph_inspect. */
+static weft_status check_problems(const weft_graph *graph, weft_error *error)
+{
+    if (graph->problem_count == 0) {
+        return WEFT_OK;
+    }
+    return wefti_error(error, WEFT_UNSUPPORTED, "%s%s", graph->problems[0].text,
+                       graph->problem_count == 1 ? "" : " (and more)");
+}
+
+static weft_status fill(const weft_graph *graph, bool forgiving, wefti_net *net,
+                        weft_error *error)
 {
     net->value_count = graph->value_count;
     net->input_count = graph->input_count;
@@ -282,28 +318,43 @@ static weft_status fill(const weft_graph *graph, wefti_net *net, weft_error *err
     if (order == NULL) {
         return out_of_memory(error);
     }
-    WEFTI_TRY(find_operators(graph, error));
-    WEFTI_TRY(sort_nodes(graph, &net->arena, order, error));
-    WEFTI_TRY(copy_values(graph, net, error));
+    if (!forgiving) {
+        WEFTI_TRY(check_problems(graph, error));
+        WEFTI_TRY(find_operators(graph, error));
+    }
+    WEFTI_TRY(sort_nodes(graph, forgiving, &net->arena, order, error));
+    WEFTI_TRY(copy_values(graph, forgiving, net, error));
     for (size_t i = 0; i < count; i++) {
-        WEFTI_TRY(copy_node(graph, &graph->nodes[order[i]], net, error));
+        WEFTI_TRY(copy_node(graph, &graph->nodes[order[i]], forgiving, net, error));
     }
     wefti_net_sweep(net);
     return WEFT_OK;
 }
 
-weft_status wefti_net_create(const weft_graph *graph, wefti_net *net, weft_error *error)
+static weft_status create(const weft_graph *graph, bool forgiving, wefti_net *net,
+                          weft_error *error)
 {
     *net = (wefti_net){0};
     wefti_arena_init(&net->arena);
     if (graph->output_count == 0) {
         return wefti_error(error, WEFT_INVALID_MODEL, "the graph has no outputs");
     }
-    weft_status status = fill(graph, net, error);
+    weft_status status = fill(graph, forgiving, net, error);
     if (status != WEFT_OK) {
         wefti_net_destroy(net);
     }
     return status;
+}
+
+weft_status wefti_net_create(const weft_graph *graph, wefti_net *net, weft_error *error)
+{
+    return create(graph, false, net, error);
+}
+
+weft_status wefti_net_create_forgiving(const weft_graph *graph, wefti_net *net,
+                                       weft_error *error)
+{
+    return create(graph, true, net, error);
 }
 
 static weft_status clone_nodes(const wefti_net *source, wefti_net *net,

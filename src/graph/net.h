@@ -68,6 +68,11 @@ weft_status wefti_evaluate(const wefti_evaluator *evaluator, const wefti_operato
  * is missing. On failure the net is empty. */
 weft_status wefti_net_create(const weft_graph *graph, wefti_net *net,
                              weft_error *error);
+/* The same for a graph with problems: operators that are missing become
+ * wefti_operator_missing, values that nothing produces stay unknown. */
+weft_status wefti_net_create_forgiving(const weft_graph *graph, wefti_net *net,
+                                       weft_error *error);
+extern const wefti_operator wefti_operator_missing;
 weft_status wefti_net_clone(const wefti_net *source, wefti_net *net, weft_error *error);
 void wefti_net_destroy(wefti_net *net);
 
@@ -78,6 +83,19 @@ weft_status wefti_net_fold(wefti_net *net, const wefti_evaluator *evaluator,
 /* Computes all types and shapes from the known inputs and folds what is constant. */
 weft_status wefti_net_infer(wefti_net *net, const wefti_evaluator *evaluator,
                             weft_error *error);
+
+/* What wefti_net_infer_forgiving says of a node that fails; its outputs stay unknown,
+ * and what needs them is passed over. */
+typedef void wefti_net_listener(void *user, const wefti_net_node *node,
+                                const weft_error *why);
+weft_status wefti_net_infer_forgiving(wefti_net *net, const wefti_evaluator *evaluator,
+                                      wefti_net_listener *listener, void *user,
+                                      weft_error *error);
+
+/* Adds the steps of one node to a program in which nothing else stands.
+ * Errors: WEFT_UNSUPPORTED where its inputs or outputs are not known. */
+weft_status wefti_net_lower_alone(const wefti_net *net, const wefti_net_node *node,
+                                  wefti_program *program, weft_error *error);
 
 /* Marks nodes that no output needs as dead, and counts uses. */
 void wefti_net_sweep(wefti_net *net);

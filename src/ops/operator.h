@@ -93,6 +93,10 @@ struct wefti_operator {
     wefti_fold fold;   /* NULL: folded by lowering it when all inputs are constant */
 };
 
+/* The checks that need no shapes: counts of inputs and outputs, names of attributes. */
+weft_status wefti_operator_check(const wefti_operator *op, const wefti_node_view *node,
+                                 weft_error *error);
+
 /* Runs the operator's infer and guards it: counts of inputs and outputs, names of
  * attributes, and shapes whose size overflows. Callers use this, not `infer` itself. */
 weft_status wefti_operator_infer(const wefti_operator *op, const wefti_node_view *node,

@@ -300,15 +300,21 @@ static weft_status check_attributes(const wefti_operator *op,
     return WEFT_OK;
 }
 
-weft_status wefti_operator_infer(const wefti_operator *op, const wefti_node_view *node,
-                                 const wefti_known *inputs, wefti_known *outputs,
+weft_status wefti_operator_check(const wefti_operator *op, const wefti_node_view *node,
                                  weft_error *error)
 {
     WEFTI_TRY(check_count(node, "inputs", node->input_count, op->min_inputs,
                           op->max_inputs, error));
     WEFTI_TRY(check_count(node, "outputs", node->output_count, op->min_outputs,
                           op->max_outputs, error));
-    WEFTI_TRY(check_attributes(op, node, error));
+    return check_attributes(op, node, error);
+}
+
+weft_status wefti_operator_infer(const wefti_operator *op, const wefti_node_view *node,
+                                 const wefti_known *inputs, wefti_known *outputs,
+                                 weft_error *error)
+{
+    WEFTI_TRY(wefti_operator_check(op, node, error));
     for (size_t i = 0; i < node->input_count; i++) {
         WEFTI_TRY(check_known(node, &inputs[i], i, error));
     }

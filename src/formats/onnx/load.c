@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,17 @@
 #include "base/memory.h"
 #include "formats/onnx/reader.h"
 #include "formats/onnx/wire.h"
+#include "graph/graph.h"
+
+weft_status wefti_onnx_forgive(wefti_onnx_reader *reader, weft_status status,
+                               int32_t node)
+{
+    if (status != WEFT_UNSUPPORTED || !reader->forgiving) {
+        return status;
+    }
+    weft_error problem = *reader->error;
+    return wefti_graph_add_problem(reader->graph, node, problem.message, reader->error);
+}
 
 /* The version of ONNX's own operators that the model follows. */
 static weft_status find_opset(const Onnx__ModelProto *model, int32_t *opset,
@@ -41,15 +53,22 @@ static weft_status add_initializers(wefti_onnx_reader *reader,
 {
     if (graph->n_sparse_initializer > 0) {
         const Onnx__TensorProto *values = graph->sparse_initializer[0]->values;
-        return wefti_error(reader->error, WEFT_UNSUPPORTED,
-                           "the initializer '" WEFTI_ONNX_NAME "' is a sparse tensor; "
-                           "only dense ones are supported",
-                           values ? wefti_onnx_text(values->name) : "");
+        weft_status status =
+            wefti_error(reader->error, WEFT_UNSUPPORTED,
+                        "the initializer '" WEFTI_ONNX_NAME "' is a sparse tensor; "
+                        "only dense ones are supported",
+                        values ? wefti_onnx_text(values->name) : "");
+        WEFTI_TRY(wefti_onnx_forgive(reader, status, -1));
     }
     for (size_t i = 0; i < graph->n_initializer; i++) {
         wefti_onnx_tensor tensor;
-        WEFTI_TRY(wefti_onnx_read_tensor(reader, graph->initializer[i], &tensor));
-        weft_status status = weft_graph_add_initializer_borrowed(
+        weft_status status =
+            wefti_onnx_read_tensor(reader, graph->initializer[i], &tensor);
+        if (status != WEFT_OK) {
+            WEFTI_TRY(wefti_onnx_forgive(reader, status, -1));
+            continue;
+        }
+        status = weft_graph_add_initializer_borrowed(
             reader->graph, wefti_onnx_text(graph->initializer[i]->name), &tensor.view,
             tensor.release, tensor.user, reader->error);
         WEFTI_TRY(wefti_onnx_blame_model(reader, status));
@@ -66,36 +85,52 @@ static int compare_functions(const void *a, const void *b)
                  : strcmp(wefti_onnx_text(f->domain), wefti_onnx_text(g->domain));
 }
 
-/* Functions that no node calls do no harm. Sorts the model's list of them. */
-static weft_status check_functions(const Onnx__ModelProto *model, weft_error *error)
+/* Functions that no node calls do no harm. The model's list of them is sorted. */
+static weft_status check_function(const Onnx__ModelProto *model,
+                                  const Onnx__NodeProto *node, weft_error *error)
 {
-    if (model->n_functions == 0) {
+    Onnx__FunctionProto wanted = {.name = node->op_type, .domain = node->domain};
+    const Onnx__FunctionProto *key = &wanted;
+    if (model->n_functions == 0 ||
+        !bsearch(&key, model->functions, model->n_functions, sizeof *model->functions,
+                 compare_functions)) {
         return WEFT_OK;
     }
-    qsort(model->functions, model->n_functions, sizeof *model->functions,
-          compare_functions);
-    for (size_t i = 0; i < model->graph->n_node; i++) {
-        const Onnx__NodeProto *node = model->graph->node[i];
-        Onnx__FunctionProto wanted = {.name = node->op_type, .domain = node->domain};
-        const Onnx__FunctionProto *key = &wanted;
-        if (bsearch(&key, model->functions, model->n_functions,
-                    sizeof *model->functions, compare_functions)) {
-            return wefti_error(
-                error, WEFT_UNSUPPORTED,
-                "node '" WEFTI_ONNX_NAME "' calls the function '" WEFTI_ONNX_NAME
-                "' of the model; functions are not supported, inline "
-                "them when exporting",
-                wefti_onnx_text(node->name), wefti_onnx_text(node->op_type));
-        }
+    return wefti_error(error, WEFT_UNSUPPORTED,
+                       "node '" WEFTI_ONNX_NAME "' calls the function '" WEFTI_ONNX_NAME
+                       "' of the model; functions are not supported, inline "
+                       "them when exporting",
+                       wefti_onnx_text(node->name), wefti_onnx_text(node->op_type));
+}
+
+/* Adds a node, or what is left of one that is not supported. */
+static weft_status add_node(wefti_onnx_reader *reader, const Onnx__ModelProto *model,
+                            Onnx__NodeProto *node)
+{
+    weft_status status = check_function(model, node, reader->error);
+    if (status == WEFT_OK) {
+        status = wefti_onnx_add_node(reader, node);
     }
-    return WEFT_OK;
+    if (status == WEFT_OK) {
+        return WEFT_OK;
+    }
+    int32_t number = (int32_t)reader->graph->node_count;
+    WEFTI_TRY(wefti_onnx_forgive(reader, status, number));
+    size_t attribute_count = node->n_attribute;
+    node->n_attribute = 0;
+    status = wefti_onnx_add_node(reader, node);
+    node->n_attribute = attribute_count;
+    return status;
 }
 
 static weft_status add_nodes(wefti_onnx_reader *reader, const Onnx__ModelProto *model)
 {
-    WEFTI_TRY(check_functions(model, reader->error));
+    if (model->n_functions > 0) {
+        qsort(model->functions, model->n_functions, sizeof *model->functions,
+              compare_functions);
+    }
     for (size_t i = 0; i < model->graph->n_node; i++) {
-        WEFTI_TRY(wefti_onnx_add_node(reader, model->graph->node[i]));
+        WEFTI_TRY(add_node(reader, model, model->graph->node[i]));
     }
     return WEFT_OK;
 }
@@ -113,7 +148,8 @@ static weft_status build(wefti_onnx_reader *reader, const Onnx__ModelProto *mode
     WEFTI_TRY(weft_graph_create(opset, &reader->graph, reader->error));
     WEFTI_TRY(add_initializers(reader, graph));
     for (size_t i = 0; i < graph->n_input; i++) {
-        WEFTI_TRY(wefti_onnx_add_input(reader, graph->input[i]));
+        weft_status status = wefti_onnx_add_input(reader, graph->input[i]);
+        WEFTI_TRY(wefti_onnx_forgive(reader, status, -1));
     }
     WEFTI_TRY(add_nodes(reader, model));
     for (size_t i = 0; i < graph->n_output; i++) {
@@ -124,12 +160,22 @@ static weft_status build(wefti_onnx_reader *reader, const Onnx__ModelProto *mode
     return WEFT_OK;
 }
 
-static weft_status parse(const uint8_t *bytes, size_t size, const char *directory,
+/* Where a model comes from and how it is read. */
+typedef struct origin {
+    const char *directory;
+    bool forgiving;
+} origin;
+
+static weft_status parse(const uint8_t *bytes, size_t size, const origin *how,
                          weft_graph **graph, weft_error *error)
 {
     Onnx__ModelProto *model = NULL;
+    weft_error own;
+    error = error ? error : &own;
     WEFTI_TRY(wefti_onnx_unpack(bytes, size, &model, error));
-    wefti_onnx_reader reader = {.files = {.directory = directory}, .error = error};
+    wefti_onnx_reader reader = {.files = {.directory = how->directory},
+                                .error = error,
+                                .forgiving = how->forgiving};
     weft_status status = build(&reader, model);
     wefti_onnx_files_fini(&reader.files);
     wefti_onnx_free(model);
@@ -152,7 +198,8 @@ static weft_status check_params(const void *source, weft_graph **graph,
     if (!source) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "the path or bytes are NULL");
     }
-    if (params && params->struct_size < sizeof *params) {
+    if (params &&
+        params->struct_size < offsetof(weft_graph_load_params, keep_unsupported)) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "params->struct_size is %zu; start from "
                            "WEFT_GRAPH_LOAD_PARAMS_INIT",
@@ -161,20 +208,33 @@ static weft_status check_params(const void *source, weft_graph **graph,
     return WEFT_OK;
 }
 
+/* Params of an older header end before `keep_unsupported`. */
+static origin origin_of(const weft_graph_load_params *params)
+{
+    origin how = {0};
+    if (params) {
+        how.directory = params->data_directory;
+        how.forgiving =
+            params->struct_size >= sizeof *params && params->keep_unsupported;
+    }
+    return how;
+}
+
 weft_status weft_graph_parse_onnx(const void *bytes, size_t size,
                                   const weft_graph_load_params *params,
                                   weft_graph **graph, weft_error *error)
 {
     WEFTI_TRY(check_params(bytes, graph, params, error));
-    return parse(bytes, size, params ? params->data_directory : NULL, graph, error);
+    const origin how = origin_of(params);
+    return parse(bytes, size, &how, graph, error);
 }
 
-static weft_status load(const char *path, const char *directory, weft_graph **graph,
+static weft_status load(const char *path, const origin *how, weft_graph **graph,
                         weft_error *error)
 {
     wefti_mapping *mapping = NULL;
     WEFTI_TRY(wefti_mapping_open(AT_FDCWD, path, 0, path, &mapping, error));
-    weft_status status = parse(mapping->bytes, mapping->size, directory, graph, error);
+    weft_status status = parse(mapping->bytes, mapping->size, how, graph, error);
     wefti_mapping_release(mapping);
     return status == WEFT_OK ? WEFT_OK
                              : wefti_error_prefix(error, status, "'%.200s'", path);
@@ -195,14 +255,16 @@ weft_status weft_graph_load_onnx(const char *path, const weft_graph_load_params 
                                  weft_graph **graph, weft_error *error)
 {
     WEFTI_TRY(check_params(path, graph, params, error));
-    if (params && params->data_directory) {
-        return load(path, params->data_directory, graph, error);
+    origin how = origin_of(params);
+    if (how.directory) {
+        return load(path, &how, graph, error);
     }
     char *folder = folder_of(path);
     if (!folder) {
         return wefti_error_memory(error, "a path");
     }
-    weft_status status = load(path, folder, graph, error);
+    how.directory = folder;
+    weft_status status = load(path, &how, graph, error);
     wefti_free(folder);
     return status;
 }

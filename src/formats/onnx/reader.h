@@ -13,6 +13,7 @@ typedef struct wefti_onnx_reader {
     weft_graph *graph;
     wefti_onnx_files files; /* external data */
     weft_error *error;
+    bool forgiving; /* what is not supported becomes a problem of the graph */
 } wefti_onnx_reader;
 
 /* A tensor that was read, and how to let its data go (NULL: nothing to do). */
@@ -45,6 +46,11 @@ weft_status wefti_onnx_add_input(wefti_onnx_reader *reader,
 /* Adds a node; messages name it. */
 weft_status wefti_onnx_add_node(wefti_onnx_reader *reader,
                                 const Onnx__NodeProto *source);
+
+/* Where the reader forgives: keeps WEFT_UNSUPPORTED as a problem of the graph, of its
+ * node `node` or -1, and returns WEFT_OK. Returns other statuses as they are. */
+weft_status wefti_onnx_forgive(wefti_onnx_reader *reader, weft_status status,
+                               int32_t node);
 
 /* What the graph calls a wrong argument is a wrong model here. */
 weft_status wefti_onnx_blame_model(wefti_onnx_reader *reader, weft_status status);

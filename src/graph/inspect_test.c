@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <weft/weft.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "backend/cost.h"
+#include "base/testing.h"
+
+typedef struct fixture {
+    weft_device *device;
+    weft_graph *graph;
+    weft_model *model;
+    weft_inspection *inspection;
+    weft_inspect_totals totals;
+} fixture;
+
+static void begin(fixture *f)
+{
+    *f = (fixture){0};
+    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+    params.worker_count = 0;
+    assert_int_equal(weft_device_open("cpu", &params, &f->device, NULL), WEFT_OK);
+    assert_int_equal(weft_graph_create(20, &f->graph, NULL), WEFT_OK);
+}
+
+static void end(fixture *f)
+{
+    weft_inspection_destroy(f->inspection);
+    weft_model_release(f->model);
+    weft_graph_release(f->graph);
+    weft_device_release(f->device);
+}
+
+static void add_input(fixture *f, const char *name, int64_t columns)
+{
+    weft_value_info info = {.name = name,
+                            .type = WEFT_TYPE_F32,
+                            .rank = 2,
+                            .dims = {WEFT_DIM_DYNAMIC, columns},
+                            .dim_names = {"batch"}};
+    assert_int_equal(weft_graph_add_input(f->graph, &info, NULL), WEFT_OK);
+}
+
+static void add_weight(fixture *f, const char *name, int64_t rows, int64_t columns)
+{
+    static float data[64 * 64];
+    weft_tensor tensor = {.data = data,
+                          .type = WEFT_TYPE_F32,
+                          .rank = rows > 0 ? 2 : 1,
+                          .dims = {rows > 0 ? rows : columns, columns}};
+    assert_int_equal(weft_graph_add_initializer(f->graph, name, &tensor, NULL),
+                     WEFT_OK);
+}
+
+/* One output; inputs end with NULL. */
+static void add_node(fixture *f, const char *op_type, const char *const *inputs,
+                     const char *output)
+{
+    size_t count = 0;
+    while (inputs[count] != NULL) {
+        count++;
+    }
+    const weft_node node = {.op_type = op_type,
+                            .inputs = inputs,
+                            .input_count = count,
+                            .outputs = &output,
+                            .output_count = 1};
+    assert_int_equal(weft_graph_add_node(f->graph, &node, NULL), WEFT_OK);
+}
+#define INPUTS(...)                                                                    \
+    (const char *const[])                                                              \
+    {                                                                                  \
+        __VA_ARGS__, NULL                                                              \
+    }
+
+static void look(fixture *f, int64_t rows, int64_t columns)
+{
+    weft_tensor input = {.type = WEFT_TYPE_F32, .rank = 2, .dims = {rows, columns}};
+    weft_inspect_params params = WEFT_INSPECT_PARAMS_INIT;
+    params.model = f->model;
+    params.inputs = &input;
+    params.input_count = 1;
+    weft_inspection_destroy(f->inspection);
+    f->inspection = NULL;
+    assert_int_equal(weft_graph_inspect(f->graph, &params, &f->inspection, NULL),
+                     WEFT_OK);
+    weft_inspection_get_totals(f->inspection, &f->totals);
+}
+
+static const weft_inspect_node *node(const fixture *f, const char *name)
+{
+    const weft_inspect_node *found;
+    for (size_t i = 0; (found = weft_inspection_node(f->inspection, i)) != NULL; i++) {
+        if (strcmp(found->name, name) == 0) {
+            return found;
+        }
+    }
+    fail_msg("no operator '%s'", name);
+    return NULL;
+}
+
+/* x [batch,16] -> MatMul 32 -> Add -> Relu -> Reshape [-1,8] -> y */
+static void build_mlp(fixture *f)
+{
+    static const int64_t shape[] = {-1, 8};
+    weft_tensor target = {.data = (void *)(uintptr_t)shape,
+                          .type = WEFT_TYPE_I64,
+                          .rank = 1,
+                          .dims = {2}};
+    begin(f);
+    add_input(f, "x", 16);
+    add_weight(f, "w", 16, 32);
+    add_weight(f, "b", 0, 32);
+    assert_int_equal(weft_graph_add_initializer(f->graph, "shape", &target, NULL),
+                     WEFT_OK);
+    add_node(f, "MatMul", INPUTS("x", "w"), "product");
+    add_node(f, "Add", INPUTS("product", "b"), "sum");
+    add_node(f, "Relu", INPUTS("sum"), "positive");
+    add_node(f, "Reshape", INPUTS("positive", "shape"), "y");
+    add_node(f, "Neg", INPUTS("b"), "unread");
+    assert_int_equal(weft_graph_add_output(f->graph, "y", NULL), WEFT_OK);
+}
+
+static void test_costs_without_a_model(void **state)
+{
+    (void)state;
+    fixture f;
+    build_mlp(&f);
+    look(&f, 4, 16);
+    assert_int_equal(f.totals.node_count, 5);
+    assert_int_equal(f.totals.problem_count, 0);
+    assert_int_equal(f.totals.step_count, 0);
+    assert_int_equal(f.totals.parameter_count, 16 * 32 + 32 + 2);
+    assert_int_equal(f.totals.weight_bytes, 4 * (16 * 32 + 32) + 16);
+    assert_true(node(&f, "product")->flops == 2.0 * 4 * 16 * 32);
+    assert_true(node(&f, "product")->moved_bytes == 4.0 * (4 * 16 + 16 * 32 + 4 * 32));
+    assert_true(node(&f, "sum")->flops == 4 * 32);
+    assert_true(node(&f, "y")->flops == 0);
+    assert_int_equal(node(&f, "unread")->fate, WEFT_FATE_UNUSED);
+    assert_int_equal(node(&f, "product")->fate, WEFT_FATE_UNKNOWN);
+    end(&f);
+}
+
+static void test_plan_of_a_model(void **state)
+{
+    (void)state;
+    fixture f;
+    build_mlp(&f);
+    assert_int_equal(weft_model_create(f.device, f.graph, NULL, &f.model, NULL),
+                     WEFT_OK);
+    look(&f, 4, 16);
+    assert_int_equal(f.totals.step_count, 1);
+    assert_int_equal(node(&f, "product")->fate, WEFT_FATE_KERNEL);
+    assert_int_equal(node(&f, "sum")->fate, WEFT_FATE_FUSED);
+    assert_int_equal(node(&f, "sum")->fused_into, 0);
+    assert_int_equal(node(&f, "positive")->fused_into, 0);
+    assert_int_equal(node(&f, "y")->fate, WEFT_FATE_VIEW);
+    const weft_inspect_step *step = weft_inspection_step(f.inspection, 0);
+    assert_string_equal(step->kernel, "matmul");
+    assert_string_equal(step->shape, "4x16 * 16x32");
+    assert_int_equal(step->node, 0);
+    assert_true(step->flops == 4.0 * 32 * (2 * 16 + 2));
+    assert_true(f.totals.packed_bytes >= 4 * 16 * 32);
+    assert_null(weft_inspection_step(f.inspection, 1));
+    /* A row of 32 becomes four of 8: that is no batch to join along. */
+    weft_inspect_rows rows;
+    weft_inspection_get_rows(f.inspection, &rows);
+    assert_true(rows.is_known);
+    end(&f);
+}
+
+static void test_every_problem_at_once(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    add_input(&f, "x", 16);
+    add_weight(&f, "w", 16, 32);
+    add_node(&f, "Foo", INPUTS("x"), "foo");
+    add_node(&f, "MatMul", INPUTS("foo", "w"), "product"); /* not reached */
+    add_node(&f, "Bar", INPUTS("product"), "bar");
+    add_node(&f, "MatMul", INPUTS("x", "w", "w"), "three"); /* too many inputs */
+    add_node(&f, "Relu", INPUTS("x"), "fine");
+    assert_int_equal(weft_graph_add_output(f.graph, "bar", NULL), WEFT_OK);
+    assert_int_equal(weft_graph_add_output(f.graph, "three", NULL), WEFT_OK);
+    assert_int_equal(weft_graph_add_output(f.graph, "fine", NULL), WEFT_OK);
+    look(&f, 4, 16);
+    assert_int_equal(f.totals.problem_count, 3);
+    assert_int_equal(node(&f, "foo")->fate, WEFT_FATE_UNSUPPORTED);
+    assert_int_equal(node(&f, "bar")->fate, WEFT_FATE_UNSUPPORTED);
+    assert_int_equal(node(&f, "three")->fate, WEFT_FATE_UNSUPPORTED);
+    assert_false(node(&f, "product")->is_measured);
+    assert_true(node(&f, "fine")->is_measured);
+    const weft_inspect_problem *problem = weft_inspection_problem(f.inspection, 0);
+    assert_int_equal(problem->node, 0);
+    assert_int_equal(problem->status, WEFT_UNSUPPORTED);
+    assert_non_null(strstr(problem->text, "Foo"));
+    assert_null(weft_inspection_problem(f.inspection, 3));
+    /* Such a graph makes no model, and the inspection is of use all the same. */
+    assert_int_equal(weft_model_create(f.device, f.graph, NULL, &f.model, NULL),
+                     WEFT_UNSUPPORTED);
+    end(&f);
+}
+
+static void test_wrong_arguments(void **state)
+{
+    (void)state;
+    fixture f;
+    build_mlp(&f);
+    weft_inspect_params params = WEFT_INSPECT_PARAMS_INIT;
+    weft_tensor two[2] = {{.type = WEFT_TYPE_F32}, {.type = WEFT_TYPE_F32}};
+    params.inputs = two;
+    params.input_count = 2;
+    assert_int_equal(weft_graph_inspect(f.graph, &params, &f.inspection, NULL),
+                     WEFT_INVALID_ARGUMENT);
+    params.input_count = 1;
+    two[0].rank = WEFT_MAX_RANK + 1;
+    assert_int_equal(weft_graph_inspect(f.graph, &params, &f.inspection, NULL),
+                     WEFT_INVALID_ARGUMENT);
+    assert_int_equal(weft_graph_inspect(NULL, NULL, &f.inspection, NULL),
+                     WEFT_INVALID_ARGUMENT);
+    params.struct_size = 1;
+    assert_int_equal(weft_graph_inspect(f.graph, &params, &f.inspection, NULL),
+                     WEFT_INVALID_ARGUMENT);
+    /* Without sizes: what follows from none is there. */
+    assert_int_equal(weft_graph_inspect(f.graph, NULL, &f.inspection, NULL), WEFT_OK);
+    weft_inspection_get_totals(f.inspection, &f.totals);
+    assert_int_equal(f.totals.problem_count, 0);
+    assert_true(f.totals.flops == 0);
+    end(&f);
+}
+
+static void test_without_memory(void **state)
+{
+    (void)state;
+    fixture f;
+    build_mlp(&f);
+    assert_int_equal(weft_model_create(f.device, f.graph, NULL, &f.model, NULL),
+                     WEFT_OK);
+    weft_tensor input = {.type = WEFT_TYPE_F32, .rank = 2, .dims = {4, 16}};
+    weft_inspect_params params = WEFT_INSPECT_PARAMS_INIT;
+    params.model = f.model;
+    params.inputs = &input;
+    params.input_count = 1;
+    int failures = 0;
+    bool failed = true;
+    for (uint64_t n = 1; failed; n++) {
+        assert_true(n < 10000);
+        (void)wefti_fault_arm(n, 1U << WEFTI_FAULT_ALLOCATION);
+        weft_status status = weft_graph_inspect(f.graph, &params, &f.inspection, NULL);
+        failed = wefti_fault_arm(0, 0) >= n;
+        assert_true(status == WEFT_OK || (failed && status == WEFT_OUT_OF_MEMORY));
+        assert_true((f.inspection != NULL) == (status == WEFT_OK));
+        weft_inspection_destroy(f.inspection);
+        f.inspection = NULL;
+        failures += status != WEFT_OK ? 1 : 0;
+    }
+    assert_true(failures > 10);
+    end(&f);
+}
+
+static void test_shapes_in_words(void **state)
+{
+    (void)state;
+    char text[12];
+    const wefti_softmax_params softmax = {.row_count = 1000000,
+                                          .column_count = 2000000};
+    assert_string_equal(
+        wefti_kernel_shape(WEFTI_KERNEL_SOFTMAX, &softmax, text, sizeof(text)),
+        "1000000 row");
+    assert_true(wefti_kernel_flops(WEFTI_KERNEL_SOFTMAX, &softmax) == 8e12);
+    const wefti_conv_params conv = {.batch = 2,
+                                    .in_channels = 4,
+                                    .out_channels = 6,
+                                    .groups = 2,
+                                    .in_dims = {1, 1, 8},
+                                    .out_dims = {1, 1, 8},
+                                    .kernel_dims = {1, 1, 3}};
+    char words[80];
+    assert_string_equal(
+        wefti_kernel_shape(WEFTI_KERNEL_CONV, &conv, words, sizeof(words)),
+        "2x4x8 -> 6x8, kernel 3, 2 groups");
+    assert_true(wefti_kernel_flops(WEFTI_KERNEL_CONV, &conv) ==
+                2.0 * 6 * 8 * 2 * 2 * 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_costs_without_a_model),
+        cmocka_unit_test(test_plan_of_a_model),
+        cmocka_unit_test(test_every_problem_at_once),
+        cmocka_unit_test(test_wrong_arguments),
+        cmocka_unit_test(test_without_memory),
+        cmocka_unit_test(test_shapes_in_words),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
