@@ -18,6 +18,12 @@ static weft_status make_row(wefti_lowering *lowering, int32_t rank, int32_t axis
     for (int32_t i = 0; i < rank; i++) {
         dims[i] = i == axis ? count : 1;
     }
+    /* A small file must not fill the memory while it is loaded. */
+    if (count > MOST_CLASSES) {
+        return wefti_error(lowering->error, WEFT_UNSUPPORTED,
+                           "%s: %lld classes; at most %d are supported",
+                           lowering->node->label, (long long)count, (int)MOST_CLASSES);
+    }
     int64_t *numbers = wefti_calloc((size_t)count, sizeof(*numbers));
     if (!numbers) {
         return wefti_error_memory(lowering->error, "a row of numbers");

@@ -222,8 +222,9 @@ weft_status wefti_resize_read(const wefti_node_view *node, const wefti_known *in
         wefti_resize_axis *axis = &plan->axes[i];
         axis->same = axis->out == axis->in && axis->scale == 1 &&
                      axis->roi_begin == 0 && axis->roi_end == 1;
-        if (!axis->same && (axis->out > WEFTI_RESIZE_MOST_PLACES ||
-                            wefti_resize_tap_count(plan, i) > WEFTI_RESIZE_MOST_TAPS)) {
+        int64_t taps = wefti_resize_tap_count(plan, i);
+        if (!axis->same && (taps < 1 || taps > WEFTI_RESIZE_MOST_TAPS ||
+                            axis->out > WEFTI_RESIZE_MOST_PLACES / taps)) {
             return wefti_error(error, WEFT_UNSUPPORTED,
                                "%s: axis %d of %lld cannot be resized to %lld; that is "
                                "too far",

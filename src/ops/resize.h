@@ -38,7 +38,8 @@ typedef struct wefti_resize_taps {
     float *weights;
     uint8_t *outside; /* where the answer is the extrapolation value; NULL: nowhere */
 } wefti_resize_taps;
-/* Most places of an output's axis, and most taps of one place. */
+/* Most places of an output's axis, each counted once for each of its taps, and most
+ * taps of one place. */
 enum { WEFTI_RESIZE_MOST_PLACES = 1 << 26, WEFTI_RESIZE_MOST_TAPS = 64 };
 int64_t wefti_resize_tap_count(const wefti_resize_plan *plan, int32_t axis);
 weft_status wefti_resize_find_taps(const wefti_resize_plan *plan, int32_t axis,
