@@ -20,8 +20,10 @@
  * again. Nobody waits for a helper that holds no tile. */
 
 enum {
-    SPIN_NS = 50000,        /* a helper without work stays awake for so long */
-    SPINS_PER_LOOK = 32,    /* pauses between looks at the clock and the callers */
+    SPIN_NS = 50000,     /* a helper without work stays awake for so long */
+    SPINS_PER_LOOK = 32, /* pauses between looks at the clock and the callers */
+    SPINS_PER_YIELD = 4 * SPINS_PER_LOOK, /* and letting others have this core */
+    YIELDED_NS = 3000,                    /* somebody did */
     MIN_CHUNK_NS = 2000,    /* tiles are taken in chunks of at least this work */
     MAX_CHUNK_NS = 100000,  /* and at most this: how late a helper may leave */
     CROWD_NS = 1000000,     /* no help for so long after all cores were busy */
@@ -243,6 +245,13 @@ static void serve(helper *h, wefti_team_run *run)
         }
         while (++spins % SPINS_PER_LOOK != 0 && !has_work(run)) {
             wefti_pause();
+        }
+        if (spins % SPINS_PER_YIELD == 0) {
+            now = wefti_clock_ns();
+            wefti_thread_yield();
+            if (wefti_clock_ns() - now > YIELDED_NS) {
+                break; /* this core is not idle */
+            }
         }
     }
     rest(team, wefti_clock_ns(), CROWD_NS);
