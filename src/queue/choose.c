@@ -386,6 +386,9 @@ void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batc
     queue->statistics.device_ns += (uint64_t)took_ns;
     queue->statistics.padded_count += (uint64_t)batch->padded_rows;
     queue->statistics.split_count += batch->was_split ? 1 : 0;
+    int64_t usual_ns = (int64_t)wefti_atomic_u64_load_relaxed(&queue->usual_ns);
+    usual_ns += (took_ns - usual_ns) / 8;
+    wefti_atomic_u64_store_relaxed(&queue->usual_ns, (uint64_t)usual_ns);
     queue->running--;
     class->live_count--;
     model->live_count--;

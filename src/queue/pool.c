@@ -46,6 +46,7 @@ static void report_end(weft_request *base)
 
 static const wefti_request_kind kind = {
     .cancel = wefti_queue_request_cancel,
+    .linger = wefti_queue_linger,
     .ended = report_end,
     .destroy = recycle,
 };

@@ -206,10 +206,11 @@ weft_status weft_queue_create(weft_device *device, const weft_queue_params *para
     weft_queue_params checked;
     WEFTI_TRY(check_params(device, params, &checked, error));
     WEFTI_TRY(wefti_device_check_open(device, error));
-    weft_queue *made = wefti_calloc(1, sizeof *made);
+    weft_queue *made = wefti_malloc_aligned(sizeof *made);
     if (!made) {
         return wefti_error_memory(error, "a queue");
     }
+    memset(made, 0, sizeof *made); /* also where one of its caches' lines begins */
     weft_status status = init_locks(made, error);
     if (status != WEFT_OK) {
         wefti_free(made);
@@ -217,6 +218,10 @@ weft_status weft_queue_create(weft_device *device, const weft_queue_params *para
     }
     wefti_refcount_init(&made->owners);
     wefti_refcount_init(&made->holds);
+    wefti_patience_init(&made->callers);
+    wefti_patience_init(&made->idlers);
+    wefti_patience_init(&made->gatherers);
+    wefti_atomic_u64_init(&made->usual_ns, 0);
     made->params = checked;
     made->fd = -1;
     made->device = weft_device_retain(device);

@@ -5,6 +5,7 @@
 #include <weft/queue.h>
 
 #include "base/thread.h"
+#include "queue/linger.h"
 #include "runtime/device.h"
 #include "runtime/request.h"
 
@@ -161,8 +162,14 @@ struct weft_queue {
     wefti_queue_worker *workers;
 
     /* atomic: any thread -> any thread */
-    wefti_refcount owners; /* callers */
-    wefti_refcount holds;  /* on the memory: owners together, and every request */
+    wefti_refcount owners;    /* callers */
+    wefti_refcount holds;     /* on the memory: owners together, and every request */
+    wefti_patience callers;   /* those who wait for a request */
+    wefti_patience idlers;    /* workers without work */
+    wefti_patience gatherers; /* workers that have answered several */
+    /* atomic: who ends a batch, under the lock -> anybody; how long one takes, a hint
+     */
+    wefti_atomic_u64 usual_ns;
 
     /* guarded by lock */
     wefti_mutex lock;     /* WEFTI_RANK_QUEUE */
@@ -332,6 +339,20 @@ bool wefti_queue_request_cancel(weft_request *base);
  * is the caller's to destroy, without lock. Else NULL. */
 wefti_queue_model *wefti_queue_unlink_unused_locked(wefti_queue_model *model);
 void wefti_queue_model_destroy(wefti_queue_model *model);
+
+/* ---- linger.c ---- */
+
+/* The `linger` of a queue's requests: looks for the end a few times, letting others
+ * run. Threads: any, without locks. */
+void wefti_queue_linger(weft_request *base);
+
+/* The same for a worker, while nothing waits; the lock is given up meanwhile. */
+void wefti_queue_linger_idle_locked(weft_queue *queue) WEFTI_REQUIRES(queue->lock);
+
+/* Lets those run once that have just been answered, many of whom may come again: they
+ * want the cores on which a batch would keep them waiting. */
+void wefti_queue_gather_locked(weft_queue *queue, int32_t answered)
+    WEFTI_REQUIRES(queue->lock);
 
 /* ---- worker.c ---- */
 

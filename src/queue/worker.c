@@ -12,7 +12,15 @@ static void run_worker(void *argument);
 static bool next_batch(weft_queue *queue, wefti_queue_batch *batch, bool leaves)
 {
     wefti_mutex_lock(&queue->lock);
+    if (!leaves) {
+        wefti_queue_gather_locked(queue, batch->count);
+    }
     wefti_queue_choose_locked(queue, batch);
+    if (batch->count == 0 && !batch->expired && batch->wake_ns == WEFTI_NEVER &&
+        !leaves) {
+        wefti_queue_linger_idle_locked(queue);
+        wefti_queue_choose_locked(queue, batch);
+    }
     while (batch->count == 0 && !batch->expired && !queue->stopping && !leaves) {
         queue->sleeping++;
         /* woken by submit, close and stop, or by the end of a delay */

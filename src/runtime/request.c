@@ -11,6 +11,9 @@
 #include "base/memory.h"
 #include "runtime/executor.h"
 
+/* A wait with less time than this sleeps at once: its deadline wakes it. */
+enum { LINGER_LEAST_NS = 20000000 };
+
 enum { STATE_BITS = 8, STATE_MASK = (1 << STATE_BITS) - 1 };
 
 static weft_status check_params(const weft_submit_params *given,
@@ -305,6 +308,10 @@ weft_status weft_request_wait(weft_request *request, int64_t timeout_ns,
     if (!weft_request_test(request, &status)) {
         int64_t deadline_ns = wefti_deadline(timeout_ns);
         bool in_time = true;
+        if (request->kind->linger &&
+            (timeout_ns < 0 || timeout_ns >= LINGER_LEAST_NS)) {
+            request->kind->linger(request);
+        }
         wefti_mutex_lock(&request->lock);
         while (!weft_request_test(request, &status) && in_time) {
             in_time =

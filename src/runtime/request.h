@@ -29,6 +29,10 @@ typedef enum wefti_request_state {
 typedef struct wefti_request_kind {
     /* weft_request_cancel. */
     bool (*cancel)(weft_request *request);
+    /* A thread is about to sleep until the end: may look for it a little longer,
+     * letting others run. Called without locks, only where the wait has time. NULL: it
+     * sleeps at once. */
+    void (*linger)(weft_request *request);
     /* The end can be seen; called before the callback. NULL: nothing to do. */
     void (*ended)(weft_request *request);
     /* The last owner has gone. */
