@@ -30,7 +30,7 @@ typedef struct cli_pass_params {
     bool compare_all;   /* else one answer in 64 */
     bool compare_none;  /* where the device computes nothing */
     weft_queue *queue;  /* NULL: direct */
-    int32_t in_flight;  /* of each thread, with a queue */
+    int32_t in_flight;  /* of each thread; direct calls use as many buffers in turn */
 } cli_pass_params;
 
 /* Lets the threads start together, each with its own lane. */

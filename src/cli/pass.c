@@ -63,8 +63,7 @@ static void init_caller(cli_caller *self, const cli_trial *trial,
     self->index = index;
     self->lane = &trial->lanes[index % trial->lane_count];
     self->latencies_ns = cli_allocate(CLI_LATENCY_COUNT, sizeof(*self->latencies_ns));
-    self->slot_count =
-        params->queue != NULL && params->in_flight > 1 ? params->in_flight : 1;
+    self->slot_count = params->in_flight > 1 ? params->in_flight : 1;
     self->slots = cli_allocate((size_t)self->slot_count, sizeof(*self->slots));
     for (int32_t i = 0; i < self->slot_count; i++) {
         cli_slot_init(&self->slots[i], self->lane);
@@ -157,9 +156,9 @@ bool cli_caller_goes_on(const cli_caller *self, uint64_t begun, int64_t now_ns)
 
 static void run_direct(cli_caller *self)
 {
-    cli_slot *slot = &self->slots[0];
     int64_t begin_ns = self->start_ns;
     while (cli_caller_goes_on(self, self->calls, begin_ns)) {
+        cli_slot *slot = &self->slots[self->calls % (uint64_t)self->slot_count];
         uint64_t index = cli_caller_case(self, self->calls);
         const cli_case *request = &self->lane->cases[index];
         weft_io io = cli_slot_io(slot, self->lane, index);

@@ -29,7 +29,9 @@ typedef struct cli_caller {
     pthread_barrier_t *barrier;
     int32_t index;
     const cli_lane *lane;
-    cli_slot *slots; /* one; of a queue, as many as are in flight */
+    /* One, or as many as are in flight; direct calls beside those take turns with as
+     * many, for memory that is out of the caches costs time by either way. */
+    cli_slot *slots;
     int32_t slot_count;
     uint32_t *latencies_ns;
     uint64_t calls, compared, wrong, failed;

@@ -120,6 +120,23 @@ static void measure_direct(cli_suite *suite, const cli_row *row, cli_trial *tria
     }
 }
 
+/* What direct calls reach with as much memory for answers as this way uses. */
+static double direct_rate(cli_suite *suite, const cli_row *row, cli_trial *trial,
+                          int32_t threads, const cli_way *way)
+{
+    const cli_result *direct = cli_suite_find(suite, row->table, row->name, threads);
+    if (direct == NULL || direct->rate <= 0 || way->in_flight <= 1) {
+        return direct != NULL ? direct->rate : 0;
+    }
+    cli_effort effort = effort_for(suite, row, threads);
+    effort.iterations = 2 * way->in_flight;
+    effort.way.in_flight = way->in_flight;
+    cli_terminal_progress(suite, row->name, "direct, as much memory");
+    cli_result beside;
+    cli_measure(trial, threads, &effort, &beside);
+    return beside.rate;
+}
+
 static cli_result *measure_queued(cli_suite *suite, const cli_row *row,
                                   cli_trial *trial, int32_t threads, const cli_way *way)
 {
@@ -131,8 +148,7 @@ static cli_result *measure_queued(cli_suite *suite, const cli_row *row,
     cli_result *result = add_result(&suite->queued);
     cli_measure(trial, threads, &effort, result);
     result->row = row;
-    const cli_result *direct = cli_suite_find(suite, row->table, row->name, threads);
-    result->direct_rate = direct != NULL ? direct->rate : 0;
+    result->direct_rate = direct_rate(suite, row, trial, threads, way);
     return result;
 }
 
