@@ -18,13 +18,7 @@
 
 static const int64_t PATIENCE_NS = INT64_C(30000000000);
 
-typedef struct fixture {
-    weft_device *device;
-    weft_model *model;
-    weft_queue *queue;
-} fixture;
-
-static void make_queue(fixture *f, int32_t workers, int32_t max_queue_size)
+static void make_queue(queue_case *f, int32_t workers, int32_t max_queue_size)
 {
     weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
     params.workers = workers;
@@ -33,35 +27,9 @@ static void make_queue(fixture *f, int32_t workers, int32_t max_queue_size)
     assert_int_equal(weft_queue_add_model(f->queue, f->model, NULL, NULL), WEFT_OK);
 }
 
-static void set_up(fixture *f, int32_t workers, int32_t max_queue_size)
-{
-    f->device = queue_case_device("cpu");
-    f->model = queue_case_model(f->device, 7);
-    make_queue(f, workers, max_queue_size);
-}
-
-/* Every accepted request has ended by exactly one of the ways. */
-static void check_sums(fixture *f)
-{
-    weft_queue_statistics n;
-    weft_queue_close(f->queue);
-    assert_int_equal(weft_queue_drain(f->queue, PATIENCE_NS, NULL), WEFT_OK);
-    weft_queue_get_statistics(f->queue, &n);
-    assert_int_equal(n.accepted, n.done + n.failed + n.cancelled + n.timed_out);
-    assert_int_equal(n.waiting, 0);
-}
-
-static void tear_down(fixture *f)
-{
-    check_sums(f);
-    weft_queue_release(f->queue);
-    weft_model_release(f->model);
-    weft_device_release(f->device);
-}
-
 /* A producer in its thread, which has no room. */
 typedef struct producer {
-    fixture *f;
+    queue_case *f;
     queue_case_call call;
     crew_thread thread;
     weft_request *request;
@@ -90,7 +58,7 @@ static bool has_returned(void *user)
 
 /* Its only worker stands still and its only place is taken. */
 typedef struct full_queue {
-    fixture f;
+    queue_case f;
     queue_case_plug plug;
     queue_case_call call;
     weft_request *waiting;
@@ -99,12 +67,7 @@ typedef struct full_queue {
 
 static void fill_queue(full_queue *q)
 {
-    set_up(&q->f, 1, 1);
-    queue_case_plug_in(&q->plug, q->f.queue, q->f.model);
-    queue_case_solve(&q->call, q->f.model, 1, 1, 1);
-    assert_int_equal(
-        weft_queue_submit(q->f.queue, q->f.model, &q->call.io, NULL, &q->waiting, NULL),
-        WEFT_OK);
+    queue_case_fill_up(&q->f, &q->plug, &q->call, &q->waiting);
     q->blocked = (producer){.f = &q->f};
     queue_case_solve(&q->blocked.call, q->f.model, 1, 2, 2);
     crew_start(&q->blocked.thread, produce, &q->blocked);
@@ -127,7 +90,7 @@ static void a_blocked_producer_wakes_on_close(void **state)
         assert_int_equal(weft_request_wait(q.waiting, PATIENCE_NS, NULL), WEFT_OK);
         assert_true(queue_case_is_right(&q.call));
         weft_request_release(q.waiting);
-        tear_down(&q.f);
+        queue_case_tear_down(&q.f);
     }
 }
 
@@ -147,7 +110,7 @@ static void cancel_frees_the_place(void **state)
         assert_true(queue_case_is_right(&q.blocked.call));
         weft_request_release(q.blocked.request);
         weft_request_release(q.waiting);
-        tear_down(&q.f);
+        queue_case_tear_down(&q.f);
     }
 }
 
@@ -156,7 +119,7 @@ static void cancel_frees_the_place(void **state)
 enum { CLOSINGS = 1000, SUBMITTERS = 4, CALLS = 6 };
 
 typedef struct storm {
-    fixture f;
+    queue_case f;
     queue_case_call calls[SUBMITTERS][CALLS];
     uint32_t round;
     wefti_atomic_u32 accepted, callbacks, wrong, drained, over;
@@ -262,7 +225,7 @@ static void sums_are_right_after_a_thousand_closings(void **state)
 enum { READERS = 4, SWAPS = 50 };
 
 typedef struct swap_stage {
-    fixture f;
+    queue_case f;
     queue_case_call calls[READERS];
     wefti_atomic_u32 over, wrong, served;
 } swap_stage;
@@ -302,7 +265,9 @@ static void a_model_swap_is_not_starved(void **state)
 {
     (void)state;
     static swap_stage s;
-    set_up(&s.f, 2, 0);
+    weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
+    params.workers = 2;
+    queue_case_set_up(&s.f, &params);
     for (uint32_t i = 0; i < READERS; i++) {
         queue_case_solve(&s.calls[i], s.f.model, 1, i, i);
     }
@@ -312,7 +277,7 @@ static void a_model_swap_is_not_starved(void **state)
     assert_true(wefti_clock_ns() - begin_ns < PATIENCE_NS);
     print_message("%d swaps beside %u requests\n", SWAPS,
                   wefti_atomic_u32_load_acquire(&s.served));
-    tear_down(&s.f);
+    queue_case_tear_down(&s.f);
 }
 
 int main(void)

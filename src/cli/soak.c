@@ -2,6 +2,7 @@
 #include <argp.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,8 +90,21 @@ static bool make_trials(soak *self, const cli_row *rows, size_t row_count)
     return ready;
 }
 
+/* A round takes a second and what its rows need to be made ready: it hangs. */
+enum { PATIENCE_S = 1200 };
+
+static void give_up(int signal)
+{
+    static const char words[] = "\nweft: a round of the soak does not end\n";
+    (void)signal;
+    ssize_t wrote = write(STDERR_FILENO, words, sizeof(words) - 1);
+    (void)wrote;
+    _exit(1);
+}
+
 static bool run_round(soak *self, const cli_row *rows, size_t row_count)
 {
+    alarm(PATIENCE_S);
     weft_device_statistics s;
     self->dice = (soak_dice){.soak = self};
     bool ready = make_trials(self, rows, row_count) && soak_open_queue(self);
@@ -245,6 +259,7 @@ static int run(soak *self)
                     (double)bytes * 1e-6);
         }
     }
+    alarm(0);
     fprintf(stderr, "\n");
     bool passed = ready && is_right(self) && is_flat(&seen);
     write_report(stdout, self, &seen, seconds, passed);
@@ -322,6 +337,7 @@ int cli_command_soak(int argument_count, char **arguments)
     self->options = &chosen;
     cli_parse(&parser, "soak", argument_count, arguments, &chosen);
     make_memory_tell();
+    signal(SIGALRM, give_up);
     int status = cli_open_device(chosen.device, NULL, &self->device);
     if (status == 0) {
         init_locks(self);

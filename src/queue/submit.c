@@ -304,6 +304,7 @@ static weft_status accept_locked(weft_queue *queue, submission *self,
         (void)wefti_request_claim(&request->base, WEFTI_REQUEST_ENDING);
         request->outcome = WEFT_TIMEOUT;
         request->next_ended = NULL;
+        wefti_queue_wake_blocked_locked(queue); /* the room is still there */
         return WEFT_OK;
     }
     wefti_queue_enlist_locked(request);

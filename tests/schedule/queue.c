@@ -267,6 +267,45 @@ static void cancel_frees_the_place(void *state, uint32_t index)
     weft_queue_release(s->queue);
 }
 
+/* Two without room, of whom one may be too late for it when it comes: the other must
+ * hear of it all the same. */
+static void produce_in_time(void *argument)
+{
+    queue_stage *s = argument;
+    weft_request *request;
+    weft_status status = submit(s, 2, 500, count_callback, &request);
+    s->violations += status != WEFT_OK && status != WEFT_TIMEOUT;
+    weft_request_release(request);
+}
+
+static void produce_at_any_time(void *argument)
+{
+    queue_stage *s = argument;
+    weft_request *request;
+    s->violations += submit(s, 3, 0, count_callback, &request) != WEFT_OK;
+    weft_request_release(request);
+}
+
+static void room_comes_too_late(void *state, uint32_t index)
+{
+    (void)index;
+    queue_stage *s = state;
+    wefti_thread first, second;
+    open_queue(s, 1, 1, false);
+    weft_request *waiting = plug_and_fill(s);
+    start(&first, produce_in_time, s);
+    start(&second, produce_at_any_time, s);
+    open_gate(s);
+    wefti_thread_yield();
+    explore_pass_time(MS); /* also of who has just been woken */
+    wefti_thread_join(&first);
+    wefti_thread_join(&second);
+    weft_request_release(waiting);
+    end_queue(s);
+    s->violations += s->callbacks != s->accepted;
+    weft_queue_release(s->queue);
+}
+
 /* Who cancels is free at once: nothing is written to its output any more. */
 static void cancel_request(void *argument)
 {
@@ -520,6 +559,7 @@ const scenario queue_scenarios[] = {
     QUEUE_SCENARIO("queue-full-close", close_when_full, WEFTI_SABOTAGE_WAKE_ON_CLOSE),
     QUEUE_SCENARIO("queue-cancel-room", cancel_frees_the_place,
                    WEFTI_SABOTAGE_QUEUE_ROOM),
+    QUEUE_SCENARIO("queue-room-late", room_comes_too_late, WEFTI_SABOTAGE_QUEUE_ROOM),
     QUEUE_SCENARIO("queue-cancel-start", cancel_against_start,
                    WEFTI_SABOTAGE_QUEUE_ONCE),
     QUEUE_SCENARIO("queue-timeout-done", time_out_against_completion,

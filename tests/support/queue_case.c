@@ -14,6 +14,8 @@ enum {
     TABLE = QUEUE_CASE_TABLE,
 };
 
+static const int64_t PATIENCE_NS = INT64_C(60000000000);
+
 static void add_input(weft_graph *graph, const char *name, weft_type type, int32_t rank)
 {
     weft_value_info info = {.name = name,
@@ -147,4 +149,78 @@ void queue_case_plug_out(queue_case_plug *plug)
     crew_gate_open(&plug->gate);
     assert_int_equal(weft_request_wait(plug->request, WEFT_FOREVER, NULL), WEFT_OK);
     weft_request_release(plug->request);
+}
+
+void queue_case_set_up(queue_case *self, const weft_queue_params *params)
+{
+    weft_error error;
+    self->device = queue_case_device("cpu");
+    self->model = queue_case_model(self->device, 42);
+    if (weft_queue_create(self->device, params, &self->queue, &error) != WEFT_OK ||
+        weft_queue_add_model(self->queue, self->model, NULL, &error) != WEFT_OK) {
+        fail_msg("%s", error.message);
+    }
+}
+
+void queue_case_end(const queue_case *self)
+{
+    weft_queue_statistics s;
+    weft_queue_close(self->queue);
+    assert_int_equal(weft_queue_drain(self->queue, PATIENCE_NS, NULL), WEFT_OK);
+    weft_queue_get_statistics(self->queue, &s);
+    assert_int_equal(s.accepted, s.done + s.failed + s.cancelled + s.timed_out);
+    assert_int_equal(s.waiting, 0);
+}
+
+void queue_case_tear_down(queue_case *self)
+{
+    if (self->queue) {
+        queue_case_end(self);
+    }
+    weft_queue_release(self->queue);
+    weft_model_release(self->model);
+    weft_device_release(self->device);
+}
+
+weft_request *queue_case_submit(const queue_case *self, queue_case_call *call,
+                                const weft_queue_submit_params *params)
+{
+    weft_request *request = NULL;
+    weft_error error;
+    if (weft_queue_submit(self->queue, self->model, &call->io, params, &request,
+                          &error) != WEFT_OK) {
+        fail_msg("%s", error.message);
+    }
+    return request;
+}
+
+void queue_case_wait_ok(weft_request *request)
+{
+    weft_error error;
+    if (weft_request_wait(request, PATIENCE_NS, &error) != WEFT_OK) {
+        fail_msg("%s", error.message);
+    }
+    weft_request_release(request);
+}
+
+void queue_case_warm_up(const queue_case *self)
+{
+    queue_case_call call;
+    for (uint32_t i = 0; i < 3; i++) {
+        queue_case_solve(&call, self->model, 1, 0, i);
+        queue_case_wait_ok(queue_case_submit(self, &call, NULL));
+        assert_true(queue_case_is_right(&call));
+    }
+}
+
+void queue_case_fill_up(queue_case *self, queue_case_plug *plug, queue_case_call *call,
+                        weft_request **waiting)
+{
+    weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
+    params.workers = 1;
+    params.max_queue_size = 1;
+    queue_case_set_up(self, &params);
+    queue_case_plug_in(plug, self->queue, self->model);
+    queue_case_solve(call, self->model, 1, 8, 8);
+    *waiting = queue_case_submit(self, call, NULL);
 }

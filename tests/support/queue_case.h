@@ -51,4 +51,29 @@ typedef struct queue_case_plug {
 void queue_case_plug_in(queue_case_plug *plug, weft_queue *queue, weft_model *model);
 void queue_case_plug_out(queue_case_plug *plug);
 
+/* A queue on the CPU that serves one such model. */
+typedef struct queue_case {
+    weft_device *device;
+    weft_model *model;
+    weft_queue *queue; /* NULL: it has gone already */
+} queue_case;
+void queue_case_set_up(queue_case *self, const weft_queue_params *params);
+/* Closes the queue, waits for its requests and checks that they add up. */
+void queue_case_end(const queue_case *self);
+/* The same, and frees all. */
+void queue_case_tear_down(queue_case *self);
+
+/* Submits a call that is accepted. */
+weft_request *queue_case_submit(const queue_case *self, queue_case_call *call,
+                                const weft_queue_submit_params *params);
+/* Waits for a request that is done, and releases it. */
+void queue_case_wait_ok(weft_request *request);
+
+/* Two lone runs and a joined one, so that the queue knows that joining is worth it. */
+void queue_case_warm_up(const queue_case *self);
+
+/* Sets up a queue whose only worker stands still and whose only place is taken. */
+void queue_case_fill_up(queue_case *self, queue_case_plug *plug, queue_case_call *call,
+                        weft_request **waiting);
+
 #endif
