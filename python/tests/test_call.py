@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls: arguments, types, copies, outputs, errors."""
+
+import os
+import pathlib
+import pickle
+import unittest
+
+import numpy as np
+import onnx_bytes
+import weft
+
+GOLDEN = pathlib.Path(os.environ["WEFT_GOLDEN"])
+
+
+class OldTensor:
+    """DLPack of before 1.0: no versions, no other protocol."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self):
+        return self.array.__dlpack__()
+
+
+class Calls(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.linear = weft.load(GOLDEN / "t2_linear/dynamo/model.onnx")
+        case = GOLDEN / "t2_linear/case_0"
+        cls.x, cls.y = np.load(case / "input_0.npy"), np.load(case / "output_0.npy")
+        cls.relu = weft.load(onnx_bytes.unary("Relu"))
+        cls.two = weft.load(onnx_bytes.model(
+            [onnx_bytes.node("Add", ["a", "b"], ["sum"]),
+             onnx_bytes.node("Sub", ["a", "b"], ["less.1"])],
+            [("a", "float32", ("n",)), ("b", "float32", ("n",))],
+            [("sum", "float32", ("n",)), ("less.1", "float32", ("n",))]))
+
+    def test_answers_are_those_of_the_golden_file(self):
+        got = self.linear(self.x)
+        np.testing.assert_allclose(got, self.y, rtol=1e-4, atol=1e-4)
+        self.assertEqual(got.tobytes(), self.linear(x=self.x).tobytes())
+        self.assertEqual(got.tobytes(), self.linear({"x": self.x}).tobytes())
+        self.assertEqual(got.tobytes(), self.linear(**{"".join("x"): self.x}).tobytes())
+
+    def test_what_a_model_says_of_itself(self):
+        self.assertEqual(self.linear.inputs,
+                         (weft.Value("x", "float32", ("batch", 256)),))
+        self.assertEqual(self.linear.outputs[0].shape, ("batch", 128))
+        self.assertIn("x: float32['batch', 256]", repr(self.linear))
+        self.assertEqual(self.linear.device.info()["name"], "cpu")
+        self.assertIn("workspace", self.linear.plan(self.x))
+
+    def test_several_outputs_have_order_and_names(self):
+        a, b = np.float32([1, 2]), np.float32([10, 20])
+        got = self.two(a, b=b)
+        self.assertIsInstance(got, tuple)
+        total, less = got
+        np.testing.assert_array_equal(total, [11, 22])
+        self.assertIs(got["less.1"], less)
+        self.assertIs(got.sum, total)
+        self.assertEqual(list(got.asdict()), ["sum", "less.1"])
+        with self.assertRaises(KeyError):
+            got["other"]
+        with self.assertRaises(AttributeError):
+            got.other
+
+    def test_every_type_goes_through(self):
+        for dtype in ("float32", "float64", "float16", "int64", "int32", "int8", "uint8",
+                      "bool"):
+            with self.subTest(dtype):
+                model = weft.load(onnx_bytes.identity(dtype))
+                x = np.array([0, 1, 1, 0, 100], dtype)
+                y = model(x)
+                self.assertEqual(y.dtype, x.dtype)
+                np.testing.assert_array_equal(y, x)
+
+    def test_the_bits_of_bfloat16(self):
+        model = weft.load(onnx_bytes.identity("bfloat16"))
+        bits = np.uint16([0x3F80, 0xC000, 0x7FC0])  # 1, -2, NaN
+        y = model(bits)
+        self.assertEqual(y.view(np.uint16).tobytes(), bits.tobytes())
+        try:
+            import ml_dtypes
+        except ImportError:
+            self.assertEqual(y.dtype, np.uint16)
+            return
+        self.assertEqual(y.dtype, ml_dtypes.bfloat16)
+        self.assertEqual(model(y).view(np.uint16).tobytes(), bits.tobytes())
+
+    def test_other_layouts_are_copied(self):
+        full = np.arange(48, dtype=np.float32).reshape(6, 8) - 20
+        unaligned = np.frombuffer(b"-" + full.tobytes(), np.uint8)[1:].view(np.float32)
+        for name, x in {"transposed": full.T, "every other": full[::2, ::2],
+                        "backwards": full[::-1, ::-1], "columns": full[:, 3:5],
+                        "fortran": np.asfortranarray(full), "row": full[2:3],
+                        "broadcast": np.broadcast_to(full[0], (3, 8)),
+                        "unaligned": unaligned.reshape(6, 8)}.items():
+            with self.subTest(name):
+                np.testing.assert_array_equal(self.relu(x), np.maximum(x, 0))
+
+    def test_strided_copies_of_every_rank_and_size(self):
+        numbers = np.random.default_rng(1)
+        for dtype in ("uint8", "float16", "int32", "float64"):
+            for rank in range(1, 6):
+                shape = tuple(numbers.integers(1, 5, rank))
+                model = weft.load(onnx_bytes.identity(dtype, tuple(
+                    f"d{i}" for i in range(rank))))
+                x = numbers.integers(0, 100, tuple(2 * s for s in shape)).astype(dtype)
+                x = x[tuple(slice(None, None, 2) for _ in shape)]
+                x = x.transpose(numbers.permutation(rank))
+                np.testing.assert_array_equal(model(x), x)
+
+    def test_other_objects_than_arrays(self):
+        x = np.float32([[1, -2], [-3, 4]])
+        want = np.maximum(x, 0)
+        np.testing.assert_array_equal(self.relu(memoryview(x)), want)
+        np.testing.assert_array_equal(self.relu(OldTensor(x)), want)
+        np.testing.assert_array_equal(self.relu(OldTensor(x.T)), want.T)
+        flat = weft.load(onnx_bytes.identity("uint8"))
+        np.testing.assert_array_equal(flat(b"abc"), [97, 98, 99])
+        np.testing.assert_array_equal(flat(bytearray(b"abc")), [97, 98, 99])
+
+    def test_read_only_inputs_and_one_array_for_two_inputs(self):
+        a = np.float32([1, 2])
+        a.setflags(write=False)
+        np.testing.assert_array_equal(self.two(a, a).sum, [2, 4])
+
+    def test_sizes_from_nothing_to_large(self):
+        for shape in ((0, 3), (3, 0), (1, 1), (1, 100000), (3000, 3000)):
+            x = np.full(shape, -1, np.float32)
+            self.assertEqual(self.relu(x).tobytes(), np.zeros(shape, np.float32).tobytes())
+        scalar = weft.load(onnx_bytes.identity("float32", ()))
+        self.assertEqual(scalar(np.float32(3)).shape, ())
+        self.assertEqual(scalar(np.array(3, np.float32))[()], 3)
+
+    def test_what_is_no_number_stays_none(self):
+        x = np.float32([[np.nan, np.inf, -np.inf, -0.0, 1e-45]])
+        same = weft.load(onnx_bytes.unary("Identity"))(x)
+        self.assertEqual(same.tobytes(), x.tobytes())
+        negated = weft.load(onnx_bytes.unary("Neg"))(x)
+        np.testing.assert_array_equal(negated, -x)
+        self.assertFalse(np.signbit(negated[0, 3]))
+
+    def test_out(self):
+        place = np.empty_like(self.y)
+        self.assertIs(self.linear(self.x, out=place), place)
+        self.assertEqual(place.tobytes(), self.linear(self.x).tobytes())
+        a, b, c = np.float32([1, 2]), np.float32([10, 20]), np.empty(2, np.float32)
+        got = self.two(a, b, out=[None, c])
+        self.assertIs(got["less.1"], c)
+        np.testing.assert_array_equal(c, [-9, -18])
+        got = self.two(a, b, out={"sum": c})
+        self.assertIs(got.sum, c)
+        np.testing.assert_array_equal(c, [11, 22])
+        self.assertIs(self.two(a, b, out=None).__class__, got.__class__)
+
+    def test_out_that_is_not_right(self):
+        x = np.zeros((2, 2), np.float32)
+        frozen = np.zeros((2, 2), np.float32)
+        frozen.setflags(write=False)
+        for words, out in {"another shape": np.zeros((2, 3), np.float32),
+                           "f64": np.zeros((2, 2)),
+                           "not dense": np.zeros((2, 4), np.float32)[:, ::2],
+                           "read-only": frozen, "overlap": x, "is a list":
+                           [[[1.0]]]}.items():
+            with self.subTest(words), self.assertRaises(ValueError) as raised:
+                self.relu(x, out=out)
+            self.assertIn(words, str(raised.exception))
+        for out in ([x, x], {"z": x}):
+            with self.assertRaises(TypeError):
+                self.relu(x, out=out)
+        with self.assertRaises(TypeError):
+            self.two(x[0], x[1], out=x[0])
+
+    def test_arguments_that_do_not_fit(self):
+        x = self.x
+        for call in (lambda: self.linear(), lambda: self.linear(x, x),
+                     lambda: self.linear(x, x=x), lambda: self.linear(z=x),
+                     lambda: self.linear({"z": x}), lambda: self.linear({3: x}),
+                     lambda: self.linear(*[x] * 20), lambda: self.linear(x, priority=1)):
+            with self.assertRaises(TypeError):
+                call()
+
+    def test_errors_name_the_tensor_and_keep_the_status(self):
+        for words, x in {"given f64": self.x.astype(np.float64),
+                         "format '>f'": self.x.astype(">f4"),
+                         "format 'Zf'": self.x.astype(np.complex64),
+                         "[4,3]": self.x[:, :3], "is a list": [1.0], "is a str": "x",
+                         "is a NoneType": None}.items():
+            with self.subTest(words), self.assertRaises(weft.ArgumentError) as raised:
+                self.linear(x)
+            error = raised.exception
+            self.assertIn("'x'", str(error))
+            self.assertIn(words, str(error))
+            self.assertEqual(error.status, weft.Status.INVALID_ARGUMENT)
+            self.assertIsInstance(error, ValueError)
+
+    def test_errors_of_loading(self):
+        for status, source in {weft.Status.NOT_FOUND: "/nowhere/m.onnx",
+                               weft.Status.INVALID_MODEL: b"not a model",
+                               weft.Status.UNSUPPORTED: onnx_bytes.unary("NoSuchOperator"),
+                               }.items():
+            with self.subTest(status), self.assertRaises(weft.Error) as raised:
+                weft.load(source)
+            self.assertEqual(raised.exception.status, status)
+            again = pickle.loads(pickle.dumps(raised.exception))
+            self.assertEqual((str(again), again.status),
+                             (str(raised.exception), status))
+            self.assertTrue(status.advice)
+        with self.assertRaises(TypeError):
+            weft.load(None)
+        with self.assertRaises(weft.Error) as raised:
+            weft.load(onnx_bytes.unary("Relu"), device="abacus")
+        self.assertEqual(raised.exception.status, weft.Status.NOT_FOUND)
+
+    def test_weights_can_be_replaced(self):
+        w = np.float32([1, 2, 3])
+        source = onnx_bytes.model(
+            [onnx_bytes.node("Add", ["x", "w"], ["y"])], [("x", "float32", (3,))],
+            [("y", "float32", (3,))], [("w", w)])
+        x = np.zeros(3, np.float32)
+        np.testing.assert_array_equal(weft.load(source)(x), w)
+        np.testing.assert_array_equal(weft.load(source, weights={"w": -w[::-1]})(x),
+                                      -w[::-1])
+        for weights in ({"v": w}, {"w": w[:2]}, {"w": w.astype(np.float64)}):
+            with self.assertRaises(weft.Error):
+                weft.load(source, weights=weights)
+        with self.assertRaises(TypeError):
+            weft.load(source, weights={1: w})
+
+    def test_a_value_that_decides_a_shape(self):
+        model = weft.load(onnx_bytes.model(
+            [onnx_bytes.node("Reshape", ["x", "to"], ["y"])],
+            [("x", "float32", ("n",)), ("to", "int64", (2,))],
+            [("y", "float32", ("a", "b"))]))
+        x = np.arange(12, dtype=np.float32)
+        for to in ([3, 4], [4, 3], [2, 6], [3, 4]):
+            np.testing.assert_array_equal(model(x, np.int64(to)), x.reshape(to))
+
+    def test_more_tensors_than_a_few(self):
+        names = [f"i{n}" for n in range(20)]
+        model = weft.load(onnx_bytes.model(
+            [onnx_bytes.node("Neg", [name], ["o" + name]) for name in names],
+            [(name, "float32", (2,)) for name in names],
+            [("o" + name, "float32", (2,)) for name in names]))
+        xs = {name: np.float32([n, -n]) for n, name in enumerate(names)}
+        for got in (model(**xs), model(*xs.values()), model.submit(xs).result()):
+            for name, x in xs.items():
+                np.testing.assert_array_equal(got["o" + name], -x)
+        with self.assertRaises(TypeError):
+            model(*xs.values(), xs["i0"])
+
+    def test_settings_and_their_limits(self):
+        source = onnx_bytes.unary("Relu")
+        self.assertEqual(weft.load(source, gil_threshold_us=3).gil_threshold_us, 3)
+        self.assertEqual(weft.load(source, gil_threshold_us=float("inf"))
+                         .gil_threshold_us, float("inf"))
+        for wrong in (-1.0, float("nan")):
+            with self.assertRaises(ValueError):
+                weft.load(source, gil_threshold_us=wrong)
+        device = weft.Device("cpu", worker_count=1, max_contexts=2)
+        self.assertEqual(device.info()["max_contexts"], 2)
+        x = np.float32([[-1, 1]])
+        np.testing.assert_array_equal(weft.load(source, device)(x), [[0, 1]])
+        device.trim()
+        device.close()
+        with self.assertRaises(weft.Error) as raised:
+            weft.load(source, device)(x)
+        self.assertEqual(raised.exception.status, weft.Status.CLOSED)
+        device.drain(1.0)
+        self.assertGreaterEqual(device.statistics()["done"], 1)
+
+
+if __name__ == "__main__":
+    unittest.main()

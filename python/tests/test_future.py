@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Futures: waiting, asyncio, callbacks, cancelling, time-outs, lifetimes."""
+
+import asyncio
+import concurrent.futures
+import gc
+import threading
+import unittest
+import weakref
+
+import numpy as np
+import onnx_bytes
+import weft
+
+X = np.ones((4, 4), np.float32)
+
+
+class Array(np.ndarray):
+    """An array that one can have a weak reference to, and attributes."""
+
+
+class Futures(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.device = weft.Device("cpu", worker_count=1)
+        cls.relu = weft.load(onnx_bytes.unary("Relu"), cls.device)
+        cls.slow = weft.load(onnx_bytes.slow(steps=120), cls.device)
+        cls.big = np.zeros((512, 512), np.float32)
+        cls.relu(X), cls.slow(cls.big)
+
+    def busy(self):
+        """The only worker has something to do for a tenth of a second."""
+        return self.slow.submit(self.big)
+
+    def test_result(self):
+        future = self.relu.submit(x=-X)
+        self.assertIsInstance(future, weft.Future)
+        np.testing.assert_array_equal(future.result(), 0 * X)
+        self.assertIs(future.result(), future.result(timeout=1.0))
+        self.assertTrue(future.done())
+        self.assertFalse(future.running() or future.cancelled() or future.cancel())
+        self.assertIsNone(future.exception())
+        place = np.empty_like(X)
+        self.assertIs(self.relu.submit(X, out=place).result(None), place)
+
+    def test_a_future_is_what_submit_returns(self):
+        with self.assertRaises(TypeError):
+            weft.Future()
+
+    def test_a_wait_that_is_too_short(self):
+        future = self.busy()
+        with self.assertRaises(weft.TimeoutError) as raised:
+            future.result(timeout=0)
+        self.assertIsInstance(raised.exception, TimeoutError)
+        with self.assertRaises(weft.TimeoutError):
+            future.exception(timeout=0.0)
+        self.assertFalse(future.done())
+        self.assertEqual(future.result(60).shape, (512, 512))
+        for wrong in ("x", float("nan")):
+            with self.assertRaises((TypeError, ValueError)):
+                future.result(wrong)
+        for call in (lambda: future.result(1, 2), lambda: future.result(time=1),
+                     lambda: future.result(1, timeout=1)):
+            with self.assertRaises(TypeError):
+                call()
+
+    def test_a_request_that_starts_too_late(self):
+        first = self.busy()
+        late = self.relu.submit(X, timeout_us=1)
+        with self.assertRaises(weft.TimeoutError):
+            late.result(60)
+        self.assertTrue(late.done())
+        self.assertIsInstance(late.exception(), weft.TimeoutError)
+        first.result(60)
+        for wrong in (-1, 2**63):
+            with self.assertRaises((TypeError, ValueError)):
+                self.relu.submit(X, timeout_us=wrong)
+
+    def test_cancel(self):
+        first, second = self.busy(), self.relu.submit(X)
+        self.assertTrue(second.cancel())
+        self.assertTrue(second.cancelled() and second.done())
+        with self.assertRaises(weft.CancelledError) as raised:
+            second.result()
+        self.assertIsInstance(raised.exception, concurrent.futures.CancelledError)
+        self.assertEqual(second.exception().status, weft.Status.CANCELLED)
+        first.result(60)
+        self.assertFalse(first.cancel())
+
+    def test_no_workers(self):
+        model = weft.load(onnx_bytes.unary("Relu"), weft.Device("cpu", worker_count=0))
+        with self.assertRaises(weft.Error) as raised:
+            model.submit(X)
+        self.assertEqual(raised.exception.status, weft.Status.UNAVAILABLE)
+
+    def test_callbacks(self):
+        heard, both = [], threading.Semaphore(0)
+
+        def hear(future):
+            heard.append((future.result().tolist(), threading.current_thread().name))
+            both.release()
+
+        first = self.busy()
+        waiting = self.relu.submit(X)
+        order = []
+        for i in range(5):
+            waiting.add_done_callback(lambda future, i=i: order.append(i))
+        waiting.add_done_callback(hear)
+        waiting.add_done_callback(hear)
+        for _ in range(2):
+            self.assertTrue(both.acquire(timeout=60))
+        self.assertEqual(heard, [(X.tolist(), "weft-callbacks")] * 2)
+        self.assertEqual(order, list(range(5)))
+        first.result(60)
+        first.add_done_callback(lambda future: heard.append(future))
+        self.assertIs(heard[-1], first)  # at once, for it had ended
+
+    def test_what_a_callback_raises_is_logged(self):
+        first, after = self.busy(), threading.Event()
+        with self.assertLogs("weft", "ERROR") as logs:
+            first.add_done_callback(lambda future: 1 / 0)
+            first.add_done_callback(lambda future: after.set())
+            self.assertTrue(after.wait(60))
+        self.assertIn("ZeroDivisionError", logs.output[0])
+
+    def test_callbacks_may_submit_and_drop_futures(self):
+        ended = threading.Event()
+        left = [20]
+
+        def again(future):
+            left[0] -= 1
+            if left[0] == 0:
+                ended.set()
+            else:
+                self.relu.submit(X).add_done_callback(again)
+
+        self.relu.submit(X).add_done_callback(again)
+        self.assertTrue(ended.wait(60))
+
+    def test_arrays_live_as_long_as_their_request(self):
+        first = self.busy()
+        x = np.ones((300, 300), np.float32).view(Array)
+        place = np.zeros((300, 300), np.float32).view(Array)
+        seen = [weakref.ref(x), weakref.ref(place)]
+        self.relu.submit(x, out=place)  # the future is dropped, the request is not
+        del x, place
+        gc.collect()
+        self.assertFalse(first.done())
+        self.assertIsNotNone(seen[0]())
+        self.assertIsNotNone(seen[1]())
+        first.result(60)
+        self.device.drain(60)
+        self.relu.submit(X).result()  # frees what ended requests left
+        self.device.drain(60)
+        gc.collect()
+        self.assertEqual([ref() for ref in seen], [None, None])
+
+    def test_inputs_are_let_go_by_result(self):
+        x = np.ones((4, 4), np.float32).view(Array)
+        seen = weakref.ref(x)
+        future = self.relu.submit(x)
+        future.result()
+        del x
+        gc.collect()
+        self.assertIsNone(seen())
+
+    def test_a_buffer_in_use_cannot_be_resized(self):
+        first = self.busy()
+        model = weft.load(onnx_bytes.identity("uint8"), self.device)
+        memory = bytearray(b"abc")
+        future = model.submit(memory)
+        with self.assertRaises(BufferError):
+            memory.append(0)
+        first.result(60)
+        future.result()
+        memory.append(0)
+
+
+class Asyncio(unittest.TestCase):
+    setUpClass = Futures.__dict__["setUpClass"]
+    busy = Futures.busy
+
+    def test_a_thousand_awaits(self):
+        inputs = [np.full((4, 4), i, np.float32) for i in range(1000)]
+
+        async def one(i):
+            return await self.relu.submit(inputs[i])
+
+        async def main():
+            return await asyncio.gather(*(one(i) for i in range(1000)))
+
+        for _ in range(2):  # each has a loop of its own
+            for x, y in zip(inputs, asyncio.run(main())):
+                self.assertEqual(x.tobytes(), y.tobytes())
+
+    def test_several_loops_and_awaits_of_one_future(self):
+        futures = [self.busy(), self.relu.submit(X)]
+        answers = []
+
+        async def main():
+            answers.append(await asyncio.gather(*futures, *futures))
+
+        threads = [threading.Thread(target=lambda: asyncio.run(main()))
+                   for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(len(answers), 4)
+        for answer in answers:
+            self.assertIs(answer[1], answers[0][3])
+
+    def test_errors_and_others_cancels(self):
+        async def main():
+            first = self.busy()
+            cancelled, late = self.relu.submit(X), self.relu.submit(X, timeout_us=1)
+            asyncio.get_running_loop().call_later(0.001, cancelled.cancel)
+            with self.assertRaises(weft.CancelledError):
+                await cancelled
+            with self.assertRaises(weft.TimeoutError):
+                await late
+            await first
+
+        asyncio.run(main())
+
+    def test_a_cancelled_task_cancels_its_request(self):
+        async def main():
+            first = self.busy()
+            future = self.relu.submit(X)
+            with self.assertRaises(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await future
+            self.assertTrue(future.cancelled())
+            await first
+
+        asyncio.run(main())
+
+    def test_a_loop_that_ends_before_its_request(self):
+        async def main():
+            asyncio.ensure_future(wait())
+            await asyncio.sleep(0)
+
+        async def wait():
+            await self.future
+
+        self.future = self.busy()
+        asyncio.run(main())
+        self.assertTrue(self.future.exception(60) is None or self.future.cancelled())
+        gc.collect()
+
+
+if __name__ == "__main__":
+    unittest.main()

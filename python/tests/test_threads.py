@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many threads on one model, the GIL held and let go, and nothing that grows."""
+
+import gc
+import os
+import pathlib
+import sys
+import threading
+import time
+import unittest
+
+import numpy as np
+import onnx_bytes
+import weft
+
+GOLDEN = pathlib.Path(os.environ["WEFT_GOLDEN"])
+THREADS = 8
+
+
+def at_once(work):
+    """Calls work(index) on 8 threads that start together; raises what they raised."""
+    barrier = threading.Barrier(THREADS)
+    raised = []
+
+    def run(index):
+        try:
+            barrier.wait()
+            work(index)
+        except BaseException as error:  # to the main thread, whatever it is
+            raised.append(error)
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if raised:
+        raise raised[0]
+
+
+def resident_bytes():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+class Threads(unittest.TestCase):
+    def check_model(self, model, make_input, iterations):
+        """Every thread has inputs of its own; every answer has the bits of the run alone."""
+        inputs = [[make_input(np.random.default_rng(thread * 100 + i), thread)
+                   for i in range(4)] for thread in range(THREADS)]
+        alone = [[model(x).tobytes() for x in own] for own in inputs]
+
+        def work(thread):
+            place = np.empty_like(model(inputs[thread][0]))
+            for i in range(iterations):
+                x, want = inputs[thread][i % 4], alone[thread][i % 4]
+                got = [lambda: model(x), lambda: model(x, out=place),
+                       lambda: model.submit(x).result()][i % 3]()
+                if got.tobytes() != want:
+                    raise AssertionError(f"thread {thread}, iteration {i}: other bits")
+
+        at_once(work)
+
+    def test_small_runs_with_and_without_the_gil(self):
+        path = GOLDEN / "t2_linear/dynamo/model.onnx"
+        for threshold in (0, weft.DEFAULT_GIL_THRESHOLD_US, float("inf")):
+            with self.subTest(threshold):
+                model = weft.load(path, gil_threshold_us=threshold)
+                self.check_model(model, lambda r, thread: r.standard_normal(
+                    (4, 256), np.float32), 150)
+
+    def test_an_encoder_with_shapes_of_each_thread(self):
+        model = weft.load(GOLDEN / "t2_encoder_small_batch/dynamo/model.onnx")
+        shape = [d if isinstance(d, int) else 3 for d in model.inputs[0].shape]
+        self.check_model(model, lambda r, thread: r.standard_normal(
+            [1 + thread % 5, *shape[1:]], np.float32), 40)
+
+    def test_who_keeps_the_gil(self):
+        source = onnx_bytes.unary("Relu")
+        x = np.ones((2, 2), np.float32)
+        always = weft.load(source, gil_threshold_us=float("inf"))
+        never = weft.load(source, gil_threshold_us=0)
+        for _ in range(100):
+            always(x), never(x)
+        # The first run of a shape may build its plan, so it always lets go.
+        self.assertEqual(always.statistics(),
+                         {"runs_with_gil": 99, "runs_without_gil": 1})
+        self.assertEqual(never.statistics(),
+                         {"runs_with_gil": 0, "runs_without_gil": 100})
+
+    def test_the_measured_time_decides_for_each_shape(self):
+        model = weft.load(onnx_bytes.unary("Tanh"))
+        small, large = np.ones((2, 2), np.float32), np.ones((500, 2000), np.float32)
+        for _ in range(20):
+            model(small), model(large)
+        counts = model.statistics()
+        self.assertGreaterEqual(counts["runs_without_gil"], 20)  # all large ones
+        self.assertGreaterEqual(counts["runs_with_gil"], 10)  # most small ones
+
+    def test_others_go_on_during_a_long_run(self):
+        model = weft.load(onnx_bytes.slow(steps=200))
+        x = np.zeros((512, 512), np.float32)
+        ended = threading.Event()
+        thread = threading.Thread(target=lambda: (model(x), ended.set()))
+        thread.start()
+        turns = 0
+        while not ended.is_set():
+            turns += 1
+            time.sleep(0.001)
+        thread.join()
+        self.assertGreater(turns, 5)
+
+
+class Leaks(unittest.TestCase):
+    def flat(self, work, most=2_000_000):
+        """Neither memory nor objects grow over repeated work. A leak grows every time;
+        what else moves them does not."""
+        work()
+        for _ in range(5):
+            gc.collect()
+            resident, blocks = resident_bytes(), sys.getallocatedblocks()
+            work()
+            gc.collect()
+            grown = (sys.getallocatedblocks() - blocks, resident_bytes() - resident)
+            if grown[0] < 200 and grown[1] < most:
+                return
+        self.fail(f"grew by {grown[0]} blocks and {grown[1]} bytes")
+
+    def test_calls(self):
+        model = weft.load(onnx_bytes.unary("Relu"))
+        x = np.ones((4, 256), np.float32)
+        place, across = np.empty_like(x), np.ones((256, 4), np.float32).T
+        counts = [sys.getrefcount(o) for o in (x, place, across, model)]
+
+        def work():
+            for _ in range(25_000):
+                model(x)
+                model(x=x, out=place)
+                model(across)
+                model({"x": x})
+
+        self.flat(work)  # 10**5 calls each time
+        self.assertEqual(counts,
+                         [sys.getrefcount(o) for o in (x, place, across, model)])
+
+    def test_errors(self):
+        model = weft.load(onnx_bytes.unary("Relu"))
+        x, wrong = np.ones((4, 4), np.float32), np.ones((4, 4))
+        counts = [sys.getrefcount(o) for o in (x, wrong, model)]
+
+        def work():
+            for call in (lambda: model(wrong), lambda: model(x, x), lambda: model(z=x),
+                         lambda: model(x, out=wrong), lambda: model.submit(wrong),
+                         lambda: model.submit(x, timeout_us="x"),
+                         lambda: weft.load(b"no model"), lambda: model([1])):
+                for _ in range(500):
+                    try:
+                        call()
+                    except (weft.Error, TypeError):
+                        continue
+                    self.fail("no error")
+
+        self.flat(work)
+        self.assertEqual(counts, [sys.getrefcount(o) for o in (x, wrong, model)])
+
+    def test_submitted(self):
+        model = weft.load(onnx_bytes.unary("Relu"))
+        x = np.ones((4, 256), np.float32)
+        queue = weft.Queue(model)
+        counts = [sys.getrefcount(o) for o in (x, model)]
+
+        def work():
+            for _ in range(2_000):
+                model.submit(x).result()
+                queue.run(model, x)
+                model.submit(x).add_done_callback(lambda future: None)
+                model.submit(x)  # nobody waits for it
+                queue.submit(model, x).cancel()
+            queue.drain(30)
+            model.device.drain(30)
+
+        self.flat(work)
+        time.sleep(0.1)  # callbacks may still be at it
+        model.submit(x).result()
+        model.device.drain(30)
+        gc.collect()
+        self.assertEqual(counts, [sys.getrefcount(o) for o in (x, model)])
+
+    def test_models_and_queues_come_and_go(self):
+        source = onnx_bytes.unary("Relu")
+        x = np.ones((4, 256), np.float32)
+
+        def work():
+            for _ in range(50):
+                model = weft.load(source)
+                model(x)
+                with weft.Queue(model) as queue:
+                    queue.run(model, x)
+
+        self.flat(work)
+
+
+if __name__ == "__main__":
+    unittest.main()
