@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include <weft/profile.h>
 #include <weft/tensor.h>
 
 WEFT_BEGIN_DECLS
@@ -44,6 +45,9 @@ typedef struct weft_device_params {
     weft_log_callback log;
     void *log_user;
     weft_log_level log_level; /* most detailed level that is reported */
+    /* Records what happens on the device, which becomes one of its owners; NULL: none.
+     */
+    weft_profiler *profiler;
 } weft_device_params;
 
 #define WEFT_DEVICE_PARAMS_INIT                                                        \

@@ -31,6 +31,7 @@
 #include <weft/memory.h>
 #include <weft/model.h>
 #include <weft/npy.h>
+#include <weft/profile.h>
 #include <weft/queue.h>
 #include <weft/random.h>
 #include <weft/request.h>

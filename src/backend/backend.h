@@ -123,6 +123,8 @@ typedef struct wefti_recipe_params {
     const size_t *input_bytes, *output_bytes;
     size_t input_count, output_count;
     wefti_weights *weights; /* keeps packed constants; NULL: nothing is packed */
+    /* Where the backend can tell its steps apart, it records each; NULL: none. */
+    weft_profiler *profiler;
 } wefti_recipe_params;
 
 /* A plan's steps made executable on a device; immutable, shared by all streams. */

@@ -107,6 +107,11 @@ wefti_thread wefti_thread_current(void)
     return (wefti_thread){.handle = current_handle()};
 }
 
+uint64_t wefti_thread_number(void)
+{
+    return (uint64_t)(uintptr_t)current_handle();
+}
+
 _Bool wefti_thread_is_current(const wefti_thread *thread)
 {
     return pthread_equal(thread->handle, current_handle()) != 0;

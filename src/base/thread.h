@@ -32,6 +32,9 @@ void wefti_thread_detach(wefti_thread *thread);
 /* The calling thread, to be compared with; not to be joined. */
 wefti_thread wefti_thread_current(void);
 
+/* A number of the calling thread that no other has while it lives. Costs nothing. */
+uint64_t wefti_thread_number(void);
+
 /* Tells whether the calling thread is `thread`. */
 _Bool wefti_thread_is_current(const wefti_thread *thread);
 

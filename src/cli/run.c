@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "cli/commands.h"
+#include "cli/progress.h"
+#include "cli/trace.h"
 
 enum {
     KEY_ISA = 256,
@@ -16,6 +18,8 @@ enum {
     KEY_MAX_BATCH,
     KEY_DELAY,
     KEY_IN_FLIGHT,
+    KEY_PROFILE,
+    KEY_PROFILE_EVENTS,
 };
 
 bool cli_setting_parse(const char *text, cli_setting *setting)
@@ -142,6 +146,12 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case KEY_NO_FUSION:
         options->no_fusion = true;
         return 0;
+    case KEY_PROFILE:
+        options->profile = value;
+        return 0;
+    case KEY_PROFILE_EVENTS:
+        options->profile_events = parse_count("--profile-events", value, 1 << 26);
+        return 0;
     case ARGP_KEY_ARG:
         if (options->model != NULL) {
             cli_usage("run", "one model at a time, not '%s' too", value);
@@ -172,6 +182,10 @@ static const struct argp_option list[] = {
      "How long the queue holds a request back for others (default: 0)", 0},
     {"in-flight", KEY_IN_FLIGHT, "N", 0,
      "Requests that each thread keeps under way in the queue (default: 1)", 0},
+    {"profile", KEY_PROFILE, "FILE", 0,
+     "Write what happened when, for ui.perfetto.dev or chrome://tracing", 0},
+    {"profile-events", KEY_PROFILE_EVENTS, "N", 0,
+     "Most events of it, the first ones (default: 262144)", 0},
     {"dump-plan", 'p', NULL, 0, "Print the plan: kernels, shapes, memory", 0},
     {"device", 'd', "NAME", 0, "Device (default: cpu)", 0},
     {"isa", KEY_ISA, "NAME", 0, "CPU kernels: avx512, avx2, sse2, neon, reference", 0},
@@ -197,18 +211,24 @@ static weft_status require_named_inputs(const cli_run_options *options,
     return status;
 }
 
-static int open_model(const cli_run_options *options, weft_device **device,
-                      weft_model **model)
+static int open_model(const cli_run_options *options, weft_profiler *profiler,
+                      weft_device **device, weft_model **model)
 {
     weft_model_params model_params = WEFT_MODEL_PARAMS_INIT;
     weft_graph *graph = NULL;
     weft_error error = {0};
     model_params.no_fusion = options->no_fusion;
-    int opened = cli_open_device(options->device, options->isa, device);
+    int opened =
+        cli_open_recorded_device(options->device, options->isa, profiler, device);
     if (opened != 0) {
         return opened;
     }
+    char all[32], read[32];
+    int64_t begin_ns = cli_now_ns();
+    cli_progress_begin("reading %s", options->model);
     weft_status status = weft_graph_load_onnx(options->model, NULL, &graph, &error);
+    int64_t read_ns = cli_now_ns() - begin_ns;
+    cli_progress_say("making %s ready", options->model);
     if (status == WEFT_OK) {
         status = require_named_inputs(options, graph, &error);
     }
@@ -216,7 +236,26 @@ static int open_model(const cli_run_options *options, weft_device **device,
         status = weft_model_create(*device, graph, &model_params, model, &error);
     }
     weft_graph_release(graph);
-    return status == WEFT_OK ? 0 : cli_complain_error(options->model, &error);
+    cli_progress_end();
+    if (status != WEFT_OK) {
+        return cli_complain_error(options->model, &error);
+    }
+    printf("loaded in %s (read in %s)\n",
+           cli_duration((double)(cli_now_ns() - begin_ns), all),
+           cli_duration((double)read_ns, read));
+    return 0;
+}
+
+static int open_profiler(const cli_run_options *options, weft_profiler **profiler)
+{
+    weft_profiler_params params = WEFT_PROFILER_PARAMS_INIT;
+    weft_error error = {0};
+    params.max_events = (size_t)options->profile_events;
+    if (options->profile == NULL ||
+        weft_profiler_create(&params, profiler, &error) == WEFT_OK) {
+        return 0;
+    }
+    return cli_complain_error("--profile", &error);
 }
 
 /* Every name on the command line must be one of the model's. */
@@ -295,7 +334,10 @@ static int run_once(const cli_run_options *options, weft_model *model,
     if (status != 0) {
         return status;
     }
-    if (cli_case_run_alone(request, &error) != WEFT_OK) {
+    cli_progress_begin("planning and running %s", options->model);
+    weft_status ran = cli_case_run_alone(request, &error);
+    cli_progress_end();
+    if (ran != WEFT_OK) {
         return cli_complain_error(options->model, &error);
     }
     if (cli_computes_nothing(options->device)) {
@@ -344,6 +386,7 @@ int cli_command_run(int argument_count, char **arguments)
     cli_run_options options = {.device = "cpu", .threads = 1, .iterations = 1};
     weft_device *device = NULL;
     weft_model *model = NULL;
+    weft_profiler *profiler = NULL;
     cli_parse(&parser, "run", argument_count, arguments, &options);
     if (options.model == NULL) {
         cli_usage("run", "no model given; type: weft run MODEL.onnx --input x=random");
@@ -353,11 +396,18 @@ int cli_command_run(int argument_count, char **arguments)
         cli_usage("run", "the device '%s' computes nothing, so it has no answers to %s",
                   options.device, options.check ? "check" : "write");
     }
-    int status = open_model(&options, &device, &model);
+    int status = open_profiler(&options, &profiler);
+    if (status == 0) {
+        status = open_model(&options, profiler, &device, &model);
+    }
     if (status == 0) {
         status = run(&options, device, model);
     }
     weft_model_release(model);
     weft_device_release(device);
+    if (profiler != NULL && status == 0) {
+        status = cli_trace_write(profiler, options.profile) ? 0 : 1;
+    }
+    weft_profiler_release(profiler);
     return status;
 }

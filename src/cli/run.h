@@ -30,6 +30,8 @@ typedef struct cli_run_options {
     bool check;
     bool dump_plan;
     bool no_fusion;
+    const char *profile; /* file of the trace, or NULL */
+    int64_t profile_events;
     cli_way way;
     const char *queue_option; /* the last one given that needs --queue */
 } cli_run_options;

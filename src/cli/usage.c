@@ -37,9 +37,16 @@ int cli_misuse(const char *format, ...)
 
 int cli_open_device(const char *name, const char *isa, weft_device **device)
 {
+    return cli_open_recorded_device(name, isa, NULL, device);
+}
+
+int cli_open_recorded_device(const char *name, const char *isa, weft_profiler *profiler,
+                             weft_device **device)
+{
     weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
     weft_error error = {0};
     params.isa = isa;
+    params.profiler = profiler;
     weft_status status = weft_device_open(name, &params, device, &error);
     if (status == WEFT_OK) {
         return 0;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/profile.h"
 #include "graph/model.h"
 #include "runtime/context.h"
 
@@ -16,7 +17,17 @@ static weft_status build_plan(void *user, const wefti_known *inputs, wefti_plan 
         .cpu = model->cpu,
         .no_fusion = model->no_fusion,
     };
-    WEFTI_TRY(wefti_plan_build(&source, inputs, plan, error));
+    weft_profiler *profiler = model->device->profiler;
+    int64_t begin_ns = profiler != NULL ? wefti_clock_ns() : 0;
+    weft_status status = wefti_plan_build(&source, inputs, plan, error);
+    if (profiler != NULL) {
+        const wefti_profile_note note = {
+            .kind = WEFT_PROFILE_BUILD, .status = status, .name = "build a plan"};
+        wefti_profile_record(profiler, begin_ns, &note);
+    }
+    if (status != WEFT_OK) {
+        return status;
+    }
     /* Relaxed: figures for statistics. */
     (void)wefti_atomic_u64_add_relaxed(&model->device->plan_count, 1);
     (void)wefti_atomic_u64_add_relaxed(&model->device->plan_bytes, (*plan)->bytes);
@@ -92,8 +103,15 @@ weft_status wefti_model_hold_plan(weft_model *model, const weft_io *io,
     WEFTI_TRY(wefti_model_check_inputs(model, io, error));
     wefti_known *known = NULL;
     WEFTI_TRY(copy_key(model, io, &known, error));
+    weft_profiler *profiler = model->device->profiler;
+    int64_t begin_ns = profiler != NULL ? wefti_clock_ns() : 0;
     weft_status status = wefti_plan_cache_hold(&model->plans, known, plan, error);
     wefti_free(known);
+    if (profiler != NULL) {
+        const wefti_profile_note note = {
+            .kind = WEFT_PROFILE_PLAN, .status = status, .name = "find a plan"};
+        wefti_profile_record(profiler, begin_ns, &note);
+    }
     return status;
 }
 

@@ -91,7 +91,8 @@ static weft_status make_recipe(wefti_plan *plan, const wefti_plan_source *source
                                         .output_bytes = plan->output_bytes,
                                         .input_count = plan->input_count,
                                         .output_count = plan->output_count,
-                                        .weights = source->weights};
+                                        .weights = source->weights,
+                                        .profiler = source->device->profiler};
     weft_status status = plan->backend->recipe.create(source->device->handle, &params,
                                                       &plan->recipe, error);
     wefti_free(steps);

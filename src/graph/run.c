@@ -5,6 +5,7 @@
 
 #include "base/fork.h"
 #include "base/memory.h"
+#include "base/profile.h"
 #include "graph/check.h"
 #include "graph/run.h"
 #include "runtime/context.h"
@@ -75,9 +76,22 @@ static void swap_with_last_answer(const wefti_plan *plan, const weft_io *io)
 }
 #endif
 
+static WEFTI_NOINLINE void record(const weft_device *device, weft_profile_kind kind,
+                                  int64_t begin_ns, weft_status status)
+{
+    const wefti_profile_note note = {.kind = kind,
+                                     .status = status,
+                                     .name = kind == WEFT_PROFILE_REQUEST ? "request"
+                                                                          : "execute",
+                                     .detail = device->name};
+    wefti_profile_record(device->profiler, begin_ns, &note);
+}
+
 static weft_status execute(weft_context *context, const wefti_plan *plan,
                            const weft_io *io, weft_error *error)
 {
+    int64_t begin_ns =
+        WEFTI_UNLIKELY(context->device->profiler != NULL) ? wefti_clock_ns() : 0;
     size_t slot_count = 1 + io->input_count + io->output_count;
     WEFTI_TRY(wefti_context_reserve(context, plan->workspace_bytes, error));
     void *on_stack[STACK_SLOTS];
@@ -100,6 +114,9 @@ static weft_status execute(weft_context *context, const wefti_plan *plan,
         swap_with_last_answer(plan, io);
     }
 #endif
+    if (WEFTI_UNLIKELY(begin_ns != 0)) {
+        record(context->device, WEFT_PROFILE_EXECUTE, begin_ns, status);
+    }
     return status;
 }
 
@@ -220,6 +237,19 @@ static weft_status run_in_context(weft_context *context, weft_model *model,
     return hold_and_run(context, model, io, NULL, error);
 }
 
+/* A run whose begin and end are recorded, in a context of the caller's or not. */
+static WEFTI_NOINLINE weft_status run_recorded(weft_context *context, weft_model *model,
+                                               const weft_io *io,
+                                               const weft_lease_params *params,
+                                               weft_error *error)
+{
+    int64_t begin_ns = wefti_clock_ns();
+    weft_status status = context != NULL ? run_in_context(context, model, io, error)
+                                         : run_with_lease(model, io, params, error);
+    record(model->device, WEFT_PROFILE_REQUEST, begin_ns, status);
+    return status;
+}
+
 weft_status wefti_run_accepted(weft_model *model, const weft_io *io, weft_error *error)
 {
     return run_with_lease(model, io, NULL, error);
@@ -232,7 +262,9 @@ weft_status weft_run(weft_model *model, const weft_io *io,
     WEFTI_TRY(wefti_check_counts(model, io, error));
     uint32_t shard;
     WEFTI_TRY(wefti_device_begin(model->device, &shard, error));
-    weft_status status = run_with_lease(model, io, params, error);
+    weft_status status = WEFTI_LIKELY(model->device->profiler == NULL)
+                             ? run_with_lease(model, io, params, error)
+                             : run_recorded(NULL, model, io, params, error);
     wefti_device_end(model->device, shard, wefti_outcome_of(status));
     return status;
 }
@@ -249,7 +281,9 @@ weft_status weft_context_run(weft_context *context, weft_model *model,
     }
     uint32_t shard;
     WEFTI_TRY(wefti_device_begin(model->device, &shard, error));
-    weft_status status = run_in_context(context, model, io, error);
+    weft_status status = WEFTI_LIKELY(model->device->profiler == NULL)
+                             ? run_in_context(context, model, io, error)
+                             : run_recorded(context, model, io, NULL, error);
     wefti_device_end(model->device, shard, wefti_outcome_of(status));
     return status;
 }
@@ -310,7 +344,9 @@ typedef struct submitted_run {
 static weft_status run_submitted(void *user, weft_error *error)
 {
     submitted_run *run = user;
-    return wefti_run_accepted(run->model, &run->io, error);
+    return run->model->device->profiler == NULL
+               ? run_with_lease(run->model, &run->io, NULL, error)
+               : run_recorded(NULL, run->model, &run->io, NULL, error);
 }
 
 static void release_submitted(void *user)

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/profile.h"
 #include "queue/queue.h"
 
 static void run_worker(void *argument);
@@ -45,6 +46,32 @@ static bool next_batch(weft_queue *queue, wefti_queue_batch *batch, bool leaves)
     return found;
 }
 
+/* How long each of a batch's requests has waited. */
+static void record_waits(const weft_queue *queue, const wefti_queue_batch *batch,
+                         int64_t now_ns)
+{
+    for (int32_t i = 0; i < batch->count; i++) {
+        const wefti_queue_request *request = batch->requests[i];
+        const wefti_profile_note note = {
+            .kind = WEFT_PROFILE_QUEUED, .name = "queued", .counts = {request->rows}};
+        wefti_profile_record_until(queue->device->profiler, request->submitted_ns,
+                                   now_ns, &note);
+    }
+}
+
+static void record_batch(const weft_queue *queue, const wefti_queue_batch *batch,
+                         int64_t begin_ns)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%d rows of %d requests, %d padded", (int)batch->rows,
+             (int)batch->count, (int)batch->padded_rows);
+    const wefti_profile_note note = {.kind = WEFT_PROFILE_BATCH,
+                                     .name = "batch",
+                                     .detail = text,
+                                     .counts = {batch->count, batch->rows}};
+    wefti_profile_record(queue->device->profiler, begin_ns, &note);
+}
+
 /* Runs a batch and ends its requests. True: this thread ends the queue. */
 static bool serve(wefti_queue_worker *worker, wefti_queue_batch *batch)
 {
@@ -53,7 +80,13 @@ static bool serve(wefti_queue_worker *worker, wefti_queue_batch *batch)
     wefti_queue_model *unused = NULL;
     if (batch->count > 0) {
         int64_t begin_ns = wefti_clock_ns();
+        if (WEFTI_UNLIKELY(queue->device->profiler != NULL)) {
+            record_waits(queue, batch, begin_ns);
+        }
         ended = wefti_queue_run_batch(worker, batch);
+        if (WEFTI_UNLIKELY(queue->device->profiler != NULL)) {
+            record_batch(queue, batch, begin_ns);
+        }
         int64_t took_ns = wefti_clock_ns() - begin_ns;
         wefti_mutex_lock(&queue->lock);
         wefti_queue_model *model = batch->class->model;

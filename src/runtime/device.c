@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/device.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,6 +45,7 @@ static void destroy(void *user)
     destroy_parts(device);
     device->backend->device.close(handle); /* joins the workers */
     wefti_executor_destroy(device->requests);
+    weft_profiler_release(device->profiler);
     wefti_condition_fini(&device->idle);
     wefti_mutex_fini(&device->lock);
     wefti_free(device);
@@ -63,6 +65,7 @@ static weft_status make_parts(weft_device *device, weft_error *error)
 {
     int32_t count = device->info.max_contexts;
     WEFTI_TRY(wefti_lease_pool_create(count, &device->contexts, error));
+    wefti_lease_pool_record(device->contexts, device->profiler);
     device->context_table = wefti_calloc((size_t)count, sizeof *device->context_table);
     if (!device->context_table) {
         return wefti_error_memory(error, "the table of contexts");
@@ -88,9 +91,11 @@ static weft_status make(const char *name, const weft_device_params *params,
     made->backend = backend;
     made->log = (wefti_log){
         .callback = params->log, .user = params->log_user, .level = params->log_level};
+    made->profiler = params->profiler ? weft_profiler_retain(params->profiler) : NULL;
     snprintf(made->name, sizeof made->name, "%s", name);
     weft_status status = init_locks(made, error);
     if (status != WEFT_OK) {
+        weft_profiler_release(made->profiler);
         wefti_free(made);
         return status;
     }
@@ -120,13 +125,14 @@ static weft_status check_params(const weft_device_params *given,
 {
     *params = (weft_device_params)WEFT_DEVICE_PARAMS_INIT;
     if (given) {
-        if (given->struct_size < sizeof *given) {
+        if (given->struct_size < offsetof(weft_device_params, profiler)) {
             return wefti_error(error, WEFT_INVALID_ARGUMENT,
                                "weft_device_params.struct_size is %zu; set the struct "
                                "up with WEFT_DEVICE_PARAMS_INIT",
                                given->struct_size);
         }
-        *params = *given;
+        size_t size = given->struct_size; /* an older header's is smaller */
+        memcpy(params, given, size < sizeof *params ? size : sizeof *params);
     }
     if (params->max_contexts < 0 || params->max_contexts > MOST_CONTEXTS) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,

@@ -53,6 +53,7 @@ struct weft_device {
     const wefti_backend *backend;
     wefti_backend_device *handle;
     wefti_log log;
+    weft_profiler *profiler; /* owned; NULL: nothing is recorded */
     weft_device_info info;
     char name[32];
     wefti_lease_pool *contexts;

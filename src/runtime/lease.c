@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/memory.h"
+#include "base/profile.h"
 #include "base/thread.h"
 
 /* The protocol.
@@ -79,7 +80,8 @@ typedef struct waiter {
 struct wefti_lease_pool {
     /* immutable after create */
     int32_t slot_count;
-    uint32_t core_groups; /* neighbouring cores look in different regions first */
+    weft_profiler *profiler; /* borrowed of the device, may be NULL */
+    uint32_t core_groups;    /* neighbouring cores look in different regions first */
     uint32_t group_stride;
     void (*done)(void *user); /* set by retire, before it marks the slots */
     void *done_user;
@@ -171,6 +173,11 @@ static bool claim_any(wefti_lease_pool *pool, int32_t *slot)
         at = at + 1 == pool->slot_count ? 0 : at + 1;
     }
     return false;
+}
+
+void wefti_lease_pool_record(wefti_lease_pool *pool, weft_profiler *profiler)
+{
+    pool->profiler = profiler;
 }
 
 static bool refuses(uint32_t gate, bool accepted)
@@ -292,8 +299,14 @@ static WEFTI_NOINLINE weft_status acquire_waiting(wefti_lease_pool *pool,
     int64_t deadline_ns = wefti_deadline(timeout_ns);
     waiter self = {.accepted = accepted, .slot = -1};
     WEFTI_TRY(wefti_condition_init(&self.woken, error));
+    int64_t begin_ns = pool->profiler ? wefti_clock_ns() : 0;
     weft_status status = wait_in_queue(pool, &self, deadline_ns);
     wefti_condition_fini(&self.woken);
+    if (pool->profiler && self.slept) {
+        const wefti_profile_note note = {
+            .kind = WEFT_PROFILE_LEASE, .status = status, .name = "wait for a context"};
+        wefti_profile_record(pool->profiler, begin_ns, &note);
+    }
     if (status == WEFT_CLOSED) {
         return refuse(accepted, error);
     }

@@ -13,6 +13,9 @@
 
 weft_status wefti_lease_pool_create(int32_t slot_count, wefti_lease_pool **pool,
                                     weft_error *error);
+/* Waits are recorded from now on; `profiler` may be NULL, and is borrowed. Before the
+ * pool is used. */
+void wefti_lease_pool_record(wefti_lease_pool *pool, weft_profiler *profiler);
 /* No lease is out. NULL is allowed. */
 void wefti_lease_pool_destroy(wefti_lease_pool *pool);
 

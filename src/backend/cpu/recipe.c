@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "backend/common/fault.h"
+#include "backend/cost.h"
 #include "base/memory.h"
+#include "base/profile.h"
 
 /* Helpers' scratch of one recipe is at most this; fewer helpers come when it is more.
  */
@@ -26,6 +28,7 @@ typedef struct ready_step {
     int16_t slots[WEFTI_MAX_OPERANDS];
     int16_t operand_count; /* those behind are absent */
     bool shared;           /* worth a helper */
+    uint32_t note;         /* among the recipe's */
     const char *label;
 } ready_step;
 
@@ -33,6 +36,8 @@ typedef struct ready_step {
 typedef struct step_notes {
     void *derived; /* owned */
     char text[80];
+    char call[64]; /* the kernel and its sizes */
+    double flops;
 } step_notes;
 
 struct wefti_recipe {
@@ -42,7 +47,8 @@ struct wefti_recipe {
     size_t slot_count; /* an execution brings at least so many */
     size_t scratch_offset, scratch_bytes;
     int32_t helper_count;
-    bool shared; /* worth helpers */
+    bool shared;             /* worth helpers */
+    weft_profiler *profiler; /* borrowed of the device; NULL: nothing is recorded */
     size_t workspace_bytes;
     step_notes *notes;
     size_t note_count;
@@ -150,6 +156,16 @@ static bool constants_last(const wefti_step *step)
     return true;
 }
 
+/* "matmul 4x256 * 256x128" */
+static void describe_call(const wefti_step *step, step_notes *notes)
+{
+    char shape[sizeof(notes->call)];
+    wefti_kernel_shape(step->kernel, step->params, shape, sizeof(shape));
+    snprintf(notes->call, sizeof(notes->call), "%.15s %.47s",
+             wefti_kernel_name(step->kernel), shape);
+    notes->flops = wefti_kernel_flops(step->kernel, step->params);
+}
+
 static weft_status prepare_step(wefti_recipe *recipe, const wefti_cpu_isa *isa,
                                 const wefti_step *step, wefti_weights *weights,
                                 weft_error *error)
@@ -168,7 +184,10 @@ static weft_status prepare_step(wefti_recipe *recipe, const wefti_cpu_isa *isa,
         return wefti_error_prefix(error, status, "%s", step->label);
     }
     notes->derived = prepared.derived;
-    recipe->note_count++;
+    uint32_t note = (uint32_t)recipe->note_count++;
+    if (recipe->profiler != NULL) {
+        describe_call(step, notes);
+    }
     snprintf(notes->text, sizeof(notes->text), "%s%s%.47s tiles %" PRId64 "%s",
              isa->name, prepared.description[0] == '\0' ? "" : " ",
              prepared.description, prepared.tile_count,
@@ -180,6 +199,7 @@ static weft_status prepare_step(wefti_recipe *recipe, const wefti_cpu_isa *isa,
     *ready = (ready_step){.function = prepared.function,
                           .params = step->params,
                           .derived = prepared.derived,
+                          .note = note,
                           .label = step->label};
     decide_sharing(&prepared, ready);
     WEFTI_TRY(place_operands(recipe, step, ready, error));
@@ -283,6 +303,7 @@ weft_status wefti_cpu_recipe_create(const wefti_cpu_isa *isa, int32_t helper_cou
     if (made == NULL) {
         return wefti_error_memory(error, "a recipe");
     }
+    made->profiler = params->profiler;
     weft_status status = allocate(made, params->steps, params->step_count, error);
     if (status == WEFT_OK) {
         status = prepare_all(made, isa, params, error);
@@ -402,6 +423,62 @@ static weft_status run_with_help(const wefti_recipe *recipe, wefti_team *team,
     return status;
 }
 
+/* Records a step, or what a helper did of it. */
+static void record(const wefti_recipe *recipe, const ready_step *step, int64_t begin_ns,
+                   int64_t helped_tiles, weft_status status)
+{
+    const step_notes *notes = &recipe->notes[step->note];
+    const wefti_profile_note note = {
+        .kind = helped_tiles > 0 ? WEFT_PROFILE_TILES : WEFT_PROFILE_STEP,
+        .status = status,
+        .name = step->label,
+        .detail = notes->call,
+        .counts = {helped_tiles > 0 ? helped_tiles : step->tile_count},
+        .flops = helped_tiles > 0 ? 0 : notes->flops};
+    wefti_profile_record(recipe->profiler, begin_ns, &note);
+}
+
+static weft_status do_tiles_recorded(const void *opaque, uint32_t index, int32_t member,
+                                     int64_t begin, int64_t end, weft_error *error)
+{
+    const shared_job *job = opaque;
+    int64_t begin_ns = wefti_clock_ns();
+    weft_status status = do_tiles(opaque, index, member, begin, end, error);
+    if (member > 0) {
+        record(job->recipe, &job->recipe->steps[index], begin_ns, end - begin, status);
+    }
+    return status;
+}
+
+/* As run_alone and run_with_help, with the times of each step. */
+static WEFTI_NOINLINE weft_status run_recorded(const wefti_recipe *recipe,
+                                               wefti_team *team, void *const *slots,
+                                               weft_error *error)
+{
+    const shared_job job = {.recipe = recipe, .slots = slots};
+    wefti_team_run *run = NULL;
+    if (team != NULL && recipe->shared) {
+        run = wefti_team_begin(team, do_tiles_recorded, &job, recipe->helper_count);
+    }
+    weft_status status = WEFT_OK;
+    for (uint32_t i = 0; i < recipe->step_count && status == WEFT_OK; i++) {
+        const ready_step *step = &recipe->steps[i];
+        int64_t begin_ns = wefti_clock_ns();
+        status = run != NULL && step->shared
+                     ? wefti_team_share(run, i, (uint32_t)step->tile_count,
+                                        step->tile_ns, error)
+                     : do_tiles(&job, i, 0, 0, step->tile_count, error);
+        record(recipe, step, begin_ns, 0, status);
+        if (status != WEFT_OK) {
+            status = step_failed(step, status, error);
+        }
+    }
+    if (run != NULL) {
+        wefti_team_end(run);
+    }
+    return status;
+}
+
 weft_status wefti_cpu_recipe_run(const wefti_recipe *recipe, wefti_team *team,
                                  void *const *slots, size_t slot_count,
                                  weft_error *error)
@@ -411,12 +488,15 @@ weft_status wefti_cpu_recipe_run(const wefti_recipe *recipe, wefti_team *team,
                            "an execution brings %zu slots; its recipe uses %zu",
                            slot_count, recipe->slot_count);
     }
+    bool recorded = WEFTI_UNLIKELY(recipe->profiler != NULL);
     if (team == NULL) {
-        return run_alone(recipe, slots, error);
+        return recorded ? run_recorded(recipe, NULL, slots, error)
+                        : run_alone(recipe, slots, error);
     }
     wefti_caller_shard *shard = wefti_callers_enter(wefti_team_callers(team));
-    weft_status status = recipe->shared ? run_with_help(recipe, team, slots, error)
-                                        : run_alone(recipe, slots, error);
+    weft_status status = recorded         ? run_recorded(recipe, team, slots, error)
+                         : recipe->shared ? run_with_help(recipe, team, slots, error)
+                                          : run_alone(recipe, slots, error);
     wefti_callers_leave(shard);
     return status;
 }
