@@ -386,6 +386,7 @@ static void test_a_hundred_thousand_drained(void **state)
     for (uint32_t i = 0; i < count; i++) {
         call.outputs[0].data = outputs + i * QUEUE_CASE_OUTPUTS;
         given.priority = 1 + (int32_t)(i % 8);
+        given.deadline_us = i % 3 == 0 ? 3600 * INT64_C(1000000) - i : 0;
         (void)queue_case_submit(&f, &call, &given);
     }
     queue_case_plug_out(&plug);

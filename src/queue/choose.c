@@ -33,106 +33,6 @@ static void learn(double *known, double measured)
     *known += (bounded - *known) / 8;
 }
 
-static wefti_queue_link *link_of(wefti_queue_request *request, size_t offset)
-{
-    return (wefti_queue_link *)(void *)((char *)request + offset);
-}
-
-static void insert_after(wefti_queue_list *list, wefti_queue_request *before,
-                         wefti_queue_request *request, size_t offset)
-{
-    wefti_queue_request *after = before ? link_of(before, offset)->next : list->first;
-    *link_of(request, offset) = (wefti_queue_link){.previous = before, .next = after};
-    *(before ? &link_of(before, offset)->next : &list->first) = request;
-    *(after ? &link_of(after, offset)->previous : &list->last) = request;
-}
-
-static void append(wefti_queue_list *list, wefti_queue_request *request, size_t offset)
-{
-    insert_after(list, list->last, request, offset);
-}
-
-static void take_out(wefti_queue_list *list, wefti_queue_request *request,
-                     size_t offset)
-{
-    wefti_queue_link *link = link_of(request, offset);
-    *(link->previous ? &link_of(link->previous, offset)->next : &list->first) =
-        link->next;
-    *(link->next ? &link_of(link->next, offset)->previous : &list->last) =
-        link->previous;
-}
-
-#define BY_CLASS offsetof(wefti_queue_request, by_class)
-#define BY_AGE offsetof(wefti_queue_request, by_age)
-#define BY_TIME offsetof(wefti_queue_request, by_time)
-
-/* Deadlines mostly come in order: the searches from the end are short. */
-static void add_by_class(wefti_queue_list *list, wefti_queue_request *request)
-{
-    wefti_queue_request *before = list->last;
-    while (before && before->deadline_ns > request->deadline_ns) {
-        before = before->by_class.previous;
-    }
-    insert_after(list, before, request, BY_CLASS);
-}
-
-static void add_by_time(wefti_queue_list *list, wefti_queue_request *request)
-{
-    int64_t due_ns = request->base.start_deadline_ns;
-    wefti_queue_request *before = list->last;
-    while (before && before->base.start_deadline_ns > due_ns) {
-        before = before->by_time.previous;
-    }
-    insert_after(list, before, request, BY_TIME);
-}
-
-void wefti_queue_enlist_locked(wefti_queue_request *request)
-{
-    if (request->listed) {
-        return;
-    }
-    weft_queue *queue = request->queue;
-    wefti_queue_model *model = request->model;
-    wefti_queue_class *class = request->class;
-    request->listed = true;
-    add_by_class(&class->waiting[request->level], request);
-    class->waiting_rows += request->rows;
-    append(&queue->by_age, request, BY_AGE);
-    queue->level_count[request->level]++;
-    queue->waiting_count++;
-    if (model->waiting_count++ == 0 && model->virtual_ns < queue->virtual_ns) {
-        model->virtual_ns = queue->virtual_ns; /* idleness earns no credit */
-    }
-    if (request->base.start_deadline_ns != WEFTI_NEVER) {
-        request->timed = true;
-        add_by_time(&queue->by_time, request);
-        if (queue->by_time.first == request &&
-            !wefti_sabotaged(WEFTI_SABOTAGE_TIMER_WAKE)) {
-            wefti_condition_wake_all(&queue->timer_due);
-        }
-    }
-}
-
-void wefti_queue_delist_locked(wefti_queue_request *request)
-{
-    if (!request->listed) {
-        return;
-    }
-    weft_queue *queue = request->queue;
-    wefti_queue_class *class = request->class;
-    request->listed = false;
-    take_out(&class->waiting[request->level], request, BY_CLASS);
-    class->waiting_rows -= request->rows;
-    take_out(&queue->by_age, request, BY_AGE);
-    queue->level_count[request->level]--;
-    queue->waiting_count--;
-    request->model->waiting_count--;
-    if (request->timed) {
-        request->timed = false;
-        take_out(&queue->by_time, request, BY_TIME);
-    }
-}
-
 double wefti_queue_expected_ns(const wefti_queue_class *class, int32_t rows)
 {
     double row_ns = class->alone_ns > 0 ? class->alone_ns : class->joined_ns;
@@ -163,8 +63,8 @@ static int64_t held_until(const weft_queue *queue, const wefti_queue_class *clas
     }
     int64_t oldest_ns = WEFTI_NEVER;
     for (uint32_t i = 0; i < WEFTI_QUEUE_LEVELS; i++) {
-        const wefti_queue_request *r = class->waiting[i].first;
-        for (; r; r = r->by_class.next) {
+        const wefti_queue_request *r = wefti_queue_first_by_class(class, i);
+        for (; r; r = wefti_queue_next_by_class(r)) {
             oldest_ns = r->submitted_ns < oldest_ns ? r->submitted_ns : oldest_ns;
         }
     }
@@ -186,7 +86,7 @@ static wefti_queue_request *first_of_model(const weft_queue *queue,
     wefti_queue_request *found = NULL;
     const wefti_queue_class *class = model->classes;
     for (; class; class = class->next) {
-        wefti_queue_request *first = class->waiting[level].first;
+        wefti_queue_request *first = wefti_queue_first_by_class(class, level);
         if (!first || !is_sooner(first, found)) {
             continue;
         }
@@ -260,9 +160,9 @@ static void fill(weft_queue *queue, wefti_queue_batch *batch, int64_t now_ns)
     wefti_queue_class *class = batch->class;
     int32_t most = queue->params.max_batch_size;
     for (uint32_t i = 0; i < WEFTI_QUEUE_LEVELS; i++) {
-        wefti_queue_request *request = class->waiting[i].first;
+        wefti_queue_request *request = wefti_queue_first_by_class(class, i);
         while (request && request->rows <= most - batch->rows) {
-            wefti_queue_request *next = request->by_class.next;
+            wefti_queue_request *next = wefti_queue_next_by_class(request);
             if (request->may_join) { /* then it has a row at least */
                 take(batch, request, now_ns);
             }

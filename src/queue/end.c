@@ -52,9 +52,7 @@ static wefti_queue_request *next_in_order(wefti_queue_model *model)
     if (request && request->ready) {
         queue->held_count--;
         wefti_queue_wake_blocked_locked(queue);
-        model->ordered.first = request->by_order.next;
-        *(request->by_order.next ? &request->by_order.next->by_order.previous
-                                 : &model->ordered.last) = NULL;
+        wefti_queue_take_out(&model->ordered, request, WEFTI_QUEUE_BY_ORDER);
     } else {
         request = NULL;
         model->announcing = false;

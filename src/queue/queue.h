@@ -6,12 +6,14 @@
 
 #include "base/thread.h"
 #include "queue/linger.h"
+#include "queue/sorted.h"
 #include "runtime/device.h"
 #include "runtime/request.h"
 
 /* The way of a request:
  *
- *     submit    finds its shape class and puts it into the queue       (submit.c)
+ *     submit    finds its shape class and puts it into the queue       (submit.c,
+ *                                                                       waiting.c)
  *     choose    a free worker picks a class and takes a batch of it     (choose.c)
  *     load      its inputs are copied into their rows of the batch      (batch.c)
  *     run       one run of the model for the whole batch
@@ -61,14 +63,14 @@ struct wefti_queue_request {
     wefti_queue_request *next_ended; /* in a chain of ended ones */
 
     /* guarded by queue->lock */
-    bool listed;               /* in by_class and by_age */
-    bool timed;                /* in by_time */
-    wefti_queue_link by_class; /* by deadline and age, in its class and level */
-    wefti_queue_link by_age;   /* of the queue */
-    wefti_queue_link by_time;  /* of start deadlines */
-    wefti_queue_link by_order; /* of the model, where order is preserved */
-    bool ready;                /* ended, but not announced yet (preserve_order) */
-    double expected_ns;        /* to run it, when it was submitted; 0: not known */
+    bool listed;                /* in by_class and by_age */
+    bool timed;                 /* in by_time */
+    wefti_sorted_node by_class; /* by deadline and age, in its class and level */
+    wefti_sorted_node by_time;  /* of start deadlines */
+    wefti_queue_link by_age;    /* of the queue */
+    wefti_queue_link by_order;  /* of the model, where order is preserved */
+    bool ready;                 /* ended, but not announced yet (preserve_order) */
+    double expected_ns;         /* to run it, when it was submitted; 0: not known */
     wefti_queue_request *next_report; /* in the list of weft_queue_take_ended */
 };
 
@@ -97,7 +99,7 @@ struct wefti_queue_class {
     bool joins;              /* until a size turns out to mix rows */
     weft_error why_not;      /* in words, when it does not join */
     wefti_queue_class *next; /* in the model's list */
-    wefti_queue_list waiting[WEFTI_QUEUE_LEVELS];
+    wefti_sorted waiting[WEFTI_QUEUE_LEVELS];
     int64_t waiting_rows;
     size_t live_count;  /* requests, waiting or not */
     uint64_t last_used; /* sequence of the last request */
@@ -186,7 +188,8 @@ struct weft_queue {
     uint64_t chosen_count;
     double virtual_ns;
     wefti_queue_model *models;
-    wefti_queue_list by_age, by_time;
+    wefti_queue_list by_age;
+    wefti_sorted by_time;
     size_t level_count[WEFTI_QUEUE_LEVELS]; /* waiting requests */
     size_t waiting_count;
     size_t held_count; /* ended, but it is not their turn yet (preserve_order) */
@@ -295,10 +298,28 @@ bool wefti_queue_leave_loading(wefti_queue_request *request, wefti_request_state
 /* Time that a batch of so many rows of the class is expected to take; 0: not known. */
 double wefti_queue_expected_ns(const wefti_queue_class *class, int32_t rows);
 
+/* ---- waiting.c ---- */
+
 /* Puts a request into the lists of those that wait, or takes it out; both do nothing
  * when it already is so. */
 void wefti_queue_enlist_locked(wefti_queue_request *request);
 void wefti_queue_delist_locked(wefti_queue_request *request);
+
+/* The sooner deadlines first, then the older requests; NULL: no more. */
+wefti_queue_request *wefti_queue_first_by_class(const wefti_queue_class *class,
+                                                uint32_t level);
+wefti_queue_request *wefti_queue_next_by_class(const wefti_queue_request *request);
+
+/* The one that has to start first, or NULL. */
+wefti_queue_request *wefti_queue_first_by_time(const weft_queue *queue);
+
+/* Lists in the order of coming; which link of a request is used says its offset. */
+#define WEFTI_QUEUE_BY_AGE offsetof(wefti_queue_request, by_age)
+#define WEFTI_QUEUE_BY_ORDER offsetof(wefti_queue_request, by_order)
+void wefti_queue_append(wefti_queue_list *list, wefti_queue_request *request,
+                        size_t offset);
+void wefti_queue_take_out(wefti_queue_list *list, wefti_queue_request *request,
+                          size_t offset);
 
 /* ---- batch.c ---- */
 

@@ -256,14 +256,6 @@ static weft_status wait_for_room_locked(weft_queue *queue, const submission *sel
                        (int)queue->params.max_queue_size);
 }
 
-static void append_in_order_locked(wefti_queue_request *request)
-{
-    wefti_queue_list *list = &request->model->ordered;
-    request->by_order = (wefti_queue_link){.previous = list->last};
-    *(list->last ? &list->last->by_order.next : &list->first) = request;
-    list->last = request;
-}
-
 /* Rows are counted in 32 bits. */
 static weft_status check_sizes(const weft_io *io, weft_error *error)
 {
@@ -297,7 +289,7 @@ static weft_status accept_locked(weft_queue *queue, submission *self,
     self->model->users--;
     self->class = NULL; /* what was kept of it is the request's now */
     if (queue->params.preserve_order) {
-        append_in_order_locked(request);
+        wefti_queue_append(&self->model->ordered, request, WEFTI_QUEUE_BY_ORDER);
     }
     after->late = request->base.start_deadline_ns <= request->submitted_ns;
     if (after->late) {

@@ -180,7 +180,7 @@ static wefti_queue_request *next_expired(weft_queue *queue)
     wefti_queue_request *chain = NULL;
     wefti_mutex_lock(&queue->lock);
     while (!chain && !queue->stopping) {
-        wefti_queue_request *first = queue->by_time.first;
+        wefti_queue_request *first = wefti_queue_first_by_time(queue);
         int64_t due_ns = first ? first->base.start_deadline_ns : WEFTI_NEVER;
         if (due_ns > wefti_clock_ns()) {
             (void)wefti_condition_wait(&queue->timer_due, &queue->lock, due_ns);

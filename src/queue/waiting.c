@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stddef.h>
+
+#include "base/clock.h"
+#include "queue/queue.h"
+
+/* Where requests stand while they wait. */
+
+static wefti_queue_link *link_of(wefti_queue_request *request, size_t offset)
+{
+    return (wefti_queue_link *)(void *)((char *)request + offset);
+}
+
+void wefti_queue_append(wefti_queue_list *list, wefti_queue_request *request,
+                        size_t offset)
+{
+    *link_of(request, offset) = (wefti_queue_link){.previous = list->last};
+    *(list->last ? &link_of(list->last, offset)->next : &list->first) = request;
+    list->last = request;
+}
+
+void wefti_queue_take_out(wefti_queue_list *list, wefti_queue_request *request,
+                          size_t offset)
+{
+    wefti_queue_link *link = link_of(request, offset);
+    *(link->previous ? &link_of(link->previous, offset)->next : &list->first) =
+        link->next;
+    *(link->next ? &link_of(link->next, offset)->previous : &list->last) =
+        link->previous;
+}
+
+static wefti_queue_request *of_class_node(wefti_sorted_node *node)
+{
+    return node ? WEFTI_CONTAINER_OF(node, wefti_queue_request, by_class) : NULL;
+}
+
+wefti_queue_request *wefti_queue_first_by_class(const wefti_queue_class *class,
+                                                uint32_t level)
+{
+    return of_class_node(class->waiting[level].first);
+}
+
+wefti_queue_request *wefti_queue_next_by_class(const wefti_queue_request *request)
+{
+    return of_class_node(request->by_class.next);
+}
+
+wefti_queue_request *wefti_queue_first_by_time(const weft_queue *queue)
+{
+    wefti_sorted_node *node = queue->by_time.first;
+    return node ? WEFTI_CONTAINER_OF(node, wefti_queue_request, by_time) : NULL;
+}
+
+void wefti_queue_enlist_locked(wefti_queue_request *request)
+{
+    if (request->listed) {
+        return;
+    }
+    weft_queue *queue = request->queue;
+    wefti_queue_model *model = request->model;
+    wefti_queue_class *class = request->class;
+    request->listed = true;
+    request->by_class.time_ns = request->deadline_ns;
+    request->by_class.number = request->sequence;
+    wefti_sorted_add(&class->waiting[request->level], &request->by_class);
+    class->waiting_rows += request->rows;
+    wefti_queue_append(&queue->by_age, request, WEFTI_QUEUE_BY_AGE);
+    queue->level_count[request->level]++;
+    queue->waiting_count++;
+    if (model->waiting_count++ == 0 && model->virtual_ns < queue->virtual_ns) {
+        model->virtual_ns = queue->virtual_ns; /* idleness earns no credit */
+    }
+    if (request->base.start_deadline_ns != WEFTI_NEVER) {
+        request->timed = true;
+        request->by_time.time_ns = request->base.start_deadline_ns;
+        request->by_time.number = request->sequence;
+        wefti_sorted_add(&queue->by_time, &request->by_time);
+        if (wefti_queue_first_by_time(queue) == request &&
+            !wefti_sabotaged(WEFTI_SABOTAGE_TIMER_WAKE)) {
+            wefti_condition_wake_all(&queue->timer_due);
+        }
+    }
+}
+
+void wefti_queue_delist_locked(wefti_queue_request *request)
+{
+    if (!request->listed) {
+        return;
+    }
+    weft_queue *queue = request->queue;
+    wefti_queue_class *class = request->class;
+    request->listed = false;
+    wefti_sorted_remove(&class->waiting[request->level], &request->by_class);
+    class->waiting_rows -= request->rows;
+    wefti_queue_take_out(&queue->by_age, request, WEFTI_QUEUE_BY_AGE);
+    queue->level_count[request->level]--;
+    queue->waiting_count--;
+    request->model->waiting_count--;
+    if (request->timed) {
+        request->timed = false;
+        wefti_sorted_remove(&queue->by_time, &request->by_time);
+    }
+}
