@@ -81,7 +81,8 @@ typedef struct weft_queue_model_params {
 typedef struct weft_queue_submit_params {
     size_t struct_size;
     /* On the thread that ends the request: mostly a worker, whose other requests wait
-     * while it blocks. */
+     * while it blocks; those of other workers go on. With preserve_order all of its
+     * model wait for it. */
     weft_request_callback callback;
     void *user;
     /* Makes weft_request_fd work; costs one file descriptor. */
@@ -110,7 +111,7 @@ enum { WEFT_QUEUE_BUCKETS = 40 };
  * accepted = done + failed + cancelled + timed_out. */
 typedef struct weft_queue_statistics {
     uint64_t accepted, done, failed, cancelled, timed_out;
-    uint64_t refused; /* never accepted: full, closed, or no time left */
+    uint64_t refused; /* never accepted: full, closed, model removed, no time left */
     uint64_t waiting; /* requests that wait now */
     uint64_t batch_count;
     uint64_t row_count;    /* of the batches; without padding */
@@ -125,7 +126,8 @@ typedef struct weft_queue_statistics {
  * Threads: any. Blocks: until the workers run.
  * Owns: the caller owns *queue and ends it with weft_queue_release; the queue owns the
  * device and its models too.
- * Errors: WEFT_INVALID_ARGUMENT names the parameter. */
+ * Errors: WEFT_INVALID_ARGUMENT names the parameter; WEFT_CLOSED, WEFT_DEVICE_LOST of
+ * the device; WEFT_OUT_OF_MEMORY also without threads or descriptors. */
 WEFT_API WEFT_MUST_USE weft_status weft_queue_create(weft_device *device,
                                                      const weft_queue_params *params,
                                                      weft_queue **queue,
@@ -134,7 +136,8 @@ WEFT_API WEFT_MUST_USE weft_status weft_queue_create(weft_device *device,
 /* Lets the queue serve a model of its device.
  * Threads: any, also while requests are submitted.
  * Errors: WEFT_INVALID_ARGUMENT for a model of another device, one that is there
- * already, and a batch_dimension that the model lacks. */
+ * already, a weight out of range, and a batch_dimension that the model lacks;
+ * WEFT_CLOSED. */
 WEFT_API WEFT_MUST_USE weft_status
 weft_queue_add_model(weft_queue *queue, weft_model *model,
                      const weft_queue_model_params *params, weft_error *error);
@@ -163,8 +166,13 @@ WEFT_API WEFT_MUST_USE weft_status weft_queue_check_batching(weft_queue *queue,
  * shape at once. No output may overlap a tensor of another request: seen and refused
  * when both are in one batch of up to 128 requests.
  * Order: nothing is promised between requests but what preserve_order says.
- * Errors: wrong shapes are refused here and name the tensor; WEFT_BUSY, WEFT_TIMEOUT
- * without room; WEFT_CLOSED; WEFT_NOT_FOUND for a model that was not added. */
+ * Errors: *request is NULL then, and no callback is called. WEFT_INVALID_ARGUMENT names
+ * the tensor or the parameter; without room WEFT_BUSY (WEFT_QUEUE_FAIL, or in a
+ * callback) or WEFT_TIMEOUT (timeout_us or deadline_us is over); WEFT_CLOSED, also
+ * while it waits for room; WEFT_NOT_FOUND for a model that was not added, or was
+ * removed while it waits; for shapes not met before also what building their plan fails
+ * with. An accepted request ends with WEFT_OK, WEFT_CANCELLED, WEFT_TIMEOUT, or the
+ * status that its run failed with. */
 WEFT_API WEFT_MUST_USE weft_status weft_queue_submit(
     weft_queue *queue, weft_model *model, const weft_io *io,
     const weft_queue_submit_params *params, weft_request **request, weft_error *error);
@@ -188,7 +196,9 @@ WEFT_API void weft_queue_close(weft_queue *queue);
 /* Waits until all accepted requests have ended and their callbacks have returned.
  * After WEFT_TIMEOUT, requests that have not started are cancelled and the call may be
  * repeated.
- * Threads: any, but not from a callback of the queue. Blocks: to the deadline. */
+ * Threads: any. Blocks: to the deadline.
+ * Errors: WEFT_INVALID_ARGUMENT from a callback of the queue, for which it would wait.
+ */
 WEFT_API WEFT_MUST_USE weft_status weft_queue_drain(weft_queue *queue,
                                                     int64_t timeout_ns,
                                                     weft_error *error);

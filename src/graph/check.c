@@ -152,48 +152,57 @@ weft_status wefti_model_check_inputs(const weft_model *model, const weft_io *io,
     return WEFT_OK;
 }
 
+weft_status wefti_check_output(const wefti_wanted_output *wanted,
+                               const weft_tensor *given, weft_tensor *placed,
+                               weft_error *error)
+{
+    const char *name = wanted->name;
+    if (given->rank < -1 || given->rank > WEFT_MAX_RANK) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "output '%s' has rank %d; 0 to %d are allowed, -1 for any",
+                           name, (int)given->rank, WEFT_MAX_RANK);
+    }
+    size_t dims_bytes = (size_t)wanted->rank * sizeof(wanted->dims[0]);
+    if (given->rank != -1 && given->type != wanted->type) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "output '%s' has element type %s; the model gives %s", name,
+                           weft_type_name(given->type), weft_type_name(wanted->type));
+    }
+    if (given->rank != -1 && (given->rank != wanted->rank ||
+                              memcmp(given->dims, wanted->dims, dims_bytes) != 0)) {
+        return wrong_shape("output", name, given, wanted->rank, wanted->dims, error);
+    }
+    if (given->size_bytes < wanted->size_bytes &&
+        (given->rank == -1 || given->size_bytes != 0)) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "output '%s' has room for %zu bytes; %zu are needed", name,
+                           given->size_bytes, wanted->size_bytes);
+    }
+    *placed = *given;
+    if (given->rank == -1) {
+        placed->type = wanted->type;
+        placed->rank = wanted->rank;
+        memcpy(placed->dims, wanted->dims, dims_bytes);
+        memset(placed->strides, 0, sizeof(placed->strides));
+    }
+    return wefti_tensor_check_placement(placed, "output", name, error);
+}
+
 static weft_status check_output(const weft_model *model, const wefti_plan *plan,
                                 const weft_tensor *tensor, size_t index,
                                 weft_error *error)
 {
     const wefti_known *known = &plan->outputs[index];
-    const char *name = model->outputs[index].name;
-    size_t size_bytes = plan->output_bytes[index];
-    if (tensor->rank < -1 || tensor->rank > WEFT_MAX_RANK) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "output '%s' has rank %d; 0 to %d are allowed, -1 for any",
-                           name, (int)tensor->rank, WEFT_MAX_RANK);
-    }
-    if (tensor->rank != -1) {
-        if (tensor->type != known->type) {
-            return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                               "output '%s' has element type %s; the model gives %s",
-                               name, weft_type_name(tensor->type),
-                               weft_type_name(known->type));
-        }
-        if (tensor->rank != known->rank ||
-            memcmp(tensor->dims, known->dims,
-                   (size_t)known->rank * sizeof(known->dims[0])) != 0) {
-            return wrong_shape("output", name, tensor, known->rank, known->dims, error);
-        }
-    }
-    if (tensor->size_bytes < size_bytes &&
-        (tensor->rank == -1 || tensor->size_bytes != 0)) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "output '%s' has room for %zu bytes; %zu are needed", name,
-                           tensor->size_bytes, size_bytes);
-    }
-    weft_tensor placed = *tensor;
-    if (tensor->rank == -1) {
-        placed.type = known->type;
-        placed.rank = known->rank;
-        memcpy(placed.dims, known->dims, sizeof(placed.dims));
-        memset(placed.strides, 0, sizeof(placed.strides));
-    }
-    return wefti_tensor_check_placement(&placed, "output", name, error);
+    wefti_wanted_output wanted = {.name = model->outputs[index].name,
+                                  .type = known->type,
+                                  .rank = known->rank,
+                                  .dims = known->dims,
+                                  .size_bytes = plan->output_bytes[index]};
+    weft_tensor placed;
+    return wefti_check_output(&wanted, tensor, &placed, error);
 }
 
-static bool overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
+bool wefti_memory_overlaps(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
 {
     uintptr_t x = (uintptr_t)a, y = (uintptr_t)b;
     return a_bytes > 0 && b_bytes > 0 && x < y + b_bytes && y < x + a_bytes;
@@ -205,14 +214,16 @@ static weft_status check_overlap(const weft_model *model, const wefti_plan *plan
     const void *data = io->outputs[output].data;
     size_t size_bytes = plan->output_bytes[output];
     for (size_t i = 0; i < io->input_count; i++) {
-        if (overlap(data, size_bytes, io->inputs[i].data, plan->input_bytes[i])) {
+        if (wefti_memory_overlaps(data, size_bytes, io->inputs[i].data,
+                                  plan->input_bytes[i])) {
             return wefti_error(error, WEFT_INVALID_ARGUMENT,
                                "output '%s' overlaps input '%s'",
                                model->outputs[output].name, model->inputs[i].name);
         }
     }
     for (size_t i = 0; i < output; i++) {
-        if (overlap(data, size_bytes, io->outputs[i].data, plan->output_bytes[i])) {
+        if (wefti_memory_overlaps(data, size_bytes, io->outputs[i].data,
+                                  plan->output_bytes[i])) {
             return wefti_error(error, WEFT_INVALID_ARGUMENT,
                                "output '%s' overlaps output '%s'",
                                model->outputs[output].name, model->outputs[i].name);

@@ -13,6 +13,25 @@ weft_status wefti_check_counts(const weft_model *model, const weft_io *io,
 weft_status wefti_check_tensors(const weft_model *model, const wefti_plan *plan,
                                 const weft_io *io, weft_error *error);
 
+/* What the model gives as one of its outputs. */
+typedef struct wefti_wanted_output {
+    const char *name;
+    weft_type type;
+    int32_t rank;
+    const int64_t *dims;
+    size_t size_bytes;
+} wefti_wanted_output;
+
+/* Checks an output's type, shape, room and place. *placed is the output, with the
+ * model's type and shape where they were left open. Errors name the tensor. */
+weft_status wefti_check_output(const wefti_wanted_output *wanted,
+                               const weft_tensor *given, weft_tensor *placed,
+                               weft_error *error);
+
+/* Whether two pieces of memory have a byte in common. */
+bool wefti_memory_overlaps(const void *a, size_t a_bytes, const void *b,
+                           size_t b_bytes);
+
 /* Checks what can be told of a request's tensors before there is a plan: places, sizes
  * by their own shapes, and the element types of outputs. */
 weft_status wefti_check_unplanned(const weft_model *model, const weft_io *io,

@@ -272,32 +272,19 @@ static weft_status copy_input(const weft_value_info *info, const weft_tensor *gi
 static weft_status copy_output(const weft_value_info *info, const weft_tensor *given,
                                weft_tensor *copy, weft_error *error)
 {
-    size_t bytes;
-    WEFTI_TRY(weft_tensor_measure(copy, NULL, &bytes, error));
-    if (given->rank != -1 && !same_but_rows(copy, given, -1)) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "output '%s' has another type or shape than the model "
-                           "gives; with rank -1 any is taken",
-                           info->name);
-    }
-    if (given->size_bytes < bytes && (given->rank == -1 || given->size_bytes != 0)) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "output '%s' has room for %zu bytes; %zu are needed",
-                           info->name, given->size_bytes, bytes);
-    }
-    copy->data = given->data;
-    copy->size_bytes = bytes;
-    if (given->rank != -1) {
-        memcpy(copy->strides, given->strides, sizeof copy->strides);
-    }
-    return wefti_tensor_check_placement(copy, "output", info->name, error);
+    wefti_wanted_output wanted = {
+        .name = info->name, .type = copy->type, .rank = copy->rank, .dims = copy->dims};
+    weft_tensor placed;
+    WEFTI_TRY(weft_tensor_measure(copy, NULL, &wanted.size_bytes, error));
+    WEFTI_TRY(wefti_check_output(&wanted, given, &placed, error));
+    *copy = placed;
+    copy->size_bytes = wanted.size_bytes;
+    return WEFT_OK;
 }
 
 bool wefti_queue_overlap(const weft_tensor *a, const weft_tensor *b)
 {
-    uintptr_t x = (uintptr_t)a->data, y = (uintptr_t)b->data;
-    return a->size_bytes > 0 && b->size_bytes > 0 && x < y + b->size_bytes &&
-           y < x + a->size_bytes;
+    return wefti_memory_overlaps(a->data, a->size_bytes, b->data, b->size_bytes);
 }
 
 weft_status wefti_queue_copy_tensors(const wefti_queue_class *class, const weft_io *io,

@@ -99,7 +99,7 @@ weft_status wefti_queue_request_create(weft_queue *queue, size_t tensor_count,
     wefti_refcount_retain(&queue->holds);
     made->queue = queue;
     made->outcome = WEFT_OK;
-    made->listed = made->timed = made->ready = false;
+    made->listed = made->ready = false;
     *request = made;
     return WEFT_OK;
 }

@@ -107,11 +107,15 @@ static weft_status check_params(const weft_device *device,
     return check_times(params, error);
 }
 
+enum { CONDITION_COUNT = 3, LOCK_COUNT = CONDITION_COUNT + 3 };
+
 static void fini_locks(weft_queue *queue, int made)
 {
-    wefti_condition *conditions[] = {&queue->work, &queue->room, &queue->idle,
-                                     &queue->timer_due};
-    for (int i = 0; i < made - 2; i++) {
+    wefti_condition *conditions[] = {&queue->work, &queue->room, &queue->idle};
+    if (made == LOCK_COUNT) {
+        wefti_timer_fini(&queue->timer);
+    }
+    for (int i = 0; i < made - 2 && i < CONDITION_COUNT; i++) {
         wefti_condition_fini(conditions[i]);
     }
     if (made >= 2) {
@@ -122,12 +126,9 @@ static void fini_locks(weft_queue *queue, int made)
     }
 }
 
-enum { LOCK_COUNT = 6 };
-
 static weft_status init_locks(weft_queue *queue, weft_error *error)
 {
-    wefti_condition *conditions[] = {&queue->work, &queue->room, &queue->idle,
-                                     &queue->timer_due};
+    wefti_condition *conditions[] = {&queue->work, &queue->room, &queue->idle};
     weft_status status =
         wefti_mutex_init(&queue->lock, "queue", WEFTI_RANK_QUEUE, error);
     int made = 0;
@@ -136,9 +137,14 @@ static weft_status init_locks(weft_queue *queue, weft_error *error)
         status =
             wefti_mutex_init(&queue->report_lock, "queue ends", WEFTI_RANK_POOL, error);
     }
-    for (int i = 0; status == WEFT_OK && i < LOCK_COUNT - 2; i++) {
+    for (int i = 0; status == WEFT_OK && i < CONDITION_COUNT; i++) {
         made++;
         status = wefti_condition_init(conditions[i], error);
+    }
+    if (status == WEFT_OK) {
+        made++;
+        status = wefti_timer_init(&queue->timer, &wefti_queue_timer_owner, &queue->lock,
+                                  error);
     }
     if (status != WEFT_OK) {
         fini_locks(queue, made);

@@ -6,9 +6,8 @@
 
 #include "base/thread.h"
 #include "queue/linger.h"
-#include "queue/sorted.h"
 #include "runtime/device.h"
-#include "runtime/request.h"
+#include "runtime/timer.h"
 
 /* The way of a request:
  *
@@ -64,9 +63,7 @@ struct wefti_queue_request {
 
     /* guarded by queue->lock */
     bool listed;                /* in by_class and by_age */
-    bool timed;                 /* in by_time */
     wefti_sorted_node by_class; /* by deadline and age, in its class and level */
-    wefti_sorted_node by_time;  /* of start deadlines */
     wefti_queue_link by_age;    /* of the queue */
     wefti_queue_link by_order;  /* of the model, where order is preserved */
     bool ready;                 /* ended, but not announced yet (preserve_order) */
@@ -148,12 +145,6 @@ typedef struct wefti_queue_worker {
     size_t staging_bytes, retry_staging_bytes;
 } wefti_queue_worker;
 
-typedef enum wefti_queue_timer_state {
-    WEFTI_QUEUE_TIMER_NONE,
-    WEFTI_QUEUE_TIMER_STARTING,
-    WEFTI_QUEUE_TIMER_RUNS,
-} wefti_queue_timer_state;
-
 struct weft_queue {
     wefti_device_source source; /* so that draining the device cancels what waits */
 
@@ -178,7 +169,6 @@ struct weft_queue {
     wefti_condition work; /* wakes a worker: a request, close; the worker a delay */
     wefti_condition room; /* wakes who is blocked: room, close */
     wefti_condition idle; /* wakes drain: everything has left */
-    wefti_condition timer_due; /* wakes the timer, and who waits for its start */
     bool closed, stopping;
     int32_t sleeping; /* workers */
     int32_t woken;    /* of them, those that a wake-up is under way for */
@@ -189,13 +179,11 @@ struct weft_queue {
     double virtual_ns;
     wefti_queue_model *models;
     wefti_queue_list by_age;
-    wefti_sorted by_time;
     size_t level_count[WEFTI_QUEUE_LEVELS]; /* waiting requests */
     size_t waiting_count;
     size_t held_count; /* ended, but it is not their turn yet (preserve_order) */
     size_t live_count; /* accepted and not left */
-    wefti_queue_timer_state timer_state;
-    wefti_thread timer;
+    wefti_timer timer;
     wefti_queue_announcer *announcers;
     weft_queue_statistics statistics;
 
@@ -310,9 +298,6 @@ wefti_queue_request *wefti_queue_first_by_class(const wefti_queue_class *class,
                                                 uint32_t level);
 wefti_queue_request *wefti_queue_next_by_class(const wefti_queue_request *request);
 
-/* The one that has to start first, or NULL. */
-wefti_queue_request *wefti_queue_first_by_time(const weft_queue *queue);
-
 /* Lists in the order of coming; which link of a request is used says its offset. */
 #define WEFTI_QUEUE_BY_AGE offsetof(wefti_queue_request, by_age)
 #define WEFTI_QUEUE_BY_ORDER offsetof(wefti_queue_request, by_order)
@@ -382,7 +367,7 @@ weft_status wefti_queue_start_workers(weft_queue *queue, weft_error *error);
  * detached instead. */
 void wefti_queue_stop_workers(weft_queue *queue);
 
-/* The timer's thread is there from the first request with a start deadline on. */
-weft_status wefti_queue_ensure_timer(weft_queue *queue, weft_error *error);
+/* What the queue does for its timer. */
+extern const wefti_timer_owner wefti_queue_timer_owner;
 
 #endif

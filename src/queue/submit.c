@@ -200,7 +200,7 @@ static weft_status fill_request(submission *self, wefti_queue_request *request,
         WEFTI_TRY(wefti_request_open_fd(&request->base, error));
     }
     if (request->base.start_deadline_ns != WEFTI_NEVER) {
-        WEFTI_TRY(wefti_queue_ensure_timer(self->queue, error));
+        WEFTI_TRY(wefti_timer_ensure(&self->queue->timer, error));
     }
     return WEFT_OK;
 }

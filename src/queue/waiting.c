@@ -45,12 +45,6 @@ wefti_queue_request *wefti_queue_next_by_class(const wefti_queue_request *reques
     return of_class_node(request->by_class.next);
 }
 
-wefti_queue_request *wefti_queue_first_by_time(const weft_queue *queue)
-{
-    wefti_sorted_node *node = queue->by_time.first;
-    return node ? WEFTI_CONTAINER_OF(node, wefti_queue_request, by_time) : NULL;
-}
-
 void wefti_queue_enlist_locked(wefti_queue_request *request)
 {
     if (request->listed) {
@@ -71,14 +65,7 @@ void wefti_queue_enlist_locked(wefti_queue_request *request)
         model->virtual_ns = queue->virtual_ns; /* idleness earns no credit */
     }
     if (request->base.start_deadline_ns != WEFTI_NEVER) {
-        request->timed = true;
-        request->by_time.time_ns = request->base.start_deadline_ns;
-        request->by_time.number = request->sequence;
-        wefti_sorted_add(&queue->by_time, &request->by_time);
-        if (wefti_queue_first_by_time(queue) == request &&
-            !wefti_sabotaged(WEFTI_SABOTAGE_TIMER_WAKE)) {
-            wefti_condition_wake_all(&queue->timer_due);
-        }
+        wefti_timer_add_locked(&queue->timer, &request->base);
     }
 }
 
@@ -96,8 +83,5 @@ void wefti_queue_delist_locked(wefti_queue_request *request)
     queue->level_count[request->level]--;
     queue->waiting_count--;
     request->model->waiting_count--;
-    if (request->timed) {
-        request->timed = false;
-        wefti_sorted_remove(&queue->by_time, &request->by_time);
-    }
+    wefti_timer_remove_locked(&queue->timer, &request->base);
 }

@@ -155,12 +155,8 @@ void wefti_queue_stop_workers(weft_queue *queue)
     wefti_mutex_lock(&queue->lock);
     queue->stopping = true;
     wefti_condition_wake_all(&queue->work);
-    wefti_condition_wake_all(&queue->timer_due);
-    bool timer = queue->timer_state == WEFTI_QUEUE_TIMER_RUNS;
     wefti_mutex_unlock(&queue->lock);
-    if (timer) {
-        join_or_detach(&queue->timer);
-    }
+    wefti_timer_stop(&queue->timer);
     for (int32_t i = 0; queue->workers && i < queue->params.workers; i++) {
         wefti_queue_worker *worker = &queue->workers[i];
         if (worker->started) {
@@ -174,64 +170,29 @@ void wefti_queue_stop_workers(weft_queue *queue)
     queue->workers = NULL;
 }
 
-/* Takes those whose time to start is over; waits for the next one else. */
-static wefti_queue_request *next_expired(weft_queue *queue)
+static void due_locked(wefti_timer *timer, weft_request *base, bool claimed)
 {
-    wefti_queue_request *chain = NULL;
-    wefti_mutex_lock(&queue->lock);
-    while (!chain && !queue->stopping) {
-        wefti_queue_request *first = wefti_queue_first_by_time(queue);
-        int64_t due_ns = first ? first->base.start_deadline_ns : WEFTI_NEVER;
-        if (due_ns > wefti_clock_ns()) {
-            (void)wefti_condition_wait(&queue->timer_due, &queue->lock, due_ns);
-            continue;
-        }
-        wefti_queue_delist_locked(first);
-        /* Else another thread ends it right now. */
-        if (wefti_request_claim(&first->base, WEFTI_REQUEST_ENDING)) {
-            first->outcome = WEFT_TIMEOUT;
-            first->next_ended = NULL;
-            chain = first;
-        }
-        wefti_queue_wake_blocked_locked(queue);
-    }
-    wefti_mutex_unlock(&queue->lock);
-    return chain;
+    (void)claimed; /* else another thread ends it right now */
+    weft_queue *queue = WEFTI_CONTAINER_OF(timer, weft_queue, timer);
+    wefti_queue_delist_locked(WEFTI_CONTAINER_OF(base, wefti_queue_request, base));
+    wefti_queue_wake_blocked_locked(queue);
 }
 
-static void run_timer(void *argument)
+static bool end_late(wefti_timer *timer, weft_request *base)
 {
-    weft_queue *queue = argument;
-    wefti_queue_request *expired;
-    while ((expired = next_expired(queue)) != NULL) {
-        if (wefti_queue_end(queue, expired)) {
-            wefti_queue_teardown(queue); /* detaches this thread */
-            return;
-        }
+    weft_queue *queue = WEFTI_CONTAINER_OF(timer, weft_queue, timer);
+    wefti_queue_request *request = WEFTI_CONTAINER_OF(base, wefti_queue_request, base);
+    request->outcome = WEFT_TIMEOUT;
+    request->next_ended = NULL;
+    bool tears_down = wefti_queue_end(queue, request);
+    if (tears_down) {
+        wefti_queue_teardown(queue); /* detaches this thread */
     }
+    return tears_down;
 }
 
-weft_status wefti_queue_ensure_timer(weft_queue *queue, weft_error *error)
-{
-    wefti_mutex_lock(&queue->lock);
-    while (queue->timer_state == WEFTI_QUEUE_TIMER_STARTING) {
-        /* woken below, by the thread that starts it */
-        (void)wefti_condition_wait(&queue->timer_due, &queue->lock, WEFTI_NEVER);
-    }
-    bool start = queue->timer_state == WEFTI_QUEUE_TIMER_NONE;
-    if (start) {
-        queue->timer_state = WEFTI_QUEUE_TIMER_STARTING;
-    }
-    wefti_mutex_unlock(&queue->lock);
-    if (!start) {
-        return WEFT_OK;
-    }
-    weft_status status =
-        wefti_thread_start(&queue->timer, "weft-q-timer", run_timer, queue, error);
-    wefti_mutex_lock(&queue->lock);
-    queue->timer_state =
-        status == WEFT_OK ? WEFTI_QUEUE_TIMER_RUNS : WEFTI_QUEUE_TIMER_NONE;
-    wefti_condition_wake_all(&queue->timer_due);
-    wefti_mutex_unlock(&queue->lock);
-    return status;
-}
+const wefti_timer_owner wefti_queue_timer_owner = {
+    .thread_name = "weft-q-timer",
+    .due_locked = due_locked,
+    .end = end_late,
+};

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "runtime/timer.h"
 
 /* Requests wait in a queue of our own, and the workers' queue holds pumps: at most one
  * per worker, each takes one request at a time and goes to the end of the workers'
@@ -27,31 +28,32 @@ typedef struct pump {
     struct pump *next_free;
 } pump;
 
-typedef enum timer_state { TIMER_NONE, TIMER_STARTING, TIMER_RUNS } timer_state;
-
 struct wefti_executor {
     /* immutable after create */
     weft_device *device;
 
     /* guarded by lock */
-    wefti_mutex lock;          /* WEFTI_RANK_EXECUTOR */
-    wefti_condition idle;      /* woken when idle; drainers wait */
-    wefti_condition timer_due; /* woken for the timer: a new first deadline, stop; and
-                                  for who waits for the timer to have started */
-    wefti_request_list queue;  /* pending, first come first */
-    wefti_request_list busy;   /* running, or being ended by `runner` */
-    weft_request *timed_first; /* those of the queue with a deadline, soonest first */
-    weft_request *timed_last;
+    wefti_mutex lock;         /* WEFTI_RANK_EXECUTOR */
+    wefti_condition idle;     /* woken when idle; drainers wait */
+    wefti_request_list queue; /* pending, first come first */
+    wefti_request_list busy;  /* running, or being ended by `runner` */
     pump *free_pumps;
     int32_t active_pumps;
-    timer_state timer_state;
-    bool timer_stops;
-    wefti_thread timer;
+
+    wefti_timer timer; /* under `lock` */
 
     pump pumps[];
 };
 
 static void run_pump(wefti_task *task);
+static void due_locked(wefti_timer *timer, weft_request *request, bool claimed);
+static bool end_late(wefti_timer *timer, weft_request *request);
+
+static const wefti_timer_owner timer_owner = {
+    .thread_name = "weft-timer",
+    .due_locked = due_locked,
+    .end = end_late,
+};
 
 weft_status wefti_executor_create(weft_device *device, wefti_executor **executor,
                                   weft_error *error)
@@ -72,9 +74,9 @@ weft_status wefti_executor_create(weft_device *device, wefti_executor **executor
     if (status != WEFT_OK) {
         goto no_idle;
     }
-    status = wefti_condition_init(&made->timer_due, error);
+    status = wefti_timer_init(&made->timer, &timer_owner, &made->lock, error);
     if (status != WEFT_OK) {
-        goto no_timer_due;
+        goto no_timer;
     }
     made->device = device;
     for (size_t i = 0; i < pumps; i++) {
@@ -85,7 +87,7 @@ weft_status wefti_executor_create(weft_device *device, wefti_executor **executor
     *executor = made;
     return WEFT_OK;
 
-no_timer_due:
+no_timer:
     wefti_condition_fini(&made->idle);
 no_idle:
     wefti_mutex_fini(&made->lock);
@@ -93,27 +95,13 @@ no_idle:
     return status;
 }
 
-static void stop_timer(wefti_executor *executor)
-{
-    wefti_mutex_lock(&executor->lock);
-    bool runs = executor->timer_state == TIMER_RUNS;
-    executor->timer_stops = true;
-    wefti_condition_wake_all(&executor->timer_due);
-    wefti_mutex_unlock(&executor->lock);
-    if (runs && wefti_thread_is_current(&executor->timer)) {
-        wefti_thread_detach(&executor->timer);
-    } else if (runs) {
-        wefti_thread_join(&executor->timer);
-    }
-}
-
 void wefti_executor_destroy(wefti_executor *executor)
 {
     if (!executor) {
         return;
     }
-    stop_timer(executor);
-    wefti_condition_fini(&executor->timer_due);
+    wefti_timer_stop(&executor->timer);
+    wefti_timer_fini(&executor->timer);
     wefti_condition_fini(&executor->idle);
     wefti_mutex_fini(&executor->lock);
     wefti_free(executor);
@@ -136,40 +124,10 @@ static void unlink_locked(weft_request *request)
     request->list = NULL;
 }
 
-/* Deadlines mostly come in order: the search from the end is short. */
-static void add_timed_locked(wefti_executor *executor, weft_request *request)
-{
-    weft_request *before = executor->timed_last;
-    while (before && before->start_deadline_ns > request->start_deadline_ns) {
-        before = before->timed_previous;
-    }
-    weft_request *after = before ? before->timed_next : executor->timed_first;
-    request->timed = true;
-    request->timed_previous = before;
-    request->timed_next = after;
-    *(before ? &before->timed_next : &executor->timed_first) = request;
-    *(after ? &after->timed_previous : &executor->timed_last) = request;
-    if (!before && !wefti_sabotaged(WEFTI_SABOTAGE_TIMER_WAKE)) {
-        wefti_condition_wake_all(&executor->timer_due);
-    }
-}
-
-static void remove_timed_locked(wefti_executor *executor, weft_request *request)
-{
-    if (!request->timed) {
-        return;
-    }
-    weft_request *before = request->timed_previous;
-    weft_request *after = request->timed_next;
-    *(before ? &before->timed_next : &executor->timed_first) = after;
-    *(after ? &after->timed_previous : &executor->timed_last) = before;
-    request->timed = false;
-}
-
 /* From the queue to those that a thread is busy with: the calling one. */
 static void make_busy_locked(wefti_executor *executor, weft_request *request)
 {
-    remove_timed_locked(executor, request);
+    wefti_timer_remove_locked(&executor->timer, request);
     unlink_locked(request);
     request->runner = wefti_thread_current();
     append_locked(&executor->busy, request);
@@ -240,55 +198,21 @@ static void run_pump(wefti_task *task)
     }
 }
 
-/* Ends requests whose time to start is over. */
-static void run_timer(void *argument)
+static void due_locked(wefti_timer *timer, weft_request *request, bool claimed)
 {
-    wefti_executor *executor = argument;
-    wefti_mutex_lock(&executor->lock);
-    while (!executor->timer_stops) {
-        weft_request *request = executor->timed_first;
-        int64_t due_ns = request ? request->start_deadline_ns : WEFTI_NEVER;
-        if (due_ns > wefti_clock_ns()) {
-            (void)wefti_condition_wait(&executor->timer_due, &executor->lock, due_ns);
-            continue;
-        }
-        remove_timed_locked(executor, request);
-        if (!wefti_request_claim(request, WEFTI_REQUEST_ENDING)) {
-            continue; /* another ends it right now */
-        }
-        make_busy_locked(executor, request);
-        wefti_mutex_unlock(&executor->lock);
-        if (wefti_request_finish(request, WEFT_TIMEOUT)) {
-            wefti_device_teardown(executor->device); /* detaches this thread */
-            return;
-        }
-        wefti_mutex_lock(&executor->lock);
+    if (claimed) { /* else who ends it takes it out */
+        make_busy_locked(WEFTI_CONTAINER_OF(timer, wefti_executor, timer), request);
     }
-    wefti_mutex_unlock(&executor->lock);
 }
 
-/* The timer's thread is there from the first request with a deadline on. */
-static weft_status ensure_timer(wefti_executor *executor, weft_error *error)
+static bool end_late(wefti_timer *timer, weft_request *request)
 {
-    wefti_mutex_lock(&executor->lock);
-    while (executor->timer_state == TIMER_STARTING) {
-        (void)wefti_condition_wait(&executor->timer_due, &executor->lock, WEFTI_NEVER);
+    weft_device *device = WEFTI_CONTAINER_OF(timer, wefti_executor, timer)->device;
+    bool tears_down = wefti_request_finish(request, WEFT_TIMEOUT);
+    if (tears_down) {
+        wefti_device_teardown(device); /* detaches this thread */
     }
-    bool start = executor->timer_state == TIMER_NONE;
-    if (start) {
-        executor->timer_state = TIMER_STARTING;
-    }
-    wefti_mutex_unlock(&executor->lock);
-    if (!start) {
-        return WEFT_OK;
-    }
-    weft_status status =
-        wefti_thread_start(&executor->timer, "weft-timer", run_timer, executor, error);
-    wefti_mutex_lock(&executor->lock);
-    executor->timer_state = status == WEFT_OK ? TIMER_RUNS : TIMER_NONE;
-    wefti_condition_wake_all(&executor->timer_due);
-    wefti_mutex_unlock(&executor->lock);
-    return status;
+    return tears_down;
 }
 
 /* The first request that can be claimed, for the calling thread to end. */
@@ -313,7 +237,7 @@ static weft_status take_back(wefti_executor *executor, pump *unposted,
     wefti_mutex_lock(&executor->lock);
     bool mine = wefti_request_claim(request, WEFTI_REQUEST_ENDING);
     if (mine) {
-        remove_timed_locked(executor, request);
+        wefti_timer_remove_locked(&executor->timer, request);
         unlink_locked(request);
     }
     rest_pump_locked(unposted);
@@ -336,12 +260,12 @@ weft_status wefti_executor_submit(wefti_executor *executor, weft_request *reques
 {
     weft_device *device = executor->device;
     if (request->start_deadline_ns != WEFTI_NEVER) {
-        WEFTI_TRY(ensure_timer(executor, error));
+        WEFTI_TRY(wefti_timer_ensure(&executor->timer, error));
     }
     wefti_mutex_lock(&executor->lock);
     append_locked(&executor->queue, request);
     if (request->start_deadline_ns != WEFTI_NEVER) {
-        add_timed_locked(executor, request);
+        wefti_timer_add_locked(&executor->timer, request);
     }
     pump *free_pump = executor->free_pumps;
     if (free_pump) {

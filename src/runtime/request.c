@@ -82,6 +82,7 @@ void wefti_request_reset(weft_request *request, const wefti_request_kind *kind,
     request->callback = NULL;
     request->callback_user = NULL;
     request->start_deadline_ns = WEFTI_NEVER;
+    request->timed = false;
     request->error.message[0] = '\0';
 }
 

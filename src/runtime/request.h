@@ -4,6 +4,7 @@
 
 #include <weft/request.h>
 
+#include "base/sorted.h"
 #include "base/thread.h"
 #include "runtime/device.h"
 
@@ -75,10 +76,12 @@ struct weft_request {
     /* guarded by the executor's lock */
     struct wefti_request_list *list; /* the one it is in */
     struct weft_request *previous, *next;
-    bool timed;
-    struct weft_request *timed_previous, *timed_next;
     wefti_thread runner;    /* the thread that runs or ends it */
     bool tears_device_down; /* that thread dropped the device's last owner */
+
+    /* guarded by the lock of the timer's owner */
+    bool timed;
+    wefti_sorted_node by_time;
 };
 
 /* Accepts the work and posts it to the device's workers. On failure nothing was

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef WEFTI_QUEUE_SORTED_H
-#define WEFTI_QUEUE_SORTED_H
+#ifndef WEFTI_BASE_SORTED_H
+#define WEFTI_BASE_SORTED_H
 
 #include <stdint.h>
 
@@ -8,7 +8,7 @@
  * and, for those with a time, a treap (Seidel and Aragon, 1996) that finds the place of
  * a new one. So putting in takes O(log n) however the times of the others lie, which
  * many callers decide, and O(1) without a time; the rest takes O(1), expected.
- * Class: confined; the queue's lock guards it. */
+ * Class: confined: its owner guards it by a lock. */
 
 typedef struct wefti_sorted_node {
     /* set by the caller before it is put in, and left alone */

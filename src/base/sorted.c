@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "queue/sorted.h"
+#include "base/sorted.h"
 
 #include <stdbool.h>
 #include <stddef.h>
