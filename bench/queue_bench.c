@@ -278,6 +278,54 @@ static uint64_t show_gain(weft_device *device, const char *name, const int64_t *
     return wrong;
 }
 
+/* The bound, in microseconds, that a part of the requests started within. */
+static double started_within_us(const weft_queue_statistics *q, double part)
+{
+    uint64_t all = 0, passed = 0;
+    int bucket = 0;
+    for (int i = 0; i < WEFT_QUEUE_BUCKETS; i++) {
+        all += q->wait_ns[i];
+    }
+    while (bucket < WEFT_QUEUE_BUCKETS - 1 &&
+           (double)(passed += q->wait_ns[bucket]) < part * (double)all) {
+        bucket++;
+    }
+    return ldexp(1e-3, bucket);
+}
+
+/* One request at a time, and a pause in which the workers go to sleep. */
+static void show_idle(weft_device *device, const int64_t *sizes, int layers)
+{
+    enum { CALLS = 2000, PAUSE_NS = 500000 };
+    weft_model *model = make_chain(device, sizes, layers);
+    weft_queue *queue = open_queue(device, model, 0);
+    setup s = {model, queue, sizes[0], sizes[layers], 1, 1, 0};
+    submitter self = {.setup = &s};
+    weft_queue_statistics q;
+    weft_error error;
+    self.x = calloc((size_t)s.in, sizeof(float));
+    self.y[0] = calloc((size_t)s.out, sizeof(float));
+    for (int i = 0; i < CALLS; i++) {
+        struct timespec pause = {.tv_nsec = PAUSE_NS};
+        weft_request *request;
+        nanosleep(&pause, NULL);
+        call(&self, 0, &request);
+        if (weft_request_wait(request, WEFT_FOREVER, &error) != WEFT_OK) {
+            die(&error);
+        }
+        weft_request_release(request);
+    }
+    weft_queue_get_statistics(queue, &q);
+    printf("idle device, from submit to start: P50 below %.0f us, P99 below %.0f us, "
+           "P99.9 below %.0f us\n",
+           started_within_us(&q, 0.5), started_within_us(&q, 0.99),
+           started_within_us(&q, 0.999));
+    weft_queue_release(queue);
+    weft_model_release(model);
+    free(self.x);
+    free(self.y[0]);
+}
+
 int main(void)
 {
     static const int64_t mlp[] = {256, 512, 512, 256}, linear[] = {2048, 2048};
@@ -287,6 +335,7 @@ int main(void)
     if (weft_device_open("cpu", NULL, &device, &error) != WEFT_OK) {
         die(&error);
     }
+    show_idle(device, mlp, 3);
     uint64_t wrong = show_gain(device, "MLP [1,256]", mlp, 3);
     wrong += show_gain(device, "Linear 2048 -> 2048 [1,2048]", linear, 1);
     weft_device_release(device);

@@ -27,7 +27,8 @@
  * fails: -DMUTATION=6 -DPLUG -DPRODUCERS=3
  * fails: -DMUTATION=7 -DPLUG -DPRODUCERS=4
  * fails: -DMUTATION=8
- * fails: -DMUTATION=9 */
+ * fails: -DMUTATION=9
+ * fails: -DMUTATION=10 -DPLUG -DPRODUCERS=4 */
 #ifndef PRODUCERS
 #define PRODUCERS 2
 #endif
@@ -208,19 +209,29 @@ proctype producer(byte me)
 #else
     :: else ->
 #endif
-        atomic {
-            accepted++; live++; waiting++;
-            state[me] = PENDING; listed[me] = true; by_age ! me
-        };
-#if MUTATION != 6 /* no worker is woken */
-        atomic {
-            if
-            :: sleeping && !woken -> woken = true; work_wakes = true
-            :: else
-            fi
-        };
+        if
+        :: late || me == TIMED ->                   /* its time is over by now */
+            atomic { accepted++; live++; state[me] = ENDING };
+#if MUTATION != 10 /* who was woken for room that it does not take keeps it for itself */
+            wake_blocked();
 #endif
-        unlock()
+            unlock();
+            end(me)
+        :: !late ->
+            atomic {
+                accepted++; live++; waiting++;
+                state[me] = PENDING; listed[me] = true; by_age ! me
+            };
+#if MUTATION != 6 /* no worker is woken */
+            atomic {
+                if
+                :: sleeping && !woken -> woken = true; work_wakes = true
+                :: else
+                fi
+            };
+#endif
+            unlock()
+        fi
     fi;
     returned[me] = true
 }
