@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/compiler.h"
+#include "base/float_state.h"
 #include "base/philox.h"
 
 enum { BLOCK_WORDS = 4, ROUNDS = 10 };
@@ -131,7 +132,8 @@ void weft_random_fill_uniform(const weft_random_key *key, float *values, size_t 
     }
 }
 
-void weft_random_fill_normal(const weft_random_key *key, float *values, size_t count)
+static WEFTI_NOINLINE void fill_normal(const weft_random_key *key, float *values,
+                                       size_t count)
 {
     uint32_t words[BLOCK_WORDS];
     for (size_t i = 0; i < count; i++) {
@@ -140,4 +142,11 @@ void weft_random_fill_normal(const weft_random_key *key, float *values, size_t c
         }
         values[i] = (float)wefti_normal_of_word(words[i % BLOCK_WORDS]);
     }
+}
+
+void weft_random_fill_normal(const weft_random_key *key, float *values, size_t count)
+{
+    wefti_float_state state = wefti_float_enter();
+    fill_normal(key, values, count);
+    wefti_float_leave(state);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/thread.h"
+#include "base/float_state.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -21,6 +22,7 @@ static void *run_thread(void *opaque)
 {
     start_record start = *(start_record *)opaque;
     wefti_free(opaque);
+    (void)wefti_float_enter(); /* it was inherited from who started the thread */
     start.function(start.argument);
     return NULL;
 }

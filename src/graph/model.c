@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backend/common/weights.h"
+#include "base/float_state.h"
 #include "base/fork.h"
 #include "base/memory.h"
 #include "graph/levels.h"
@@ -281,7 +282,9 @@ weft_status weft_model_create(weft_device *device, weft_graph *graph,
     wefti_refcount_init(&made->owners);
     made->device = weft_device_retain(device);
     made->graph = weft_graph_retain(graph);
+    wefti_float_state state = wefti_float_enter();
     weft_status status = prepare(made, &checked, error);
+    wefti_float_leave(state);
     if (status != WEFT_OK) {
         weft_model_release(made);
         return status;

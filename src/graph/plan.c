@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/float_state.h"
 #include "base/memory.h"
 #include "graph/passes.h"
 #include "graph/planner.h"
@@ -149,7 +150,9 @@ weft_status wefti_plan_build(const wefti_plan_source *source, const wefti_known 
     wefti_program_init(&made->program);
     weft_status status = wefti_net_clone(source->net, &made->net, error);
     if (status == WEFT_OK) {
+        wefti_float_state state = wefti_float_enter();
         status = build(made, source, inputs, error);
+        wefti_float_leave(state);
     }
     if (status != WEFT_OK) {
         wefti_plan_destroy(made);

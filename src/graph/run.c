@@ -165,12 +165,8 @@ static weft_status run_found(weft_context *context, weft_model *model,
 static weft_status run_held(weft_context *context, const wefti_plan *plan,
                             const weft_io *io, weft_error *error)
 {
-    weft_status status = wefti_context_enter(context, plan, error);
-    if (status != WEFT_OK) {
-        zero_outputs(plan, io);
-        return status;
-    }
-    status = run_plan(context, plan, io, error);
+    WEFTI_TRY(wefti_context_enter(context, plan, error));
+    weft_status status = run_plan(context, plan, io, error);
     wefti_context_leave(context);
     return status;
 }

@@ -70,6 +70,24 @@ static void test_a_lease_is_exclusive_and_keeps_its_workspace(void **state)
     weft_device_release(device);
 }
 
+/* At the cap an idle context's workspace makes room; one that is leased does not. */
+static void test_idle_workspaces_make_room(void **state)
+{
+    (void)state;
+    weft_device *device = open_null(2, 100000);
+    weft_context *first = acquire(device), *second = acquire(device);
+    weft_error error;
+    assert_int_equal(reserve(first, 60000, NULL), WEFT_OK);
+    assert_int_equal(reserve(second, 60000, &error), WEFT_OUT_OF_MEMORY);
+    assert_non_null(strstr(error.message, "cap"));
+    weft_context_release(first);
+    assert_int_equal(reserve(second, 60000, NULL), WEFT_OK);
+    assert_in_range(memory_bytes(device), 60000, 100000);
+    assert_int_equal(reserve(second, 100001, NULL), WEFT_OUT_OF_MEMORY);
+    weft_context_release(second);
+    weft_device_release(device);
+}
+
 static void test_two_users_of_one_context_are_told(void **state)
 {
     (void)state;
@@ -286,6 +304,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_lease_is_exclusive_and_keeps_its_workspace),
+        cmocka_unit_test(test_idle_workspaces_make_room),
         cmocka_unit_test(test_two_users_of_one_context_are_told),
         cmocka_unit_test(test_a_lent_stream_is_entered_with_the_context),
         cmocka_unit_test(test_the_next_user_does_not_wait_for_the_last),

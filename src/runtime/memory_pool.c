@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/fork.h"
 #include "base/memory.h"
+#include "runtime/context.h"
 #include "runtime/stream.h"
 
 /* Size classes: four to each power of two, from 256 bytes; at most a fifth is spare. */
@@ -244,18 +245,19 @@ static void unclaim(wefti_memory_pool *pool, size_t size_bytes)
 static weft_status claim_bytes(wefti_memory_pool *pool, size_t size_bytes,
                                weft_error *error)
 {
-    bool refreshed = false;
+    int tried = 0;
     claim_result result = try_claim(pool, size_bytes);
     while (result != CLAIM_DONE) {
-        if (result == CLAIM_FULL && refreshed) {
+        if (result == CLAIM_FULL && (tried == 2 || size_bytes > pool->cap_bytes)) {
             return wefti_error(error, WEFT_OUT_OF_MEMORY,
                                "%zu bytes do not fit under the memory cap of %s, %zu "
                                "bytes; release memory or raise memory_cap_bytes",
                                size_bytes, pool->device->name, pool->cap_bytes);
         }
-        if (result == CLAIM_FULL) {
+        if (result == CLAIM_FULL && tried++ == 0) {
             wefti_stream_pool_refresh(pool->device->streams);
-            refreshed = true;
+        } else if (result == CLAIM_FULL) {
+            wefti_context_trim(pool->device); /* idle contexts keep workspaces */
         }
         result = try_claim(pool, size_bytes);
     }

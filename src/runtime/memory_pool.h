@@ -16,7 +16,8 @@ weft_status wefti_memory_pool_create(weft_device *device, size_t cap_bytes,
 void wefti_memory_pool_destroy(wefti_memory_pool *pool);
 
 /* Plain blocks for workspaces: no stream order, counted against the cap; at the cap
- * cached free blocks are given back first. */
+ * cached free blocks are given back first, then the workspaces of idle contexts: so a
+ * caller holds no lock but its own context's lease. */
 weft_status wefti_memory_reserve(wefti_memory_pool *pool, size_t size_bytes,
                                  void **address, weft_error *error);
 /* `size_bytes` as it was reserved. */

@@ -7,6 +7,7 @@
 #include "backend/common/host_event.h"
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "base/float_state.h"
 #include "base/lock.h"
 #include "base/memory.h"
 
@@ -177,8 +178,10 @@ WEFTI_INLINE void execute_now(wefti_backend_stream *stream, wefti_recipe *recipe
                               void *const *slots, size_t slot_count)
 {
     weft_error error;
+    wefti_float_state state = wefti_float_enter();
     weft_status status =
         stream->hooks->run(stream->user, recipe, slots, slot_count, &error);
+    wefti_float_leave(state);
     if (WEFTI_UNLIKELY(status != WEFT_OK)) {
         keep_error(stream, status, &error);
     }
