@@ -10,7 +10,8 @@ WEFT_BEGIN_DECLS
 /* All that a running request may write: a stream and a workspace. Leased from the
  * device's pool; any model of the device may run in it.
  * Class: confined; one call at a time, from any thread. A second call at the same
- * time returns WEFT_BUSY and harms nothing. */
+ * time returns WEFT_BUSY and harms nothing; in a context that is shared
+ * (WEFT_LEASE_SHARE) it waits for its turn. */
 typedef struct weft_context weft_context;
 
 /* What to do when every context is leased. */
@@ -18,7 +19,10 @@ typedef enum weft_lease_policy {
     WEFT_LEASE_WAIT = 0,       /* wait, first come first served */
     WEFT_LEASE_FAIL = 1,       /* WEFT_BUSY at once */
     WEFT_LEASE_WAIT_UNTIL = 2, /* wait at most timeout_ns, then WEFT_TIMEOUT */
-    WEFT_LEASE_SHARE = 3,      /* queue behind the work of leased ones, said openly */
+    /* Share one that a caller holds: calls in it then take turns, in the order of their
+     * arrival, until all sharers have released it; weft_context_was_shared tells who
+     * joined. Where runs alone have leased all, wait for one of these. */
+    WEFT_LEASE_SHARE = 3,
 } weft_lease_policy;
 
 typedef struct weft_lease_params {
@@ -61,18 +65,20 @@ WEFT_API void weft_context_release(weft_context *context);
 
 /* Runs a model in a leased context; otherwise as weft_run.
  * Threads: one at a time per context; asserted.
+ * Blocks: until done; of a shared context, also while others are in it.
  * Errors: WEFT_BUSY when another thread is using the context. */
 WEFT_API WEFT_MUST_USE weft_status weft_context_run(weft_context *context,
                                                     weft_model *model,
                                                     const weft_io *io,
                                                     weft_error *error);
 
-/* Lends the context's stream, valid while the lease lasts.
+/* Lends the context's stream, valid while the lease lasts; of a shared one, it is the
+ * stream of all sharers.
  * Threads: owner of the lease. */
 WEFT_API weft_stream *weft_context_stream(weft_context *context);
 
-/* Tells whether the lease was had by waiting behind another's work
- * (WEFT_LEASE_SHARE).
+/* Tells whether the lease is another's context too, or was had by waiting behind its
+ * work (WEFT_LEASE_SHARE).
  * Threads: owner of the lease. */
 WEFT_API bool weft_context_was_shared(const weft_context *context);
 

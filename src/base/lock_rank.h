@@ -10,6 +10,7 @@ typedef enum wefti_lock_rank {
     WEFTI_RANK_DEVICE = 20,     /* device life cycle: close, drain, counts */
     WEFTI_RANK_PLAN_CACHE = 30, /* one model's plans; building happens outside it */
     WEFTI_RANK_CONTEXTS = 40,   /* waiters for contexts; the free path has no lock */
+    WEFTI_RANK_TURNS = 45,      /* waiters for a turn in a shared context */
     WEFTI_RANK_EXECUTOR = 50,   /* queue of asynchronous requests */
     WEFTI_RANK_REQUEST = 60,    /* one request's end */
     WEFTI_RANK_WEIGHTS = 70,    /* one model's packed weights */

@@ -177,7 +177,7 @@ static weft_status lease_and_run(weft_model *model, const wefti_plan *plan,
 {
     weft_context *context;
     WEFTI_TRY(wefti_context_acquire(model->device, params, &context, error));
-    weft_status status = run_held(context, plan, io, error);
+    weft_status status = run_held(wefti_context_place(context), plan, io, error);
     wefti_context_release(context);
     return status;
 }
@@ -209,7 +209,8 @@ static weft_status run_with_lease(weft_model *model, const weft_io *io,
         weft_context *context;
         bool missed;
         WEFTI_TRY(wefti_context_acquire(model->device, params, &context, error));
-        weft_status status = run_found(context, model, entry, io, &missed, error);
+        weft_status status =
+            run_found(wefti_context_place(context), model, entry, io, &missed, error);
         wefti_context_release(context);
         if (WEFTI_LIKELY(!missed)) {
             return status;
@@ -275,6 +276,7 @@ weft_status weft_context_run(weft_context *context, weft_model *model,
                            context == NULL ? "context is NULL"
                                            : "context and model are of two devices");
     }
+    context = wefti_context_place(context);
     uint32_t shard;
     WEFTI_TRY(wefti_device_begin(model->device, &shard, error));
     weft_status status = WEFTI_LIKELY(model->device->profiler == NULL)

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "runtime/lease.h"
 #include "runtime/memory_pool.h"
+#include "runtime/share.h"
 
 /* Makes what the slot lacks; the caller has leased it. */
 static WEFTI_NOINLINE weft_status prepare(weft_device *device, int32_t slot,
@@ -30,8 +31,8 @@ static WEFTI_NOINLINE weft_status prepare(weft_device *device, int32_t slot,
     return WEFT_OK;
 }
 
-static weft_status lease(weft_device *device, const weft_lease_params *params,
-                         bool accepted, weft_context **context, weft_error *error)
+static weft_status lease_slot(weft_device *device, const weft_lease_params *params,
+                              bool accepted, weft_context **context, weft_error *error)
 {
     int32_t slot;
     bool shared;
@@ -50,6 +51,34 @@ static weft_status lease(weft_device *device, const weft_lease_params *params,
     found->shared = shared;
     *context = found;
     return WEFT_OK;
+}
+
+/* Takes a free context, or joins one that is held, or waits: then all are leased by
+ * runs and come free by themselves. */
+static WEFTI_NOINLINE weft_status lease_or_join(weft_device *device,
+                                                const weft_lease_params *params,
+                                                bool accepted, weft_context **context,
+                                                weft_error *error)
+{
+    weft_lease_params free_one = *params;
+    free_one.policy = WEFT_LEASE_FAIL;
+    weft_status status = lease_slot(device, &free_one, accepted, context, error);
+    if (status != WEFT_BUSY) {
+        return status;
+    }
+    WEFTI_TRY(wefti_share_join(device, context, error));
+    return *context != NULL ? WEFT_OK
+                            : lease_slot(device, params, accepted, context, error);
+}
+
+static weft_status lease(weft_device *device, const weft_lease_params *params,
+                         bool accepted, weft_context **context, weft_error *error)
+{
+    if (WEFTI_UNLIKELY(params != NULL && params->struct_size >= sizeof(*params) &&
+                       params->policy == WEFT_LEASE_SHARE)) {
+        return lease_or_join(device, params, accepted, context, error);
+    }
+    return lease_slot(device, params, accepted, context, error);
 }
 
 weft_status wefti_context_acquire(weft_device *device, const weft_lease_params *params,
@@ -74,6 +103,11 @@ static WEFTI_NOINLINE void take_stream_back(weft_context *context)
 
 void wefti_context_release(weft_context *context)
 {
+    if (WEFTI_UNLIKELY(context->host != NULL ||
+                       wefti_atomic_u32_load_relaxed(&context->sharers) != 0) &&
+        !wefti_share_leave(context, &context)) {
+        return;
+    }
     if (WEFTI_UNLIKELY(wefti_atomic_u32_load_relaxed(&context->stream_lent))) {
         take_stream_back(context);
     }
@@ -91,7 +125,11 @@ weft_status weft_context_acquire(weft_device *device, const weft_lease_params *p
     }
     *context = NULL;
     WEFTI_TRY(device->backend->device.health(device->handle, error));
-    return lease(device, params, false, context, error);
+    WEFTI_TRY(lease(device, params, false, context, error));
+    if ((*context)->host == NULL) {
+        wefti_atomic_u32_store_seq_cst(&(*context)->sharers, 1);
+    }
+    return WEFT_OK;
 }
 
 void weft_context_release(weft_context *context)
@@ -105,19 +143,25 @@ weft_status wefti_context_enter(weft_context *context, const void *work,
                                 weft_error *error)
 {
     void *found = NULL;
-    /* The context does not write to what its user works on. */
-    if (WEFTI_UNLIKELY(!wefti_atomic_ptr_cas_seq_cst(&context->work, &found,
+    /* The context does not write to what its user works on. Relaxed: only that who
+     * waits for a turn is not overtaken for ever. */
+    if (WEFTI_UNLIKELY(wefti_atomic_u32_load_relaxed(&context->turns_waiting) != 0 ||
+                       !wefti_atomic_ptr_cas_seq_cst(&context->work, &found,
                                                      (void *)(uintptr_t)work))) {
-        return wefti_error(error, WEFT_BUSY,
-                           "another thread is using this context; lease one per "
-                           "thread, or run without one");
+        if (wefti_atomic_u32_load_seq_cst(&context->by_turns) == 0) {
+            return wefti_error(error, WEFT_BUSY,
+                               "another thread is using this context; lease one per "
+                               "thread, or run without one");
+        }
+        wefti_share_take_turn(context, work);
     }
-    /* Relaxed: who lends the stream to another thread has ordered it by doing so. */
-    if (WEFTI_UNLIKELY(wefti_atomic_u32_load_relaxed(&context->stream_lent))) {
+    /* Who lends the stream to another thread has ordered it by doing so; between
+     * sharers, see weft_context_stream. */
+    if (WEFTI_UNLIKELY(wefti_atomic_u32_load_seq_cst(&context->stream_lent))) {
         weft_status status = wefti_stream_enter(context->stream, error);
         context->stream_entered = status == WEFT_OK;
         if (status != WEFT_OK) {
-            wefti_atomic_ptr_store_seq_cst(&context->work, NULL);
+            wefti_context_leave(context);
             return status;
         }
     }
@@ -131,6 +175,9 @@ void wefti_context_leave(weft_context *context)
         wefti_stream_leave(context->stream);
     }
     wefti_atomic_ptr_store_seq_cst(&context->work, NULL);
+    if (WEFTI_UNLIKELY(wefti_atomic_u32_load_seq_cst(&context->turns_waiting) != 0)) {
+        wefti_share_end_turn(context);
+    }
 }
 
 bool wefti_context_works_on(const weft_device *device, const void *work)
@@ -215,7 +262,13 @@ void wefti_context_destroy(weft_context *context)
 
 weft_stream *weft_context_stream(weft_context *context)
 {
-    wefti_atomic_u32_store_relaxed(&context->stream_lent, 1); /* see enter */
+    context = wefti_context_place(context);
+    /* Before by_turns is read: a guest whose join is not seen here sees the flag. */
+    wefti_atomic_u32_store_seq_cst(&context->stream_lent, 1); /* see enter */
+    if (WEFTI_UNLIKELY(wefti_atomic_u32_load_seq_cst(&context->by_turns) != 0) &&
+        wefti_context_enter(context, context, NULL) == WEFT_OK) {
+        wefti_context_leave(context); /* whoever was inside had not seen it */
+    }
     return context->stream;
 }
 

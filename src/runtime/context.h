@@ -13,6 +13,18 @@ struct weft_context {
     /* immutable after create */
     weft_device *device; /* borrowed: the pool belongs to it */
     int32_t slot;
+    weft_context *host; /* of a guest (share.h): in which its calls run; else NULL */
+
+    /* atomic: who acquires, joins, gives back -> the same. Of a lease that a caller
+     * holds: it and its guests; 0: nobody may join. Who takes it to 0 gives the context
+     * back. */
+    wefti_atomic_u32 sharers;
+    /* atomic: guests -> whoever runs in it, until the last sharer goes. */
+    wefti_atomic_u32 by_turns;
+    /* atomic: who waits for a turn -> who leaves. */
+    wefti_atomic_u32 turns_waiting;
+    /* guarded by device->turn_lock */
+    uint32_t first_ticket, next_ticket;
 
     /* atomic: whoever runs in it -> whoever tries at the same time, or asks what is
      * still worked on. NULL: not in use. */
@@ -39,7 +51,15 @@ weft_status wefti_context_acquire(weft_device *device, const weft_lease_params *
                                   weft_context **context, weft_error *error);
 void wefti_context_release(weft_context *context);
 
-/* Claims the context for one run: WEFT_BUSY when another thread is inside. `work`, not
+/* Where calls in a context run: in itself, or in the one that it shares. Enter, leave
+ * and whatever lies between take this. */
+WEFTI_INLINE weft_context *wefti_context_place(weft_context *context)
+{
+    return WEFTI_LIKELY(context->host == NULL) ? context : context->host;
+}
+
+/* Claims the context for one run: WEFT_BUSY when another thread is inside and it
+ * is not shared; else waits for its turn. `work`, not
  * NULL, is what the run uses until it leaves; the context only shows it to others. */
 weft_status wefti_context_enter(weft_context *context, const void *work,
                                 weft_error *error);

@@ -38,6 +38,14 @@ static void destroy_parts(weft_device *device)
     wefti_lease_pool_destroy(device->contexts);
 }
 
+static void fini_locks(weft_device *device)
+{
+    wefti_condition_fini(&device->turn_over);
+    wefti_mutex_fini(&device->turn_lock);
+    wefti_condition_fini(&device->idle);
+    wefti_mutex_fini(&device->lock);
+}
+
 static void destroy(void *user)
 {
     weft_device *device = user;
@@ -46,16 +54,30 @@ static void destroy(void *user)
     device->backend->device.close(handle); /* joins the workers */
     wefti_executor_destroy(device->requests);
     weft_profiler_release(device->profiler);
-    wefti_condition_fini(&device->idle);
-    wefti_mutex_fini(&device->lock);
+    fini_locks(device);
     wefti_free(device);
+}
+
+/* A lock and the condition that is waited for under it, or neither. */
+static weft_status init_sleep(wefti_mutex *lock, wefti_condition *condition,
+                              const char *name, wefti_lock_rank rank, weft_error *error)
+{
+    WEFTI_TRY(wefti_mutex_init(lock, name, rank, error));
+    weft_status status = wefti_condition_init(condition, error);
+    if (status != WEFT_OK) {
+        wefti_mutex_fini(lock);
+    }
+    return status;
 }
 
 static weft_status init_locks(weft_device *device, weft_error *error)
 {
-    WEFTI_TRY(wefti_mutex_init(&device->lock, "device", WEFTI_RANK_DEVICE, error));
-    weft_status status = wefti_condition_init(&device->idle, error);
+    WEFTI_TRY(
+        init_sleep(&device->lock, &device->idle, "device", WEFTI_RANK_DEVICE, error));
+    weft_status status = init_sleep(&device->turn_lock, &device->turn_over, "turns",
+                                    WEFTI_RANK_TURNS, error);
     if (status != WEFT_OK) {
+        wefti_condition_fini(&device->idle);
         wefti_mutex_fini(&device->lock);
     }
     return status;

@@ -78,6 +78,10 @@ struct weft_device {
     wefti_device_source *sources;
     uint64_t drain_count;
 
+    /* the sleep of those who wait for a turn in a shared context (share.h) */
+    wefti_mutex turn_lock; /* WEFTI_RANK_TURNS */
+    wefti_condition turn_over;
+
     wefti_device_shard shards[WEFTI_DEVICE_SHARDS];
 };
 

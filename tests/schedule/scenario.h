@@ -34,6 +34,7 @@ void scenario_require(bool right, const char *what);
 
 /* Lists of the files of this folder, each ended by one without a name. */
 extern const scenario lease_scenarios[];
+extern const scenario share_scenarios[];
 extern const scenario device_scenarios[];
 extern const scenario request_scenarios[];
 extern const scenario stream_scenarios[];
