@@ -304,6 +304,61 @@ static void test_close_ends_the_delay(void **state)
     tear_down(f);
 }
 
+/* y = relu(x) of a fixed shape. */
+static weft_model *make_fixed_model(weft_device *device)
+{
+    weft_value_info input = {
+        .name = "x", .type = WEFT_TYPE_F32, .rank = 2, .dims = {2, 3}};
+    const char *const inputs[] = {"x"}, *const outputs[] = {"y"};
+    weft_node node = {.op_type = "Relu",
+                      .name = "y",
+                      .inputs = inputs,
+                      .input_count = 1,
+                      .outputs = outputs,
+                      .output_count = 1};
+    weft_graph *graph;
+    weft_model *model;
+    assert_int_equal(weft_graph_create(18, &graph, NULL), WEFT_OK);
+    assert_int_equal(weft_graph_add_input(graph, &input, NULL), WEFT_OK);
+    assert_int_equal(weft_graph_add_node(graph, &node, NULL), WEFT_OK);
+    assert_int_equal(weft_graph_add_output(graph, "y", NULL), WEFT_OK);
+    assert_int_equal(weft_model_create(device, graph, NULL, &model, NULL), WEFT_OK);
+    weft_graph_release(graph);
+    return model;
+}
+
+/* What nothing can join is not held back for others. */
+static void test_delay_is_for_those_that_join(void **state)
+{
+    (void)state;
+    enum { CALLS = 5 };
+    weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
+    params.workers = 1;
+    params.max_queue_delay_us = 60 * 1000000;
+    fixture *f = set_up(&params);
+    weft_model *model = make_fixed_model(f->device);
+    assert_int_equal(weft_queue_add_model(f->queue, model, NULL, NULL), WEFT_OK);
+    float x[6] = {-1, 1, -2, 2, -3, 3}, y[6];
+    static const float wanted[6] = {0, 1, 0, 2, 0, 3};
+    weft_tensor input = {.data = x, .type = WEFT_TYPE_F32, .rank = 2, .dims = {2, 3}};
+    weft_tensor output = input;
+    output.data = y;
+    weft_io io = {&input, 1, &output, 1};
+    for (int i = 0; i < CALLS; i++) {
+        weft_request *request;
+        assert_int_equal(weft_queue_submit(f->queue, model, &io, NULL, &request, NULL),
+                         WEFT_OK);
+        assert_int_equal(weft_request_wait(request, INT64_C(30000000000), NULL),
+                         WEFT_OK);
+        assert_memory_equal(y, wanted, sizeof y);
+        weft_request_release(request);
+    }
+    assert_int_equal(weft_queue_check_batching(f->queue, model, NULL),
+                     WEFT_UNSUPPORTED);
+    weft_model_release(model);
+    tear_down(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_order_is_preserved),
         cmocka_unit_test(test_delay),
         cmocka_unit_test(test_close_ends_the_delay),
+        cmocka_unit_test(test_delay_is_for_those_that_join),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
