@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/compiler.h"
+#include "base/schedule.h"
 #include "base/testing.h"
 #include "base/thread.h"
 
@@ -94,4 +95,36 @@ int32_t wefti_core_count(void)
         cores = quota < cores ? quota : cores;
     }
     return cores < 1 ? 1 : cores;
+}
+
+_Static_assert(sizeof(cpu_set_t) == sizeof(wefti_core_set), "1,024 cores");
+
+bool wefti_thread_keep_core(uint32_t index, uint32_t most, wefti_core_set *before)
+{
+    cpu_set_t all;
+    /* Fails where the system has more cores than fit. */
+    if (wefti_scheduler_in_charge || sched_getaffinity(0, sizeof all, &all) != 0) {
+        return false;
+    }
+    uint32_t count = (uint32_t)CPU_COUNT(&all);
+    if (count == 0 || count > most) {
+        return false;
+    }
+    uint32_t left = index % count;
+    size_t core = 0;
+    while (!CPU_ISSET(core, &all) || left-- > 0) {
+        core++;
+    }
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    memcpy(before, &all, sizeof all);
+    return sched_setaffinity(0, sizeof one, &one) == 0;
+}
+
+void wefti_thread_free_core(const wefti_core_set *before)
+{
+    cpu_set_t all;
+    memcpy(&all, before, sizeof all);
+    (void)sched_setaffinity(0, sizeof all, &all);
 }

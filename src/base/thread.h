@@ -38,6 +38,19 @@ uint64_t wefti_thread_number(void);
 /* Tells whether the calling thread is `thread`. */
 _Bool wefti_thread_is_current(const wefti_thread *thread);
 
+/* The cores that a thread may run on, of the first 1,024. */
+typedef struct wefti_core_set {
+    uint64_t bits[16];
+} wefti_core_set;
+
+/* Keeps the calling thread on one of the cores that it may run on, the index-th in a
+ * circle, and sets *before to what it might run on until now. False where it has more
+ * than `most` cores, or the system says no: then nothing has changed. */
+_Bool wefti_thread_keep_core(uint32_t index, uint32_t most, wefti_core_set *before);
+
+/* Lets the calling thread run where it might before. */
+void wefti_thread_free_core(const wefti_core_set *before);
+
 /* Cores this process may run on (affinity mask and cgroup quota), at least 1. */
 int32_t wefti_core_count(void);
 

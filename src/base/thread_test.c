@@ -54,6 +54,36 @@ static void signals_of_the_program_are_blocked(void **state)
     assert_int_equal(sigismember(&what.mask, SIGSEGV), 0);
 }
 
+static void stay_and_go(void *opaque)
+{
+    bool *right = opaque;
+    cpu_set_t at_first, then;
+    wefti_core_set before;
+    sched_getaffinity(0, sizeof at_first, &at_first);
+    uint32_t count = (uint32_t)CPU_COUNT(&at_first);
+    *right = count == 1 || !wefti_thread_keep_core(0, count - 1, &before);
+    for (uint32_t i = 0; i < 2 * count; i++) {
+        bool kept = wefti_thread_keep_core(i, count, &before);
+        sched_getaffinity(0, sizeof then, &then);
+        *right = *right && kept && CPU_COUNT(&then) == 1 &&
+                 CPU_ISSET(wefti_current_core(), &then);
+        wefti_thread_free_core(&before);
+        sched_getaffinity(0, sizeof then, &then);
+        *right = *right && CPU_EQUAL(&then, &at_first);
+    }
+}
+
+static void a_core_is_kept_and_freed(void **state)
+{
+    (void)state;
+    bool right = false;
+    wefti_thread thread;
+    assert_int_equal(
+        wefti_thread_start(&thread, "weft-test", stay_and_go, &right, NULL), WEFT_OK);
+    wefti_thread_join(&thread);
+    assert_true(right);
+}
+
 static void name_shows(void **state)
 {
     (void)state;
@@ -178,6 +208,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signals_of_the_program_are_blocked),
+        cmocka_unit_test(a_core_is_kept_and_freed),
         cmocka_unit_test(name_shows),
         cmocka_unit_test(knows_itself),
         cmocka_unit_test(start_can_be_made_to_fail),

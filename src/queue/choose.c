@@ -228,6 +228,7 @@ static void record_choice(weft_queue *queue, wefti_queue_batch *batch, int64_t n
 {
     weft_queue_statistics *statistics = &queue->statistics;
     wefti_queue_model *model = batch->class->model;
+    wefti_queue_note_crowd_locked(queue, batch->count);
     queue->chosen_count++;
     queue->running++;
     statistics->batch_count++;

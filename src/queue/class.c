@@ -317,7 +317,7 @@ weft_status wefti_queue_copy_tensors(const wefti_queue_class *class, const weft_
 int32_t wefti_queue_padded_rows(int32_t rows)
 {
     int32_t step = 1;
-    while (rows / step >= 8) {
+    while (rows / step >= 16) {
         step *= 2;
     }
     int64_t padded = ((int64_t)rows + step - 1) / step * step;

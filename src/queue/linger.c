@@ -17,8 +17,14 @@ enum {
  * queue's threads use this core. */
 enum { MOST_BATCHES = 8, MOST_NS = 500000 };
 
-/* Gathering was good when of so many that were answered one has come back. */
+/* Gathering was good when of so many that were missing one has come. */
 enum { WORTH_GATHERING = 4 };
+
+/* So many requests for each worker are a crowd. */
+enum { CROWDED = 8 };
+
+/* The crowd that was is forgotten in the course of so many requests. */
+enum { CROWD_FADES = 1 << 11 };
 
 void wefti_patience_init(wefti_patience *patience)
 {
@@ -91,9 +97,11 @@ static void let_others_run_locked(weft_queue *queue)
     wefti_mutex_lock(&queue->lock);
 }
 
-void wefti_queue_linger_idle_locked(weft_queue *queue)
+/* While nothing waits. */
+static void linger_idle_locked(weft_queue *queue) WEFTI_REQUIRES(queue->lock);
+static void linger_idle_locked(weft_queue *queue)
 {
-    if (!wefti_patience_try(&queue->idlers)) {
+    if (queue->waiting_count > 0 || !wefti_patience_try(&queue->idlers)) {
         return;
     }
     int64_t begin_ns = wefti_clock_ns();
@@ -107,16 +115,58 @@ void wefti_queue_linger_idle_locked(weft_queue *queue)
     wefti_patience_learn(&queue->idlers, good);
 }
 
-void wefti_queue_gather_locked(weft_queue *queue, int32_t answered)
+/* While more are missing than wait. */
+static void gather_locked(weft_queue *queue) WEFTI_REQUIRES(queue->lock);
+static void gather_locked(weft_queue *queue)
 {
     size_t before = queue->waiting_count;
-    if (answered < 2 || before >= (size_t)queue->params.max_batch_size ||
+    double missing = queue->crowd - (double)queue->live_count;
+    if (before == 0 || missing <= (double)before ||
+        before >= (size_t)queue->params.max_batch_size ||
         !wefti_patience_try(&queue->gatherers)) {
         return;
     }
     int64_t begin_ns = wefti_clock_ns();
     let_others_run_locked(queue);
-    bool good = queue->waiting_count > before + (size_t)answered / WORTH_GATHERING &&
+    double came = (double)queue->waiting_count - (double)before;
+    bool good = came * WORTH_GATHERING > missing &&
                 wefti_clock_ns() - begin_ns <= limit_ns(queue);
     wefti_patience_learn(&queue->gatherers, good);
+}
+
+void wefti_queue_linger_for_work_locked(weft_queue *queue)
+{
+    linger_idle_locked(queue);
+    gather_locked(queue);
+}
+
+void wefti_queue_note_crowd_locked(weft_queue *queue, int32_t started)
+{
+    double live = (double)queue->live_count;
+    double faded = queue->crowd - queue->crowd * started / CROWD_FADES;
+    queue->crowd = live > faded ? live : faded;
+}
+
+bool wefti_queue_is_crowded_locked(const weft_queue *queue)
+{
+    return queue->crowd >= (double)CROWDED * queue->params.workers;
+}
+
+void wefti_queue_keep_core(wefti_queue_worker *worker)
+{
+    weft_queue *queue = worker->queue;
+    if (!worker->keeps_core && !worker->has_no_core) {
+        uint32_t count = (uint32_t)queue->params.workers;
+        uint32_t index = (uint32_t)(worker - queue->workers);
+        worker->keeps_core = wefti_thread_keep_core(index, count, &worker->cores);
+        worker->has_no_core = !worker->keeps_core;
+    }
+}
+
+void wefti_queue_free_core(wefti_queue_worker *worker)
+{
+    if (worker->keeps_core) {
+        worker->keeps_core = false;
+        wefti_thread_free_core(&worker->cores);
+    }
 }

@@ -143,6 +143,8 @@ typedef struct wefti_queue_worker {
     wefti_queue_request **batch; /* max_batch_size places */
     void *staging, *retry_staging;
     size_t staging_bytes, retry_staging_bytes;
+    bool keeps_core, has_no_core; /* there are more cores than workers */
+    wefti_core_set cores;         /* where it may run; while it keeps one */
 } wefti_queue_worker;
 
 struct weft_queue {
@@ -159,7 +161,7 @@ struct weft_queue {
     wefti_refcount holds;     /* on the memory: owners together, and every request */
     wefti_patience callers;   /* those who wait for a request */
     wefti_patience idlers;    /* workers without work */
-    wefti_patience gatherers; /* workers that have answered several */
+    wefti_patience gatherers; /* workers for which little waits */
     /* atomic: who ends a batch, under the lock -> anybody; how long one takes, a hint
      */
     wefti_atomic_u64 usual_ns;
@@ -183,6 +185,7 @@ struct weft_queue {
     size_t waiting_count;
     size_t held_count; /* ended, but it is not their turn yet (preserve_order) */
     size_t live_count; /* accepted and not left */
+    double crowd;      /* of late the most of them, a hint */
     wefti_timer timer;
     wefti_queue_announcer *announcers;
     weft_queue_statistics statistics;
@@ -244,8 +247,8 @@ weft_status wefti_queue_copy_tensors(const wefti_queue_class *class, const weft_
 /* Whether two tensors, of which one is written, share memory. */
 bool wefti_queue_overlap(const weft_tensor *a, const weft_tensor *b);
 
-/* The size at which a batch of so many rows is planned: four sizes in each octave, so
- * that at most a fifth of it is padding. */
+/* The size at which a batch of so many rows is planned: eight sizes in each octave, so
+ * that at most a tenth of it is padding. */
 int32_t wefti_queue_padded_rows(int32_t rows);
 
 /* Finds or makes the form of a batch. NULL: memory ran out, or the class has too many
@@ -265,6 +268,7 @@ typedef struct wefti_queue_batch {
     bool was_split;               /* it failed, and its requests ran again one by one */
     wefti_queue_request *expired; /* chain of those whose time is over, `ending` */
     int64_t wake_ns;              /* nothing yet: look again then */
+    bool crowded;                 /* when it was taken */
 } wefti_queue_batch;
 
 /* Takes the next batch; count 0: there is none, or not yet. */
@@ -352,13 +356,22 @@ void wefti_queue_model_destroy(wefti_queue_model *model);
  * run. Threads: any, without locks. */
 void wefti_queue_linger(weft_request *base);
 
-/* The same for a worker, while nothing waits; the lock is given up meanwhile. */
-void wefti_queue_linger_idle_locked(weft_queue *queue) WEFTI_REQUIRES(queue->lock);
+/* The same for a worker, before it chooses a batch: while nothing waits; and once while
+ * more of the usual requests are missing than wait, for who was just answered may come
+ * again, and wants a core on which a batch would keep it waiting. The lock is given up
+ * meanwhile. */
+void wefti_queue_linger_for_work_locked(weft_queue *queue) WEFTI_REQUIRES(queue->lock);
 
-/* Lets those run once that have just been answered, many of whom may come again: they
- * want the cores on which a batch would keep them waiting. */
-void wefti_queue_gather_locked(weft_queue *queue, int32_t answered)
-    WEFTI_REQUIRES(queue->lock);
+/* For a worker, around its work and before it sleeps. In a crowd of submitters each
+ * worker keeps to a core of its own, if there is one for each: else the system puts two
+ * on one core, for which all threads of the other core wait. Before it sleeps a worker
+ * is let go, so that it wakes up wherever a core is idle. */
+bool wefti_queue_is_crowded_locked(const weft_queue *queue);
+void wefti_queue_keep_core(wefti_queue_worker *worker);
+void wefti_queue_free_core(wefti_queue_worker *worker);
+
+/* Notes that so many requests are started. */
+void wefti_queue_note_crowd_locked(weft_queue *queue, int32_t started);
 
 /* ---- worker.c ---- */
 

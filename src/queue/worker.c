@@ -10,19 +10,23 @@ static void run_worker(void *argument);
 
 /* Takes the next batch, waiting for it unless `leaves`. False: the queue stops, or
  * nothing waits. */
-static bool next_batch(weft_queue *queue, wefti_queue_batch *batch, bool leaves)
+static bool next_batch(wefti_queue_worker *worker, wefti_queue_batch *batch,
+                       bool leaves)
 {
+    weft_queue *queue = worker->queue;
     wefti_mutex_lock(&queue->lock);
     if (!leaves) {
-        wefti_queue_gather_locked(queue, batch->count);
+        wefti_queue_linger_for_work_locked(queue);
     }
     wefti_queue_choose_locked(queue, batch);
-    if (batch->count == 0 && !batch->expired && batch->wake_ns == WEFTI_NEVER &&
-        !leaves) {
-        wefti_queue_linger_idle_locked(queue);
-        wefti_queue_choose_locked(queue, batch);
-    }
     while (batch->count == 0 && !batch->expired && !queue->stopping && !leaves) {
+        if (worker->keeps_core) {
+            wefti_mutex_unlock(&queue->lock);
+            wefti_queue_free_core(worker);
+            wefti_mutex_lock(&queue->lock);
+            wefti_queue_choose_locked(queue, batch);
+            continue;
+        }
         queue->sleeping++;
         /* woken by submit, close and stop, or by the end of a delay */
         (void)wefti_condition_wait(&queue->work, &queue->lock, batch->wake_ns);
@@ -31,6 +35,7 @@ static bool next_batch(weft_queue *queue, wefti_queue_batch *batch, bool leaves)
         wefti_queue_choose_locked(queue, batch);
     }
     bool found = batch->count > 0 || batch->expired;
+    batch->crowded = wefti_queue_is_crowded_locked(queue);
     if (found) {
         wefti_queue_wake_blocked_locked(queue);
     }
@@ -72,12 +77,31 @@ static void record_batch(const weft_queue *queue, const wefti_queue_batch *batch
     wefti_profile_record(queue->device->profiler, begin_ns, &note);
 }
 
+/* Who keeps a core must not run callbacks: threads that they start would keep to it. */
+static void keep_or_free_core(wefti_queue_worker *worker,
+                              const wefti_queue_batch *batch)
+{
+    bool keep = batch->crowded && !worker->queue->params.preserve_order;
+    for (const wefti_queue_request *r = batch->expired; keep && r; r = r->next_ended) {
+        keep = r->base.callback == NULL;
+    }
+    for (int32_t i = 0; keep && i < batch->count; i++) {
+        keep = batch->requests[i]->base.callback == NULL;
+    }
+    if (keep) {
+        wefti_queue_keep_core(worker);
+    } else {
+        wefti_queue_free_core(worker);
+    }
+}
+
 /* Runs a batch and ends its requests. True: this thread ends the queue. */
 static bool serve(wefti_queue_worker *worker, wefti_queue_batch *batch)
 {
     weft_queue *queue = worker->queue;
     wefti_queue_request *ended = NULL;
     wefti_queue_model *unused = NULL;
+    keep_or_free_core(worker, batch);
     if (batch->count > 0) {
         int64_t begin_ns = wefti_clock_ns();
         if (WEFTI_UNLIKELY(queue->device->profiler != NULL)) {
@@ -108,7 +132,7 @@ static void run_worker(void *argument)
     weft_queue *queue = worker->queue;
     wefti_queue_batch batch = {.requests = worker->batch};
     bool tears_down = false;
-    while (next_batch(queue, &batch, tears_down)) {
+    while (next_batch(worker, &batch, tears_down)) {
         tears_down = serve(worker, &batch) || tears_down;
     }
     if (tears_down) {
