@@ -331,7 +331,7 @@ wefti_queue_request *wefti_queue_run_batch(wefti_queue_worker *worker,
 {
     work self = {.worker = worker, .class = batch->class};
     weft_queue *queue = worker->queue;
-    const wefti_queue_form *form = NULL;
+    wefti_queue_form *form = NULL;
     if (batch->count > 1 && batch->count <= MOST_COMPARED) {
         refuse_overlaps(&self, batch);
     }
@@ -350,6 +350,7 @@ wefti_queue_request *wefti_queue_run_batch(wefti_queue_worker *worker,
     if (batch->count > 1) {
         batch->padded_rows = form->rows - batch->rows;
         batch->joined = true;
+        batch->form = form;
         run_joined(&self, batch, form);
     } else if (batch->count == 1) {
         run_alone(&self, batch->requests[0]);

@@ -15,8 +15,10 @@
  * whatever its priority or model, so that nothing waits for ever. */
 enum { AGING_PERIOD = 16 };
 
-/* A class tries the way that was slower so far once in so many batches. */
-enum { PROBE_PERIOD = 64 };
+/* A class tries the way that was slower so far once in so many batches; and when that
+ * cost time, not again before so many times as much has passed in batches. */
+enum { PROBE_PERIOD = 64, PROBE_REST = 50 };
+static const int64_t MOST_PROBE_REST_NS = 1000000000;
 
 /* Joining has to pay for copying: a joined row may take this part of a lone one. */
 static const double WORTH_JOINING = 0.98;
@@ -46,7 +48,7 @@ static bool is_joining(const wefti_queue_class *class)
         return false; /* the first one shows what a lone request costs */
     }
     bool pays = class->joined_ns < WORTH_JOINING * class->alone_ns;
-    return pays || class->since_probe >= PROBE_PERIOD;
+    return pays || (class->since_probe >= PROBE_PERIOD && class->probe_rest_ns <= 0);
 }
 
 /* With a delay: how long the class's batch is held back for more to join, WEFTI_PAST
@@ -269,6 +271,22 @@ void wefti_queue_choose_locked(weft_queue *queue, wefti_queue_batch *batch)
     record_choice(queue, batch, now_ns);
 }
 
+/* Learns from a batch that was joined. The first one of a size has built a plan. */
+static void learn_joined(wefti_queue_class *class, const wefti_queue_batch *batch,
+                         int64_t took_ns)
+{
+    class->since_probe = 0;
+    if (!batch->form->ran) {
+        batch->form->ran = true;
+        return;
+    }
+    learn(&class->joined_ns, (double)took_ns / (batch->rows > 0 ? batch->rows : 1));
+    double lost_ns = (double)took_ns - class->alone_ns * batch->rows;
+    double rest_ns = lost_ns > 0 ? lost_ns * PROBE_REST : 0;
+    class->probe_rest_ns =
+        rest_ns < (double)MOST_PROBE_REST_NS ? (int64_t)rest_ns : MOST_PROBE_REST_NS;
+}
+
 void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batch,
                                 int64_t took_ns)
 {
@@ -279,9 +297,9 @@ void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batc
     if (!batch->joined) {
         learn(&class->alone_ns, row_ns);
         class->since_probe += pays ? 0 : 1;
+        class->probe_rest_ns -= took_ns;
     } else {
-        learn(&class->joined_ns, row_ns);
-        class->since_probe = 0;
+        learn_joined(class, batch, took_ns);
     }
     model->virtual_ns += ((double)took_ns - batch->expected_ns) / model->weight;
     queue->statistics.device_ns += (uint64_t)took_ns;

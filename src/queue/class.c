@@ -386,7 +386,7 @@ static wefti_queue_form *find_form_locked(const wefti_queue_class *class, int32_
     return form;
 }
 
-const wefti_queue_form *wefti_queue_get_form(wefti_queue_class *class, int32_t rows)
+wefti_queue_form *wefti_queue_get_form(wefti_queue_class *class, int32_t rows)
 {
     wefti_mutex *lock = &class->model->queue->lock;
     wefti_mutex_lock(lock);

@@ -72,10 +72,11 @@ struct wefti_queue_request {
 };
 
 /* A batch of this many rows: where each tensor lies in the staging memory. Immutable
- * once it is in its class. */
+ * once it is in its class, but for `ran`. */
 typedef struct wefti_queue_form {
     int32_t rows;
     bool joins; /* rows were shown to be independent at this size */
+    bool ran;   /* guarded by queue->lock: its plan is built */
     weft_error why_not;
     size_t staging_bytes;
     struct wefti_queue_form *next;
@@ -104,6 +105,7 @@ struct wefti_queue_class {
     size_t form_count;
     double alone_ns, joined_ns; /* measured time for a row; 0: not known yet */
     uint32_t since_probe;       /* batches since the worse way was last tried */
+    int64_t probe_rest_ns;      /* time in batches until it may be tried again */
 };
 
 /* A model that the queue serves. */
@@ -253,7 +255,7 @@ int32_t wefti_queue_padded_rows(int32_t rows);
 
 /* Finds or makes the form of a batch. NULL: memory ran out, or the class has too many
  * forms of odd sizes. Called without lock. */
-const wefti_queue_form *wefti_queue_get_form(wefti_queue_class *class, int32_t rows);
+wefti_queue_form *wefti_queue_get_form(wefti_queue_class *class, int32_t rows);
 
 /* ---- choose.c ---- */
 
@@ -264,6 +266,7 @@ typedef struct wefti_queue_batch {
     int32_t count, rows;
     double expected_ns;
     bool joined;                  /* it ran as one */
+    wefti_queue_form *form;       /* of those that are joined */
     int32_t padded_rows;          /* computed for nobody */
     bool was_split;               /* it failed, and its requests ran again one by one */
     wefti_queue_request *expired; /* chain of those whose time is over, `ending` */

@@ -250,7 +250,7 @@ static void serve(helper *h, wefti_team_run *run)
             now = wefti_clock_ns();
             wefti_thread_yield();
             if (wefti_clock_ns() - now > YIELDED_NS) {
-                break; /* this core is not idle */
+                return; /* this core is not idle */
             }
         }
     }
