@@ -12,7 +12,7 @@
 
 #include "support/queue_case.h"
 
-enum { WIDTH = 128, LAYERS = 400, TRIES = 200, ENOUGH = 20 };
+enum { WIDTH = 128, LAYERS = 400, TRIES = 3000, ENOUGH = 5 };
 
 static void add_product(weft_graph *graph, const char *from, const char *to)
 {

@@ -257,13 +257,12 @@ static void run_together(const queue_case *f, queue_case_call *calls, uint32_t c
     }
 }
 
-/* A batch of ten poisoned rows first: numbers that are none, and indices outside of the
- * table, which make a run fail. Then nine good ones in the same memory, planned as
- * ten. */
+/* A batch of 18 poisoned rows first: numbers that are none, and indices outside of the
+ * table, which make a run fail. Then 17 good ones in the same memory, planned as 18. */
 static void test_padding_is_nobodys(void **state)
 {
     (void)state;
-    enum { PLANNED = 10, ROWS = 9 };
+    enum { PLANNED = 18, ROWS = 17 };
     queue_case f;
     weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
     params.workers = 1;
