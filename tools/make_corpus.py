@@ -121,9 +121,24 @@ def convolution():
     return model(nodes, [value("x", ["n", 2, 6, 5])], [value("y", None)], [weights])
 
 
+def many():
+    """More inputs and outputs than a command should have to count."""
+    names = [f"x{i}" for i in range(20)]
+    nodes = [helper.make_node("Relu", [name], [f"y{i}"]) for i, name in enumerate(names)]
+    nodes.append(helper.make_node("Sum", names, ["sum"]))
+    outputs = [value(f"y{i}") for i in range(20)] + [value("sum")]
+    return model(nodes, [value(name) for name in names], outputs)
+
+
+def names():
+    """Names that would steer a terminal."""
+    return model([helper.make_node("Relu", ["x\x1b[31m"], ["y\x1b[2J\u009b1m"])],
+                 [value("x\x1b[31m", ["n\r", 3])], [value("y\x1b[2J\u009b1m", None)])
+
+
 def main():
     makers = [typed, raw, defaults, external, attributes, control, functions, kinds,
-              attention, convolution]
+              attention, convolution, many, names]
     (ROOT / "onnx").mkdir(parents=True, exist_ok=True)
     (ROOT / "npy").mkdir(parents=True, exist_ok=True)
     for maker in makers:

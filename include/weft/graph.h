@@ -76,7 +76,11 @@ typedef struct weft_graph_load_params {
         .struct_size = sizeof(weft_graph_load_params)                                  \
     }
 
-/* Creates an empty graph that follows the given ONNX opset (7 to 28).
+/* The opsets of ONNX that a graph may follow, inclusive. */
+enum { WEFT_OPSET_FIRST = 7, WEFT_OPSET_LAST = 28 };
+
+/* Creates an empty graph that follows the given ONNX opset, WEFT_OPSET_FIRST to
+ * WEFT_OPSET_LAST.
  * Threads: any. Owns: the caller owns *graph.
  * Errors: WEFT_UNSUPPORTED for another opset. */
 WEFT_API WEFT_MUST_USE weft_status weft_graph_create(int32_t opset, weft_graph **graph,

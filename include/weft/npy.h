@@ -24,7 +24,9 @@ WEFT_API WEFT_MUST_USE weft_status weft_npy_parse(const void *bytes, size_t size
 WEFT_API void weft_npy_free(weft_tensor *tensor);
 
 /* Writes a dense tensor as a .npy file; a file that exists is replaced at once when
- * the whole is written, never left half.
+ * the whole is written, never left half, and passes its mode on. A symbolic link stays:
+ * the file that it leads to is replaced. (Where files may grow only so far, a process
+ * that does not ignore SIGXFSZ dies of it and leaves PATH.*.tmp.)
  * Threads: any. Errors: WEFT_IO_ERROR, WEFT_UNSUPPORTED (bf16). */
 WEFT_API WEFT_MUST_USE weft_status weft_npy_save(const char *path,
                                                  const weft_tensor *tensor,

@@ -25,10 +25,13 @@ static bool load_tensor(const char *directory, const json_t *item, weft_tensor *
         return false;
     }
     *tensor = loaded;
-    cli_tensor_allocate(tensor);
-    memcpy(tensor->data, loaded.data, tensor->size_bytes);
+    tensor->data = NULL;
+    status = cli_tensor_allocate(file, tensor, error);
+    if (status == WEFT_OK) {
+        memcpy(tensor->data, loaded.data, tensor->size_bytes);
+    }
     weft_npy_free(&loaded);
-    return true;
+    return status == WEFT_OK;
 }
 
 /* Loads the recorded tensors of a case into the model's order. */
@@ -42,7 +45,7 @@ static bool load_tensors(const cli_golden_entry *entry, const json_t *items,
         int32_t index = name == NULL ? -1
                         : inputs     ? weft_model_find_input(model, name)
                                      : weft_model_find_output(model, name);
-        if (index < 0 || index >= CLI_MAX_IO) {
+        if (index < 0) {
             snprintf(error->message, sizeof(error->message), "has no %s '%s'",
                      inputs ? "input" : "output", name != NULL ? name : "");
             return false;
@@ -66,8 +69,8 @@ static bool vary_weights(weft_graph *graph, weft_random_key key, weft_error *err
             continue;
         }
         const float *old = tensor.data;
-        if (!cli_tensor_allocate(&tensor)) {
-            continue;
+        if (cli_tensor_allocate(name, &tensor, error) != WEFT_OK) {
+            return false;
         }
         size_t value_count = tensor.size_bytes / sizeof(float);
         float *values = tensor.data;
@@ -126,8 +129,7 @@ static bool load_case(cli_lane *lane, const json_t *json, cli_case pair[2],
     weft_error error = {0};
     for (int i = 0; i < 2; i++) {
         cli_case *request = &pair[i];
-        request->model = lane->models[i];
-        request->input_count = weft_model_input_count(request->model);
+        cli_case_init(request, lane->models[i]);
         if (!load_tensors(entry, json_object_get(json, "inputs"), request->model, true,
                           request->inputs, &error) ||
             (i == 0 &&

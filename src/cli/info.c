@@ -93,7 +93,7 @@ int cli_command_info(int argument_count, char **arguments)
         printf("memory cap   %zu bytes\n", info.memory_cap_bytes);
     }
     printf("tensor rank  at most %d\n", WEFT_MAX_RANK);
-    printf("onnx opsets  13 to 23\n");
+    printf("onnx opsets  %d to %d\n", WEFT_OPSET_FIRST, WEFT_OPSET_LAST);
     weft_device_release(device);
     return 0;
 }

@@ -17,12 +17,11 @@ static error_t parse(int key, char *value, struct argp_state *state)
     cli_inspect_options *options = state->input;
     switch (key) {
     case 'i':
-        cli_setting_add("inspect", options->inputs, &options->input_count, CLI_MAX_IO,
-                        "--input", value);
+        cli_setting_add("inspect", options->inputs, &options->input_count, "--input",
+                        value);
         return 0;
     case 'D':
-        cli_setting_add("inspect", options->dims, &options->dim_count, CLI_RUN_MAX_DIMS,
-                        "--dim", value);
+        cli_setting_add("inspect", options->dims, &options->dim_count, "--dim", value);
         return 0;
     case 'd':
         options->device = value;
@@ -160,10 +159,27 @@ static int plan(cli_inspected *found, weft_device *device)
     return status;
 }
 
+/* Names from the model must not steer the terminal. */
+static void print_text(const cli_inspected *found)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *memory = open_memstream(&text, &size);
+    if (memory != NULL) {
+        cli_inspect_text(found, memory);
+    }
+    if (memory == NULL || fclose(memory) != 0) {
+        cli_complain("out of memory");
+    } else {
+        cli_print_text(stdout, text);
+    }
+    free(text);
+}
+
 static int show(const cli_inspected *found)
 {
     bool written = true;
-    cli_inspect_text(found, stdout);
+    print_text(found);
     if (found->options->json != NULL) {
         json_t *tree = cli_inspect_tree(found);
         written = cli_output_json(tree, found->options->json);
@@ -180,6 +196,10 @@ int cli_command_inspect(int argument_count, char **arguments)
     cli_inspect_options options = {.device = "cpu"};
     cli_inspected found = {.options = &options};
     weft_device *device = NULL;
+    size_t most = (size_t)argument_count;
+    cli_setting *settings = cli_allocate(2 * most, sizeof(*settings));
+    options.inputs = settings;
+    options.dims = settings + most;
     cli_parse(&cli_parser_inspect, "inspect", argument_count, arguments, &options);
     if (options.model == NULL) {
         cli_usage("inspect", "no model given; type: weft inspect MODEL.onnx");
@@ -200,6 +220,8 @@ int cli_command_inspect(int argument_count, char **arguments)
         status = show(&found);
     }
     cli_groups_free(&found.groups);
+    free(found.sizes.shapes);
+    free(settings);
     weft_inspection_destroy(found.inspection);
     weft_model_release(found.model);
     weft_graph_release(found.graph);

@@ -15,9 +15,9 @@ typedef struct cli_inspect_options {
     const char *device;
     const char *isa;
     const char *html, *json;
-    cli_setting inputs[CLI_MAX_IO]; /* NAME=4x256 */
+    cli_setting *inputs; /* NAME=4x256; these two: room for one of each argument */
     int32_t input_count;
-    cli_setting dims[CLI_RUN_MAX_DIMS];
+    cli_setting *dims;
     int32_t dim_count;
     bool no_fusion;
     bool all_steps;
@@ -25,7 +25,7 @@ typedef struct cli_inspect_options {
 
 /* Sizes for the inputs of a graph. */
 typedef struct cli_sizes {
-    weft_tensor shapes[CLI_MAX_IO];
+    weft_tensor *shapes; /* of all inputs */
     size_t count;
     char said[400]; /* what was chosen for dimensions that nobody gave: "batch=1" */
     bool chosen;    /* any was */

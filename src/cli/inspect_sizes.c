@@ -172,7 +172,7 @@ static int check_names(const cli_inspect_options *options, const weft_graph *gra
         }
     }
     for (int32_t i = 0; i < options->dim_count; i++) {
-        cli_inspect_options only = {.dims = {options->dims[i]}, .dim_count = 1};
+        cli_inspect_options only = {.dims = &options->dims[i], .dim_count = 1};
         bool found = false;
         for (size_t k = 0; !found && weft_graph_get_input(graph, k, &info); k++) {
             for (int32_t axis = 0; !found && axis < info.rank; axis++) {
@@ -193,10 +193,9 @@ int cli_inspect_sizes(const cli_inspect_options *options, const weft_graph *grap
                       int attempt, cli_sizes *sizes)
 {
     weft_value_info info;
-    *sizes = (cli_sizes){.count = 0};
-    if (weft_graph_input_count(graph) > CLI_MAX_IO) {
-        return cli_complain("%s has more than %d inputs", options->model, CLI_MAX_IO);
-    }
+    size_t input_count = weft_graph_input_count(graph);
+    free(sizes->shapes); /* of an attempt before */
+    *sizes = (cli_sizes){.shapes = cli_allocate(input_count, sizeof(*sizes->shapes))};
     int status = check_names(options, graph);
     while (status == 0 && weft_graph_get_input(graph, sizes->count, &info)) {
         status = choose_input(options, &info, attempt, sizes);

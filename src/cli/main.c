@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -81,5 +82,6 @@ static int run_main(int argument_count, char **arguments)
 
 int main(int argument_count, char **arguments)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like any other */
     return cli_finish(run_main(argument_count, arguments));
 }

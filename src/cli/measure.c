@@ -34,7 +34,7 @@ static void warm_context(void *user, int32_t index)
     const warming *w = user;
     for (int32_t kind = 0; kind < w->kind_count; kind++) {
         const cli_case *request = &w->trial->lanes[kind].cases[0];
-        weft_tensor outputs[CLI_MAX_IO];
+        weft_tensor *outputs = cli_allocate(request->output_count, sizeof(*outputs));
         weft_io io = {request->inputs, request->input_count, outputs,
                       request->output_count};
         for (size_t k = 0; k < request->output_count; k++) {
@@ -49,6 +49,7 @@ static void warm_context(void *user, int32_t index)
         for (size_t k = 0; k < request->output_count; k++) {
             free(outputs[k].data);
         }
+        free(outputs);
     }
 }
 

@@ -26,12 +26,30 @@ bool cli_output_begin(cli_output *output, const char *path)
         (void)unlink(output->temporary); /* of a process that died with this number */
     }
     output->file = fopen(in_place ? path : output->temporary, in_place ? "w" : "wx");
+    if (output->file != NULL && !in_place && stat(path, &info) == 0) {
+        (void)fchmod(fileno(output->file), info.st_mode & 07777); /* of the old one */
+    }
     if (output->file == NULL) {
         int code = errno;
         free(output->path);
         free(output->temporary);
         return cannot_write(path, code);
     }
+    return true;
+}
+
+bool cli_output_probe(const char *path)
+{
+    struct stat info;
+    cli_output output;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
+        /* A pipe must not be opened twice. */
+        return access(path, W_OK) == 0 || cannot_write(path, errno);
+    }
+    if (!cli_output_begin(&output, path)) {
+        return false;
+    }
+    (void)cli_output_end(&output, false);
     return true;
 }
 

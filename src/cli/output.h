@@ -17,6 +17,10 @@ typedef struct cli_output {
 /* Begins a file; false with words on the error stream when it cannot be. */
 bool cli_output_begin(cli_output *output, const char *path);
 
+/* Tells whether a file can be begun, before the work of which it is to tell; false with
+ * words on the error stream when not. */
+bool cli_output_probe(const char *path);
+
 /* Ends it: gives the file its name, or removes it where `whole` is false or a write
  * failed, which it says on the error stream. Returns whether the file is there. */
 bool cli_output_end(cli_output *output, bool whole);

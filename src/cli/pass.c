@@ -22,6 +22,8 @@ void cli_slot_init(cli_slot *slot, const cli_lane *lane)
 {
     size_t output_count = lane->cases[0].output_count;
     size_t count = (size_t)lane->case_count * output_count;
+    slot->buffers = cli_allocate(output_count, sizeof(*slot->buffers));
+    slot->buffer_count = output_count;
     for (size_t i = 0; i < output_count; i++) {
         slot->buffers[i] = cli_allocate_data(largest_output(lane, i));
     }
@@ -34,9 +36,10 @@ void cli_slot_init(cli_slot *slot, const cli_lane *lane)
 
 void cli_slot_fini(cli_slot *slot)
 {
-    for (size_t i = 0; i < CLI_MAX_IO; i++) {
+    for (size_t i = 0; i < slot->buffer_count; i++) {
         free(slot->buffers[i]);
     }
+    free(slot->buffers);
     free(slot->outputs);
 }
 

@@ -14,7 +14,8 @@ enum {
 
 /* Room for the answer of one request at a time. */
 typedef struct cli_slot {
-    void *buffers[CLI_MAX_IO];
+    void **buffers;
+    size_t buffer_count;
     weft_tensor *outputs; /* of every case, all in the same buffers */
     /* What is under way, of a queue. */
     weft_request *request;

@@ -45,11 +45,8 @@ const cli_setting *cli_setting_find(const cli_setting *settings, int32_t count,
 }
 
 void cli_setting_add(const char *command, cli_setting *settings, int32_t *count,
-                     int32_t most, const char *option, const char *value)
+                     const char *option, const char *value)
 {
-    if (*count == most) {
-        cli_usage(command, "more than %d of %s", most, option);
-    }
     cli_setting *setting = &settings[*count];
     if (!cli_setting_parse(value, setting)) {
         cli_usage(command, "'%s %s' lacks a name or a value; type: %s NAME=VALUE",
@@ -114,16 +111,15 @@ static error_t parse(int key, char *value, struct argp_state *state)
     cli_run_options *options = state->input;
     switch (key) {
     case 'i':
-        cli_setting_add("run", options->inputs, &options->input_count, CLI_MAX_IO,
-                        "--input", value);
+        cli_setting_add("run", options->inputs, &options->input_count, "--input",
+                        value);
         return 0;
     case 'o':
-        cli_setting_add("run", options->outputs, &options->output_count, CLI_MAX_IO,
-                        "--output", value);
+        cli_setting_add("run", options->outputs, &options->output_count, "--output",
+                        value);
         return 0;
     case 'D':
-        cli_setting_add("run", options->dims, &options->dim_count, CLI_RUN_MAX_DIMS,
-                        "--dim", value);
+        cli_setting_add("run", options->dims, &options->dim_count, "--dim", value);
         return 0;
     case 't':
         options->threads = parse_count("--threads", value, CLI_MAX_THREADS);
@@ -290,16 +286,18 @@ static int dump_plan(weft_model *model, const cli_case *request)
 {
     weft_error error = {0};
     char *text = NULL;
-    weft_tensor outputs[CLI_MAX_IO] = {0};
+    weft_tensor *outputs = cli_allocate(request->output_count, sizeof(*outputs));
     weft_io io = {request->inputs, request->input_count, outputs,
-                  weft_model_output_count(model)};
-    for (size_t i = 0; i < CLI_MAX_IO; i++) {
+                  request->output_count};
+    for (size_t i = 0; i < io.output_count; i++) {
         outputs[i].rank = -1;
     }
-    if (weft_model_dump_plan(model, &io, &text, &error) != WEFT_OK) {
+    weft_status status = weft_model_dump_plan(model, &io, &text, &error);
+    free(outputs);
+    if (status != WEFT_OK) {
         return cli_complain_error("plan", &error);
     }
-    fputs(text, stdout);
+    cli_print_text(stdout, text);
     weft_text_free(text);
     return 0;
 }
@@ -387,6 +385,11 @@ int cli_command_run(int argument_count, char **arguments)
     weft_device *device = NULL;
     weft_model *model = NULL;
     weft_profiler *profiler = NULL;
+    size_t most = (size_t)argument_count;
+    cli_setting *settings = cli_allocate(3 * most, sizeof(*settings));
+    options.inputs = settings;
+    options.outputs = settings + most;
+    options.dims = settings + 2 * most;
     cli_parse(&parser, "run", argument_count, arguments, &options);
     if (options.model == NULL) {
         cli_usage("run", "no model given; type: weft run MODEL.onnx --input x=random");
@@ -409,5 +412,6 @@ int cli_command_run(int argument_count, char **arguments)
         status = cli_trace_write(profiler, options.profile) ? 0 : 1;
     }
     weft_profiler_release(profiler);
+    free(settings);
     return status;
 }

@@ -6,8 +6,6 @@
 
 /* `weft run`: what was asked for, and the steps of doing it. */
 
-enum { CLI_RUN_MAX_DIMS = 32 };
-
 /* A NAME=VALUE of the command line; the strings are borrowed from it. */
 typedef struct cli_setting {
     const char *name;
@@ -19,11 +17,11 @@ typedef struct cli_run_options {
     const char *model;
     const char *device;
     const char *isa;
-    cli_setting inputs[CLI_MAX_IO];
+    cli_setting *inputs; /* these three have room for one of each argument */
     int32_t input_count;
-    cli_setting outputs[CLI_MAX_IO];
+    cli_setting *outputs;
     int32_t output_count;
-    cli_setting dims[CLI_RUN_MAX_DIMS];
+    cli_setting *dims;
     int32_t dim_count;
     int64_t threads;
     int64_t iterations;
@@ -39,9 +37,10 @@ typedef struct cli_run_options {
 /* Splits NAME=VALUE; false when it is not so. */
 bool cli_setting_parse(const char *text, cli_setting *setting);
 
-/* Adds one; wrong use, also of a name that is there already, ends the program. */
+/* Adds one to a list with room for it; wrong use, also of a name that is there already,
+ * ends the program. */
 void cli_setting_add(const char *command, cli_setting *settings, int32_t *count,
-                     int32_t most, const char *option, const char *value);
+                     const char *option, const char *value);
 
 /* Finds a setting by name; NULL when there is none. */
 const cli_setting *cli_setting_find(const cli_setting *settings, int32_t count,

@@ -87,8 +87,9 @@ static int allocate_input(const cli_run_options *options, const weft_value_info 
             return status;
         }
     }
-    if (!cli_tensor_allocate(tensor)) {
-        return cli_complain("input '%s' is too large", info->name);
+    weft_error error = {0};
+    if (cli_tensor_allocate(info->name, tensor, &error) != WEFT_OK) {
+        return cli_complain_error("--input", &error);
     }
     memset(tensor->data, 0, tensor->size_bytes);
     return 0;
@@ -203,13 +204,14 @@ static int load_file(const cli_setting *setting, weft_tensor *tensor)
     }
     *tensor = loaded;
     tensor->size_bytes = 0;
-    if (!cli_tensor_allocate(tensor)) {
-        weft_npy_free(&loaded);
-        return cli_complain("%s: too large", setting->value);
+    weft_status status = cli_tensor_allocate(setting->value, tensor, &error);
+    if (status == WEFT_OK) {
+        memcpy(tensor->data, loaded.data, tensor->size_bytes);
+    } else {
+        tensor->data = NULL; /* `loaded` frees it */
     }
-    memcpy(tensor->data, loaded.data, tensor->size_bytes);
     weft_npy_free(&loaded);
-    return 0;
+    return status == WEFT_OK ? 0 : cli_complain_error(setting->value, &error);
 }
 
 /* NAME=random or NAME=random:SEED. */
@@ -258,7 +260,8 @@ static int make_input(const cli_run_options *options, const weft_value_info *inf
 /* True when the setting is the size of a dimension of the input. */
 static bool is_size_of(const cli_setting *setting, const weft_value_info *info)
 {
-    cli_run_options only = {.dims = {*setting}, .dim_count = 1};
+    cli_setting one = *setting;
+    cli_run_options only = {.dims = &one, .dim_count = 1};
     for (int32_t i = 0; i < info->rank; i++) {
         if (info->dims[i] < 0 && find_size(&only, info, i) != NULL) {
             return true;
@@ -291,12 +294,7 @@ int cli_run_make_inputs(const cli_run_options *options, weft_model *model,
                         int32_t thread, cli_case *request)
 {
     weft_value_info info;
-    request->model = model;
-    request->input_count = weft_model_input_count(model);
-    if (request->input_count > CLI_MAX_IO) {
-        request->input_count = 0;
-        return cli_complain("%s has more than %d inputs", options->model, CLI_MAX_IO);
-    }
+    cli_case_init(request, model);
     for (size_t i = 0; weft_model_get_input(model, i, &info); i++) {
         weft_random_key key = {.stream = (uint32_t)i, .thread = (uint32_t)thread};
         int status = make_input(options, &info, key, &request->inputs[i]);

@@ -43,7 +43,7 @@ static void print_numbers(const weft_tensor *tensor)
         sum += number;
         not_numbers += isnan(number) ? 1 : 0;
     }
-    if (count > 0) {
+    if (count > not_numbers) {
         printf("  min %.6g  max %.6g  mean %.6g", low, high, sum / (double)count);
     }
     if (not_numbers > 0) {
@@ -61,7 +61,8 @@ void cli_run_print_outputs(const weft_model *model, const cli_case *request)
     weft_value_info info;
     for (size_t i = 0; weft_model_get_output(model, i, &info); i++) {
         const weft_tensor *tensor = &request->expected[i];
-        printf("%s  %s [", info.name, weft_type_name(tensor->type));
+        cli_print_text(stdout, info.name);
+        printf("  %s [", weft_type_name(tensor->type));
         for (int32_t k = 0; k < tensor->rank; k++) {
             printf("%s%lld", k > 0 ? "," : "", (long long)tensor->dims[k]);
         }

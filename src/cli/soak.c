@@ -339,7 +339,10 @@ int cli_command_soak(int argument_count, char **arguments)
     make_memory_tell();
     signal(SIGALRM, give_up);
     int status = cli_open_device(chosen.device, NULL, &self->device);
-    if (status == 0) {
+    if (status == 0 && chosen.report != NULL && !cli_output_probe(chosen.report)) {
+        status = 1;
+        weft_device_release(self->device);
+    } else if (status == 0) {
         init_locks(self);
         status = run(self);
         weft_device_release(self->device);

@@ -74,12 +74,13 @@ typedef struct soak_queue {
 typedef struct soak_slot {
     struct soak_caller *caller;
     uint32_t index;
-    void *buffers[CLI_MAX_IO];
+    void **buffers;
+    size_t buffer_count;
     bool is_pattern;         /* a cancelled request left the buffers to us */
     const cli_case *request; /* NULL: nothing under way */
     soak_queue *queue;       /* NULL: by weft_submit */
     weft_request *handle;    /* NULL: let go of */
-    weft_tensor outputs[CLI_MAX_IO];
+    weft_tensor *outputs;    /* as many as buffers */
     weft_io io;
     uint32_t end;  /* how the caller hears of it */
     uint32_t deed; /* what the callback does */

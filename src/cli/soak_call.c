@@ -535,7 +535,10 @@ static void make_buffers(soak_caller *self)
     self->slot_count = bytes > LARGE_BYTES ? FEW_SLOTS : SOAK_SLOTS;
     for (uint32_t s = 0; s < self->slot_count; s++) {
         soak_slot *slot = &self->slots[s];
-        *slot = (soak_slot){.caller = self, .index = s};
+        *slot = (soak_slot){
+            .caller = self, .index = s, .buffer_count = request->output_count};
+        slot->buffers = cli_allocate(slot->buffer_count, sizeof(*slot->buffers));
+        slot->outputs = cli_allocate(slot->buffer_count, sizeof(*slot->outputs));
         for (size_t i = 0; i < request->output_count; i++) {
             slot->buffers[i] = cli_allocate_data(request->expected[i].size_bytes);
         }
@@ -558,9 +561,12 @@ void *soak_caller_main(void *user)
 void soak_caller_free_buffers(soak_caller *caller)
 {
     for (uint32_t s = 0; s < caller->slot_count; s++) {
-        for (size_t i = 0; i < CLI_MAX_IO; i++) {
-            free(caller->slots[s].buffers[i]);
+        soak_slot *slot = &caller->slots[s];
+        for (size_t i = 0; i < slot->buffer_count; i++) {
+            free(slot->buffers[i]);
         }
+        free(slot->buffers);
+        free(slot->outputs);
     }
     caller->slot_count = 0;
 }

@@ -2,6 +2,7 @@
 #include "cli/suite.h"
 
 #include "cli/commands.h"
+#include "cli/output.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -427,7 +428,9 @@ bool cli_suite_run(const cli_suite_options *options, cli_suite *suite)
         cli_golden_open(options->golden, &suite->golden, suite->golden_reason,
                         sizeof(suite->golden_reason));
     }
-    if (!check_words(suite) || !open_device(options, suite)) {
+    if (!check_words(suite) || !open_device(options, suite) ||
+        (options->json != NULL && !cli_output_probe(options->json)) ||
+        (options->html != NULL && !cli_output_probe(options->html))) {
         return false;
     }
     run_rows(suite, rows, row_count);
@@ -435,9 +438,9 @@ bool cli_suite_run(const cli_suite_options *options, cli_suite *suite)
     add_missing_files(suite);
     weft_device_get_statistics(suite->device, &suite->statistics);
     suite->seconds = (double)(cli_now_ns() - start_ns) * 1e-9;
-    cli_terminal_end(suite);
     bool json = options->json == NULL || cli_write_json(suite, options->json);
     bool html = options->html == NULL || cli_write_html(suite, options->html);
+    cli_terminal_end(suite, html ? options->html : NULL);
     return json && html;
 }
 

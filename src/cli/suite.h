@@ -88,7 +88,7 @@ void cli_terminal_failures(const cli_result *results, size_t count);
 const char *cli_terminal_answers(const cli_pass *pass, char text[32]);
 void cli_terminal_clear(void);
 void cli_terminal_progress(const cli_suite *suite, const char *row, const char *doing);
-void cli_terminal_end(const cli_suite *suite);
+void cli_terminal_end(const cli_suite *suite, const char *written);
 
 /* Files; false with words on the error stream when they cannot be written. */
 bool cli_write_json(const cli_suite *suite, const char *path);

@@ -44,10 +44,14 @@ void *cli_allocate(size_t count, size_t size)
 
 void *cli_allocate_data(size_t size_bytes)
 {
+    return or_exit(cli_try_allocate_data(size_bytes), 1, size_bytes);
+}
+
+void *cli_try_allocate_data(size_t size_bytes)
+{
     bool is_large = size_bytes >= 2 * LARGE_PAGE;
     void *memory = allocate_aligned(is_large ? LARGE_PAGE : LINE, size_bytes);
-    or_exit(memory, 1, size_bytes);
-    if (is_large) {
+    if (is_large && memory != NULL) {
         madvise(memory, size_bytes, MADV_HUGEPAGE); /* only a hint */
     }
     return memory;
@@ -67,12 +71,50 @@ char *cli_format(const char *format, ...)
     return text;
 }
 
+/* The length of what steers a terminal at the start of a text; 0: it does not. */
+static size_t control_length(const char *text)
+{
+    unsigned char first = (unsigned char)text[0];
+    unsigned char second = first != '\0' ? (unsigned char)text[1] : 0;
+    if (first == 0xc2 && second >= 0x80 && second < 0xa0) {
+        return 2; /* U+0080 to U+009F */
+    }
+    return (first != '\0' && first < ' ') || first == 0x7f ? 1 : 0;
+}
+
+char *cli_printable(char *text)
+{
+    for (char *at = text; *at != '\0'; at++) {
+        size_t length = control_length(at);
+        memset(at, '?', length);
+    }
+    return text;
+}
+
+void cli_print_text(FILE *file, const char *text)
+{
+    while (*text != '\0') {
+        size_t length = *text != '\n' ? control_length(text) : 0;
+        fputc(length > 0 ? '?' : *text, file);
+        text += length > 0 ? length : 1;
+    }
+}
+
+void cli_complain_list(FILE *file, const char *format, va_list arguments)
+{
+    char *text = NULL;
+    if (vasprintf(&text, format, arguments) < 0) {
+        text = NULL;
+    }
+    fprintf(file, "weft: %s", text != NULL ? cli_printable(text) : "out of memory");
+    free(text);
+}
+
 int cli_complain(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fputs("weft: ", stderr);
-    vfprintf(stderr, format, arguments);
+    cli_complain_list(stderr, format, arguments);
     fputc('\n', stderr);
     va_end(arguments);
     return 1;

@@ -2,9 +2,11 @@
 #ifndef WEFTI_CLI_SUPPORT_H
 #define WEFTI_CLI_SUPPORT_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <weft/weft.h>
 
@@ -17,12 +19,24 @@ void *cli_allocate(size_t count, size_t size);
 /* The same for tensors' data, but not zeroed; large blocks are laid out so that the
  * system can map them in large pages. */
 void *cli_allocate_data(size_t size_bytes);
+/* The same; NULL when there is no memory. */
+void *cli_try_allocate_data(size_t size_bytes);
 
 /* Formats into new memory. Threads: any. */
 char *cli_format(const char *format, ...);
 
+/* Replaces what steers a terminal by '?', in place: a model's names may hold anything.
+ * Returns the text. Threads: any. */
+char *cli_printable(char *text);
+
+/* Prints a text from a model with its line ends; see cli_printable. */
+void cli_print_text(FILE *file, const char *text);
+
 /* Prints "weft: <words>" on the error stream and returns 1, an exit status. */
 int cli_complain(const char *format, ...);
+
+/* The same on any stream, without the line end. */
+void cli_complain_list(FILE *file, const char *format, va_list arguments);
 
 /* Prints what a failing call said, with advice, and returns 1. */
 int cli_complain_error(const char *what, const weft_error *error);

@@ -223,7 +223,7 @@ static void print_statistics(const cli_suite *suite)
     }
 }
 
-void cli_terminal_end(const cli_suite *suite)
+void cli_terminal_end(const cli_suite *suite, const char *written)
 {
     const cli_suite_options *options = suite->options;
     if (options->quiet) {
@@ -240,8 +240,7 @@ void cli_terminal_end(const cli_suite *suite)
            suite->failed_row_count == 0 ? bold() : red(),
            suite->row_count - suite->failed_row_count, suite->row_count, suite->seconds,
            suite->info.name, suite->info.isa, suite->info.core_count,
-           options->html != NULL ? "; see " : "",
-           options->html != NULL ? options->html : "",
+           written != NULL ? "; see " : "", written != NULL ? written : "",
            suite->failed_row_count == 0 ? "" : ": FAILED", plain());
     fflush(stdout);
 }

@@ -12,15 +12,45 @@ enum { SEED = 42, LEAST_LANES = 8 };
 static const double LANES_BYTES = 1 << 30;
 static const double LANES_FLOPS = 8e9;
 
-bool cli_tensor_allocate(weft_tensor *tensor)
+static weft_status no_room(const char *name, const weft_tensor *tensor,
+                           weft_status status, weft_error *error)
+{
+    char shape[200] = "";
+    int written = 0;
+    for (int32_t i = 0; i < tensor->rank && i < WEFT_MAX_RANK; i++) {
+        written += snprintf(shape + written, sizeof(shape) - (size_t)written, "%s%lld",
+                            i > 0 ? "," : "", (long long)tensor->dims[i]);
+    }
+    snprintf(error->message, sizeof(error->message), "%s for '%.200s', %s [%s]",
+             status == WEFT_OUT_OF_MEMORY ? "out of memory" : "no room is large enough",
+             name, weft_type_name(tensor->type), shape);
+    return error->status = status;
+}
+
+weft_status cli_tensor_allocate(const char *name, weft_tensor *tensor,
+                                weft_error *error)
 {
     size_t size_bytes = 0;
-    if (weft_tensor_measure(tensor, NULL, &size_bytes, NULL) != WEFT_OK) {
-        return false;
+    weft_status status = weft_tensor_measure(tensor, NULL, &size_bytes, NULL);
+    if (status != WEFT_OK) {
+        return no_room(name, tensor, status, error);
     }
-    tensor->data = cli_allocate_data(size_bytes);
+    tensor->data = cli_try_allocate_data(size_bytes);
+    if (tensor->data == NULL) {
+        return no_room(name, tensor, WEFT_OUT_OF_MEMORY, error);
+    }
     tensor->size_bytes = size_bytes;
-    return true;
+    return WEFT_OK;
+}
+
+void cli_case_init(cli_case *request, weft_model *model)
+{
+    request->model = model;
+    request->input_count = weft_model_input_count(model);
+    request->output_count = weft_model_output_count(model);
+    request->inputs = cli_allocate(request->input_count, sizeof(weft_tensor));
+    request->expected = cli_allocate(request->output_count, sizeof(weft_tensor));
+    request->recorded = cli_allocate(request->output_count, sizeof(weft_tensor));
 }
 
 static void judge(cli_judgement *judgement, const cli_row *row, double answer,
@@ -59,17 +89,20 @@ void cli_judge_f32(cli_judgement *judgement, const cli_row *row, const float *an
 static void make_inputs(cli_lane *lane, uint32_t thread)
 {
     const cli_row *row = lane->row;
+    weft_error error = {0};
     lane->case_count = row->distinct;
     lane->cases = cli_allocate((size_t)row->distinct, sizeof(*lane->cases));
     for (int32_t i = 0; i < row->distinct; i++) {
         cli_case *request = &lane->cases[i];
-        request->model = lane->models[0];
-        request->input_count = (size_t)row->input_count;
+        cli_case_init(request, lane->models[0]);
         for (int32_t k = 0; k < row->input_count; k++) {
             weft_tensor *tensor = &request->inputs[k];
             weft_random_key key = {SEED, row->stream, thread, (uint32_t)(i * 16 + k)};
             *tensor = row->inputs[k];
-            cli_tensor_allocate(tensor);
+            if (cli_tensor_allocate("input", tensor, &error) != WEFT_OK) {
+                snprintf(lane->failure, sizeof(lane->failure), "%s", error.message);
+                return;
+            }
             weft_random_fill_normal(&key, tensor->data,
                                     tensor->size_bytes / sizeof(float));
         }
@@ -125,33 +158,30 @@ static void prepare_lane(void *user, int32_t index)
 
 weft_status cli_case_run_alone(cli_case *request, weft_error *error)
 {
-    request->output_count = weft_model_output_count(request->model);
-    if (request->output_count > CLI_MAX_IO) {
-        snprintf(error->message, sizeof(error->message), "more than %d outputs",
-                 CLI_MAX_IO);
-        return error->status = WEFT_UNSUPPORTED;
-    }
     weft_io io = {request->inputs, request->input_count, request->expected,
                   request->output_count};
     weft_status status = weft_model_infer_outputs(request->model, &io, error);
     for (size_t i = 0; status == WEFT_OK && i < request->output_count; i++) {
+        weft_value_info info = {.name = ""};
+        weft_model_get_output(request->model, i, &info);
         request->expected[i].data = NULL;
-        if (!cli_tensor_allocate(&request->expected[i])) {
-            snprintf(error->message, sizeof(error->message), "output %zu is too large",
-                     i);
-            return error->status = WEFT_OUT_OF_MEMORY;
-        }
+        status = cli_tensor_allocate(info.name, &request->expected[i], error);
     }
     return status != WEFT_OK ? status : weft_run(request->model, &io, NULL, error);
 }
 
 void cli_case_fini(cli_case *request)
 {
-    for (int32_t i = 0; i < CLI_MAX_IO; i++) {
+    for (size_t i = 0; i < request->input_count; i++) {
         free(request->inputs[i].data);
+    }
+    for (size_t i = 0; i < request->output_count; i++) {
         free(request->expected[i].data);
         free(request->recorded[i].data);
     }
+    free(request->inputs);
+    free(request->expected);
+    free(request->recorded);
     memset(request, 0, sizeof(*request));
 }
 

@@ -4,7 +4,7 @@
 
 #include "cli/row.h"
 
-enum { CLI_MAX_IO = 8, CLI_REASON_SIZE = 640 };
+enum { CLI_REASON_SIZE = 640 };
 
 /* How far answers are from the reference. */
 typedef struct cli_judgement {
@@ -17,9 +17,9 @@ typedef struct cli_judgement {
 /* One request: what goes in, and what came out when it ran alone. */
 typedef struct cli_case {
     weft_model *model;
-    weft_tensor inputs[CLI_MAX_IO];
-    weft_tensor expected[CLI_MAX_IO];
-    weft_tensor recorded[CLI_MAX_IO]; /* PyTorch's, of a row from files */
+    weft_tensor *inputs;
+    weft_tensor *expected;
+    weft_tensor *recorded; /* PyTorch's, of a row from files */
     size_t input_count, output_count;
 } cli_case;
 
@@ -63,12 +63,18 @@ void cli_judge_f32(cli_judgement *judgement, const cli_row *row, const float *an
 void cli_lane_load_golden(cli_lane *lane, weft_device *device, int32_t thread);
 void cli_lane_judge_golden(cli_lane *lane);
 
+/* Gives a case room for as many tensors as the model has; they have no data yet. */
+void cli_case_init(cli_case *request, weft_model *model);
+
 /* Runs a request while nothing else runs: its answer, in `expected`, is what others
  * must equal. */
 weft_status cli_case_run_alone(cli_case *request, weft_error *error);
 void cli_case_fini(cli_case *request);
 
-/* Allocates a tensor's data for its type and dims and sets size_bytes. */
-bool cli_tensor_allocate(weft_tensor *tensor);
+/* Allocates a tensor's data for its type and dims and sets size_bytes.
+ * Errors: WEFT_OUT_OF_MEMORY, and what is wrong with a shape; the message holds the
+ * name, type and shape. */
+weft_status cli_tensor_allocate(const char *name, weft_tensor *tensor,
+                                weft_error *error);
 
 #endif

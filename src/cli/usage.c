@@ -17,8 +17,7 @@ void cli_usage(const char *command, const char *format, ...)
     va_list arguments;
     va_start(arguments, format);
     FILE *stream = terminal != NULL ? terminal : stderr;
-    fputs("weft: ", stream);
-    vfprintf(stream, format, arguments);
+    cli_complain_list(stream, format, arguments);
     va_end(arguments);
     fprintf(stream, "; see: weft %s --help\n", command);
     exit(CLI_EXIT_USAGE);
@@ -28,8 +27,7 @@ int cli_misuse(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    fputs("weft: ", stderr);
-    vfprintf(stderr, format, arguments);
+    cli_complain_list(stderr, format, arguments);
     fputc('\n', stderr);
     va_end(arguments);
     return CLI_EXIT_USAGE;

@@ -1,7 +1,167 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
 #include <string.h>
 
+#include "ops/check.h"
 #include "ops/operator.h"
+
+typedef struct attribute_rule {
+    const char *name;
+    weft_attribute_kind kind;
+} attribute_rule;
+
+/* Sorted. An attribute's name has one kind in all operators that have it; 0: one that
+ * cannot be told here, the operator looks itself. */
+static const attribute_rule rules[] = {
+    {"activation_alpha", WEFT_ATTRIBUTE_FLOATS},
+    {"activation_beta", WEFT_ATTRIBUTE_FLOATS},
+    {"activations", 0},
+    {"allowzero", WEFT_ATTRIBUTE_INT},
+    {"alpha", WEFT_ATTRIBUTE_FLOAT},
+    {"antialias", WEFT_ATTRIBUTE_INT},
+    {"approximate", WEFT_ATTRIBUTE_STRING},
+    {"auto_pad", WEFT_ATTRIBUTE_STRING},
+    {"axes", WEFT_ATTRIBUTE_INTS},
+    {"axis", WEFT_ATTRIBUTE_INT},
+    {"batch_dims", WEFT_ATTRIBUTE_INT},
+    {"beta", WEFT_ATTRIBUTE_FLOAT},
+    {"bias", WEFT_ATTRIBUTE_FLOAT},
+    {"blocksize", WEFT_ATTRIBUTE_INT},
+    {"ceil_mode", WEFT_ATTRIBUTE_INT},
+    {"clip", WEFT_ATTRIBUTE_FLOAT},
+    {"coordinate_transformation_mode", WEFT_ATTRIBUTE_STRING},
+    {"count_include_pad", WEFT_ATTRIBUTE_INT},
+    {"cubic_coeff_a", WEFT_ATTRIBUTE_FLOAT},
+    {"detect_negative", WEFT_ATTRIBUTE_INT},
+    {"detect_positive", WEFT_ATTRIBUTE_INT},
+    {"dilations", WEFT_ATTRIBUTE_INTS},
+    {"direction", WEFT_ATTRIBUTE_STRING},
+    {"dtype", WEFT_ATTRIBUTE_INT},
+    {"end", WEFT_ATTRIBUTE_INT},
+    {"epsilon", WEFT_ATTRIBUTE_FLOAT},
+    {"exclude_outside", WEFT_ATTRIBUTE_INT},
+    {"exclusive", WEFT_ATTRIBUTE_INT},
+    {"extrapolation_value", WEFT_ATTRIBUTE_FLOAT},
+    {"fmod", WEFT_ATTRIBUTE_INT},
+    {"gamma", WEFT_ATTRIBUTE_FLOAT},
+    {"group", WEFT_ATTRIBUTE_INT},
+    {"hidden_size", WEFT_ATTRIBUTE_INT},
+    {"input_forget", WEFT_ATTRIBUTE_INT},
+    {"is_causal", WEFT_ATTRIBUTE_INT},
+    {"k", WEFT_ATTRIBUTE_INT},
+    {"keep_aspect_ratio_policy", WEFT_ATTRIBUTE_STRING},
+    {"keepdims", WEFT_ATTRIBUTE_INT},
+    {"kernel_shape", WEFT_ATTRIBUTE_INTS},
+    {"kv_num_heads", WEFT_ATTRIBUTE_INT},
+    {"lambd", WEFT_ATTRIBUTE_FLOAT},
+    {"largest", WEFT_ATTRIBUTE_INT},
+    {"layout", WEFT_ATTRIBUTE_INT},
+    {"linear_before_reset", WEFT_ATTRIBUTE_INT},
+    {"mode", WEFT_ATTRIBUTE_STRING},
+    {"momentum", WEFT_ATTRIBUTE_FLOAT},
+    {"nearest_mode", WEFT_ATTRIBUTE_STRING},
+    {"noop_with_empty_axes", WEFT_ATTRIBUTE_INT},
+    {"num_groups", WEFT_ATTRIBUTE_INT},
+    {"num_outputs", WEFT_ATTRIBUTE_INT},
+    {"output_padding", WEFT_ATTRIBUTE_INTS},
+    {"output_shape", WEFT_ATTRIBUTE_INTS},
+    {"p", WEFT_ATTRIBUTE_INT},
+    {"pads", WEFT_ATTRIBUTE_INTS},
+    {"perm", WEFT_ATTRIBUTE_INTS},
+    {"q_num_heads", WEFT_ATTRIBUTE_INT},
+    {"qk_matmul_output_mode", WEFT_ATTRIBUTE_INT},
+    {"ratio", WEFT_ATTRIBUTE_FLOAT},
+    {"reduction", WEFT_ATTRIBUTE_STRING},
+    {"reverse", WEFT_ATTRIBUTE_INT},
+    {"saturate", WEFT_ATTRIBUTE_INT},
+    {"scale", WEFT_ATTRIBUTE_FLOAT},
+    {"seed", WEFT_ATTRIBUTE_FLOAT},
+    {"select_last_index", WEFT_ATTRIBUTE_INT},
+    {"softcap", WEFT_ATTRIBUTE_FLOAT},
+    {"softmax_precision", WEFT_ATTRIBUTE_INT},
+    {"sorted", WEFT_ATTRIBUTE_INT},
+    {"sparse_value", 0},
+    {"start", WEFT_ATTRIBUTE_INT},
+    {"stash_type", WEFT_ATTRIBUTE_INT},
+    {"storage_order", WEFT_ATTRIBUTE_INT},
+    {"strides", WEFT_ATTRIBUTE_INTS},
+    {"to", WEFT_ATTRIBUTE_INT},
+    {"training_mode", WEFT_ATTRIBUTE_INT},
+    {"transA", WEFT_ATTRIBUTE_INT},
+    {"transB", WEFT_ATTRIBUTE_INT},
+    {"upper", WEFT_ATTRIBUTE_INT},
+    {"value", WEFT_ATTRIBUTE_TENSOR},
+    {"value_float", WEFT_ATTRIBUTE_FLOAT},
+    {"value_floats", WEFT_ATTRIBUTE_FLOATS},
+    {"value_int", WEFT_ATTRIBUTE_INT},
+    {"value_ints", WEFT_ATTRIBUTE_INTS},
+    {"value_string", WEFT_ATTRIBUTE_STRING},
+    {"value_strings", 0},
+};
+
+static int compare_name(const void *name, const void *rule)
+{
+    return strcmp(name, ((const attribute_rule *)rule)->name);
+}
+
+static const attribute_rule *find_rule(const char *name)
+{
+    return bsearch(name, rules, WEFTI_COUNT_OF(rules), sizeof(rules[0]), compare_name);
+}
+
+static const char *kind_name(weft_attribute_kind kind)
+{
+    static const char *const names[] = {
+        "nothing",  "an integer",         "a float",         "a text",
+        "a tensor", "a list of integers", "a list of floats"};
+    return (size_t)kind < WEFTI_COUNT_OF(names) ? names[kind] : "of an unknown kind";
+}
+
+bool wefti_attribute_find_kind(const char *name, weft_attribute_kind *kind)
+{
+    const attribute_rule *rule = find_rule(name);
+    *kind = rule ? rule->kind : 0;
+    return rule != NULL;
+}
+
+static weft_status check_kind(const wefti_node_view *node,
+                              const weft_attribute *attribute,
+                              const attribute_rule *rule, weft_error *error)
+{
+    if (rule->kind != 0 && attribute->kind != rule->kind) {
+        return wefti_error(
+            error, WEFT_INVALID_MODEL, "%s: the attribute '%s' is %s, expected %s",
+            node->label, rule->name, kind_name(attribute->kind), kind_name(rule->kind));
+    }
+    bool is_empty = (attribute->kind == WEFT_ATTRIBUTE_STRING && !attribute->s) ||
+                    (attribute->kind == WEFT_ATTRIBUTE_TENSOR && !attribute->tensor);
+    if (is_empty) {
+        return wefti_error(error, WEFT_INVALID_MODEL,
+                           "%s: the attribute '%s' has no value", node->label,
+                           rule->name);
+    }
+    return WEFT_OK;
+}
+
+weft_status wefti_attributes_check_kinds(const wefti_node_view *node, weft_error *error)
+{
+    bool seen[WEFTI_COUNT_OF(rules)] = {false};
+    for (size_t i = 0; i < node->attribute_count; i++) {
+        const weft_attribute *attribute = &node->attributes[i];
+        const attribute_rule *rule = find_rule(attribute->name);
+        if (!rule) {
+            continue;
+        }
+        WEFTI_TRY(check_kind(node, attribute, rule, error));
+        if (seen[rule - rules]) {
+            return wefti_error(error, WEFT_INVALID_MODEL,
+                               "%s: has the attribute '%s' twice", node->label,
+                               rule->name);
+        }
+        seen[rule - rules] = true;
+    }
+    return WEFT_OK;
+}
 
 const weft_attribute *wefti_attribute_find(const wefti_node_view *node,
                                            const char *name)

@@ -131,30 +131,39 @@ static const char *pick_name(hostile *h, chance *c, size_t index)
     return h->names[index];
 }
 
+/* Mostly the kind that attributes of the name have. */
+static weft_attribute_kind pick_kind(chance *c, const char *name)
+{
+    weft_attribute_kind kind = 0;
+    bool known = wefti_attribute_find_kind(name, &kind) && kind != 0;
+    return known && pick(c, 20) != 0 ? kind : (weft_attribute_kind)(1 + pick(c, 6));
+}
+
 static void add_attribute(hostile *h, chance *c, size_t index)
 {
     const char *name = pick_name(h, c, index);
     size_t count = (size_t)pick(c, 7);
+    if (wefti_attribute_find(&h->c.node, name) && pick(c, 20) != 0) {
+        return; /* names that stand twice are refused */
+    }
     for (size_t i = 0; i < 12; i++) {
         h->ints[index][i] = some_integer(c);
         h->floats[index][i] = (float)(pick(c, 9) - 4) * 0.5F;
     }
-    switch (pick(c, 10)) {
-    case 0:
-    case 1:
-    case 2:
+    switch (pick_kind(c, name)) {
+    case WEFT_ATTRIBUTE_INT:
         op_int(&h->c, name, some_integer(c));
         return;
-    case 3:
+    case WEFT_ATTRIBUTE_FLOAT:
         op_float(&h->c, name, (float)some_integer(c));
         return;
-    case 4:
+    case WEFT_ATTRIBUTE_STRING:
         op_string(&h->c, name, texts[pick(c, WEFTI_COUNT_OF(texts))]);
         return;
-    case 5:
+    case WEFT_ATTRIBUTE_FLOATS:
         op_floats(&h->c, name, count, h->floats[index]);
         return;
-    case 6:
+    case WEFT_ATTRIBUTE_TENSOR:
         h->tensor = (weft_tensor){.data = h->ints[index],
                                   .type = WEFT_TYPE_I64,
                                   .rank = (int32_t)pick(c, 3),

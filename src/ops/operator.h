@@ -30,8 +30,8 @@ typedef struct wefti_known {
     const void *constant;
 } wefti_known;
 
-/* Attribute look-ups; the default when absent. A wrong kind counts as absent; the
- * reader has checked kinds. */
+/* Attribute look-ups; the default when absent. wefti_operator_check has refused wrong
+ * kinds of the operators of graphs; those that passes make are right by themselves. */
 const weft_attribute *wefti_attribute_find(const wefti_node_view *node,
                                            const char *name);
 int64_t wefti_attribute_int(const wefti_node_view *node, const char *name,
@@ -93,7 +93,17 @@ struct wefti_operator {
     wefti_fold fold;   /* NULL: folded by lowering it when all inputs are constant */
 };
 
-/* The checks that need no shapes: counts of inputs and outputs, names of attributes. */
+/* The kind of all attributes of a name, 0 where their operators look themselves; false
+ * when the name is not known. Threads: any. */
+bool wefti_attribute_find_kind(const char *name, weft_attribute_kind *kind);
+
+/* Refuses attributes of the wrong kind, and names that stand twice.
+ * Errors: WEFT_INVALID_MODEL. */
+weft_status wefti_attributes_check_kinds(const wefti_node_view *node,
+                                         weft_error *error);
+
+/* The checks that need no shapes: counts of inputs and outputs, names and kinds of
+ * attributes. */
 weft_status wefti_operator_check(const wefti_operator *op, const wefti_node_view *node,
                                  weft_error *error);
 

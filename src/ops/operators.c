@@ -6,13 +6,13 @@
 
 /* Up to KNOWN_OPSET all attributes and inputs are known; what came later is refused
  * where a node uses it, and read as before where not. */
-enum { FIRST_OPSET = 7, KNOWN_OPSET = 23, LAST_OPSET = 28, ANY = 1 << 20 };
+enum { KNOWN_OPSET = 23, ANY = 1 << 20 };
 
 #define ROW(domain_name, op, first, in_min, in_max, out_min, out_max, family, names)   \
     {                                                                                  \
-        .domain = (domain_name), .name = #op, .since = (first), .until = LAST_OPSET,   \
-        .min_inputs = (in_min), .max_inputs = (in_max), .min_outputs = (out_min),      \
-        .max_outputs = (out_max), .attributes = (names),                               \
+        .domain = (domain_name), .name = #op, .since = (first),                        \
+        .until = WEFT_OPSET_LAST, .min_inputs = (in_min), .max_inputs = (in_max),      \
+        .min_outputs = (out_min), .max_outputs = (out_max), .attributes = (names),     \
         .infer = wefti_infer_##family, .lower = wefti_lower_##family##_node            \
     }
 /* An operator of ONNX with one output. */
@@ -21,7 +21,7 @@ enum { FIRST_OPSET = 7, KNOWN_OPSET = 23, LAST_OPSET = 28, ANY = 1 << 20 };
 /* One that is only ever folded. */
 #define FOLDED(op, first, in_min, in_max, family, names)                               \
     {                                                                                  \
-        .domain = "", .name = #op, .since = (first), .until = LAST_OPSET,              \
+        .domain = "", .name = #op, .since = (first), .until = WEFT_OPSET_LAST,         \
         .min_inputs = (in_min), .max_inputs = (in_max), .min_outputs = 1,              \
         .max_outputs = 1, .attributes = (names), .infer = wefti_infer_##family,        \
         .fold = wefti_fold_##family                                                    \
@@ -50,8 +50,8 @@ static const wefti_operator operators[] = {
     OP(Concat, 7, 1, ANY, concat, "axis"),
     {.domain = "",
      .name = "Constant",
-     .since = FIRST_OPSET,
-     .until = LAST_OPSET,
+     .since = WEFT_OPSET_FIRST,
+     .until = WEFT_OPSET_LAST,
      .min_outputs = 1,
      .max_outputs = 1,
      .attributes = "sparse_value value value_float value_floats value_int value_ints "
@@ -205,11 +205,11 @@ weft_status wefti_operator_find(const char *domain, const char *op_type, int32_t
 {
     domain = plain_domain(domain);
     bool own = domain[0] == '\0';
-    if (own && (opset < FIRST_OPSET || opset > LAST_OPSET)) {
+    if (own && (opset < WEFT_OPSET_FIRST || opset > WEFT_OPSET_LAST)) {
         return wefti_error(error, WEFT_UNSUPPORTED,
                            "opset %d is not supported; convert the model to an opset "
                            "of %d to %d",
-                           (int)opset, FIRST_OPSET, LAST_OPSET);
+                           (int)opset, WEFT_OPSET_FIRST, WEFT_OPSET_LAST);
     }
     const wefti_operator *other = NULL;
     for (size_t i = 0; i < WEFTI_COUNT_OF(operators); i++) {
@@ -297,7 +297,7 @@ static weft_status check_attributes(const wefti_operator *op,
                                (int)node->opset);
         }
     }
-    return WEFT_OK;
+    return op->attributes ? wefti_attributes_check_kinds(node, error) : WEFT_OK;
 }
 
 weft_status wefti_operator_check(const wefti_operator *op, const wefti_node_view *node,

@@ -87,6 +87,89 @@ static void test_unknown_attributes(void **state)
     op_end(&c);
 }
 
+static void expect_rules(const char *op_type, const char *names)
+{
+    char copy[256];
+    assert_true(strlen(names) < sizeof(copy));
+    strcpy(copy, names);
+    char *rest = NULL;
+    for (char *name = strtok_r(copy, " ", &rest); name;
+         name = strtok_r(NULL, " ", &rest)) {
+        weft_attribute_kind kind;
+        if (!wefti_attribute_find_kind(name, &kind)) {
+            fail_msg("%s: attributes.c does not tell the kind of '%s'", op_type, name);
+        }
+    }
+}
+
+/* An attribute without a kind would be ignored where it has a wrong one. */
+static void test_every_attribute_has_a_kind(void **state)
+{
+    (void)state;
+    for (size_t i = 0; wefti_operator_at(i); i++) {
+        const wefti_operator *op = wefti_operator_at(i);
+        if (op->attributes) {
+            expect_rules(op->name, op->attributes);
+        }
+    }
+    weft_attribute_kind kind;
+    assert_false(wefti_attribute_find_kind("axi", &kind));
+}
+
+/* An attribute that its operator knows, of a kind that it is not. */
+static void expect_wrong_kind(const char *op_type, const weft_attribute *attribute,
+                              const char *text)
+{
+    op_case c;
+    op_begin(&c, "", op_type, 13);
+    c.attributes[c.node.attribute_count++] = *attribute;
+    for (int32_t i = 0; i < c.op->min_inputs; i++) {
+        op_f32(&c, DIMS(1, 2, 3, 4), NULL);
+    }
+    op_expect_error(&c, 1, WEFT_INVALID_MODEL, text);
+    op_expect_error(&c, 1, WEFT_INVALID_MODEL, op_type);
+    op_end(&c);
+}
+
+static void test_kinds_of_attributes(void **state)
+{
+    (void)state;
+    weft_attribute number = {.name = "alpha", .kind = WEFT_ATTRIBUTE_INT, .i = 1};
+    weft_attribute real = {.name = "axis", .kind = WEFT_ATTRIBUTE_FLOAT, .f = 1};
+    weft_attribute words = {.name = "axis", .kind = WEFT_ATTRIBUTE_STRING, .s = "1"};
+    weft_attribute list = {.name = "alpha", .kind = WEFT_ATTRIBUTE_INTS};
+    expect_wrong_kind("LeakyRelu", &number,
+                      "the attribute 'alpha' is an integer, expected a float");
+    expect_wrong_kind("LeakyRelu", &list, "'alpha' is a list of integers");
+    expect_wrong_kind("Concat", &real, "'axis' is a float, expected an integer");
+    expect_wrong_kind("Gather", &words, "'axis' is a text, expected an integer");
+    real.name = "transB";
+    expect_wrong_kind("Gemm", &real, "'transB' is a float");
+    number.name = "strides";
+    expect_wrong_kind("Conv", &number, "'strides' is an integer, expected a list");
+    number.name = "perm";
+    expect_wrong_kind("Transpose", &number, "'perm' is an integer, expected a list");
+    number.name = "auto_pad";
+    expect_wrong_kind("MaxPool", &number, "'auto_pad' is an integer, expected a text");
+    words = (weft_attribute){.name = "auto_pad", .kind = WEFT_ATTRIBUTE_STRING};
+    expect_wrong_kind("MaxPool", &words, "'auto_pad' has no value");
+    number.kind = (weft_attribute_kind)77;
+    expect_wrong_kind("MaxPool", &number, "'auto_pad' is of an unknown kind");
+}
+
+static void test_attributes_given_twice(void **state)
+{
+    (void)state;
+    op_case c;
+    op_begin(&c, "", "ArgMax", 13);
+    op_int(&c, "axis", 0);
+    op_int(&c, "keepdims", 0);
+    op_int(&c, "axis", 1);
+    op_f32(&c, DIMS(2, 3), NULL);
+    op_expect_error(&c, 1, WEFT_INVALID_MODEL, "has the attribute 'axis' twice");
+    op_end(&c);
+}
+
 /* docs/operators.md begins with the table: WEFT_UPDATE_DOCS=1 renews it and keeps what
  * stands behind it. */
 static char *write_table(void)
@@ -149,8 +232,13 @@ static void test_documentation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_find),          cmocka_unit_test(test_table_is_complete),
-        cmocka_unit_test(test_counts),        cmocka_unit_test(test_unknown_attributes),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_table_is_complete),
+        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_unknown_attributes),
+        cmocka_unit_test(test_every_attribute_has_a_kind),
+        cmocka_unit_test(test_kinds_of_attributes),
+        cmocka_unit_test(test_attributes_given_twice),
         cmocka_unit_test(test_documentation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

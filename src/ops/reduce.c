@@ -167,6 +167,24 @@ static bool any_axis(const bool *reduced, int32_t rank)
     return false;
 }
 
+/* A reduction over no axis: of each element alone. */
+static weft_status lower_alone(wefti_lowering *lowering, wefti_reduction reduction,
+                               const wefti_view *output)
+{
+    const wefti_view *input = &lowering->inputs[0];
+    const wefti_instruction absolute[] = {{.operation = WEFTI_OP_ABS}};
+    const wefti_instruction square[] = {{.operation = WEFTI_OP_MUL}};
+    switch (reduction) {
+    case WEFTI_REDUCE_L1:
+    case WEFTI_REDUCE_L2:
+        return wefti_lower_elementwise(lowering, input, 1, absolute, 1, output);
+    case WEFTI_REDUCE_SUM_SQUARE:
+        return wefti_lower_elementwise(lowering, input, 1, square, 1, output);
+    default:
+        return wefti_lower_alias(lowering, 0, input);
+    }
+}
+
 weft_status wefti_lower_reduce_node(wefti_lowering *lowering)
 {
     bool reduced[WEFT_MAX_RANK];
@@ -177,12 +195,12 @@ weft_status wefti_lower_reduce_node(wefti_lowering *lowering)
     const wefti_view *input = &lowering->inputs[0];
     WEFTI_TRY(wefti_reduce_axes(lowering->node, lowering->known_inputs, reduced,
                                 lowering->error));
+    wefti_reduction reduction = find_kind(lowering->node)->reduction;
     bool noop = !any_axis(reduced, input->rank) && input->rank > 0;
     if (noop && wefti_attribute_int(lowering->node, "noop_with_empty_axes", 0)) {
-        return wefti_lower_alias(lowering, 0, input);
+        return lower_alone(lowering, reduction, &output);
     }
-    return wefti_lower_reduction(lowering, find_kind(lowering->node)->reduction, input,
-                                 reduced, &output);
+    return wefti_lower_reduction(lowering, reduction, input, reduced, &output);
 }
 
 weft_status wefti_infer_arg_reduce(const wefti_node_view *node,

@@ -306,6 +306,27 @@ static void test_axes_of_reductions(void **state)
     op_run(&c, 1);
     op_expect_f32(&c, 0, DIMS(2), F32(1, 2), 0);
     op_end(&c);
+    static const struct {
+        const char *op_type;
+        float values[3];
+    } alone[] = {{"ReduceMean", {-1.5F, 2, -INFINITY}},
+                 {"ReduceL1", {1.5F, 2, INFINITY}},
+                 {"ReduceL2", {1.5F, 2, INFINITY}},
+                 {"ReduceSumSquare", {2.25F, 4, INFINITY}}};
+    for (size_t i = 0; i < WEFTI_COUNT_OF(alone); i++) {
+        op_begin(&c, "", alone[i].op_type, 18);
+        op_int(&c, "noop_with_empty_axes", 1);
+        op_f32(&c, DIMS(3), F32(-1.5F, 2, -INFINITY));
+        op_run(&c, 1);
+        op_expect_f32(&c, 0, DIMS(3), alone[i].values, 0);
+        op_end(&c);
+    }
+    op_begin(&c, "", "ReduceSumSquare", 18);
+    op_int(&c, "noop_with_empty_axes", 1);
+    op_input(&c, WEFT_TYPE_I64, DIMS(2), I64(-3, 4));
+    op_run(&c, 1);
+    op_expect_bytes(&c, 0, WEFT_TYPE_I64, DIMS(2), I64(9, 16));
+    op_end(&c);
     op_begin(&c, "", "ReduceSum", 13);
     op_f32(&c, DIMS(2), NULL);
     op_list(&c, 2, I64(0, -1));

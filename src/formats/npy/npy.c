@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -137,12 +139,23 @@ static char *temporary_name(const char *path)
     return name;
 }
 
+/* A file that is replaced passes its mode on. */
+static int open_temporary(const char *path, const char *temporary)
+{
+    struct stat old;
+    int file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file >= 0 && stat(path, &old) == 0) {
+        (void)fchmod(file, old.st_mode & 07777);
+    }
+    return file;
+}
+
 /* Writes the whole into a new file and gives it its name at the end. */
 static weft_status save(const char *path, const char *temporary, const char *header,
                         size_t header_size, const weft_tensor *tensor,
                         weft_error *error)
 {
-    int file = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int file = open_temporary(path, temporary);
     if (file < 0) {
         return wefti_system_error("write", path, error);
     }
@@ -161,9 +174,24 @@ static weft_status save(const char *path, const char *temporary, const char *hea
     return status;
 }
 
-static weft_status check_target(const char *path, weft_error *error)
+/* Where the file stands that `path` leads to by symbolic links; `real` has PATH_MAX
+ * bytes. A file that is not there yet stands at `path`. */
+static weft_status find_target(const char *path, char *real, weft_error *error)
 {
     struct stat info;
+    if (!realpath(path, real)) {
+        if (lstat(path, &info) == 0 && S_ISLNK(info.st_mode)) {
+            return wefti_error(error, WEFT_IO_ERROR,
+                               "'%.200s' is a symbolic link that leads to no file",
+                               path);
+        }
+        if (strlen(path) >= PATH_MAX) {
+            errno = ENAMETOOLONG;
+            return wefti_system_error("write", path, error);
+        }
+        strcpy(real, path);
+        return WEFT_OK;
+    }
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
         return wefti_error(error, WEFT_IO_ERROR,
                            "'%.200s' is not a regular file; it is not replaced", path);
@@ -187,12 +215,13 @@ weft_status weft_npy_save(const char *path, const weft_tensor *tensor,
                            "the tensor for '%.200s' is not dense or has no data", path);
     }
     WEFTI_TRY(wefti_npy_write_header(&dense, header, &header_size, error));
-    WEFTI_TRY(check_target(path, error));
-    char *temporary = temporary_name(path);
+    char real[PATH_MAX];
+    WEFTI_TRY(find_target(path, real, error));
+    char *temporary = temporary_name(real);
     if (!temporary) {
         return wefti_error_memory(error, "a file name");
     }
-    weft_status status = save(path, temporary, header, header_size, &dense, error);
+    weft_status status = save(real, temporary, header, header_size, &dense, error);
     wefti_free(temporary);
     return status;
 }

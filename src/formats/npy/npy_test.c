@@ -288,6 +288,33 @@ static void saves_what_it_loads(void **state)
     }
 }
 
+static void follows_links_and_keeps_the_mode(void **state)
+{
+    place *here = *state;
+    char link[96];
+    float data[2] = {1, 2};
+    weft_tensor tensor = {.data = data, .type = WEFT_TYPE_F32, .rank = 1, .dims = {2}};
+    weft_error error = {0};
+    struct stat info;
+    snprintf(link, sizeof link, "%s/link.npy", here->folder);
+    assert_int_equal(symlink(here->file, link), 0);
+    assert_int_equal(weft_npy_save(link, &tensor, &error), WEFT_IO_ERROR);
+    assert_non_null(strstr(error.message, "leads to no file"));
+    assert_int_equal(weft_npy_save(here->file, &tensor, NULL), WEFT_OK);
+    assert_int_equal(chmod(here->file, 0640), 0);
+    tensor.dims[0] = 1;
+    assert_int_equal(weft_npy_save(link, &tensor, NULL), WEFT_OK);
+    assert_int_equal(lstat(link, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    assert_int_equal(stat(link, &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0640);
+    weft_tensor back;
+    assert_int_equal(weft_npy_load(here->file, &back, NULL), WEFT_OK);
+    assert_int_equal(back.dims[0], 1);
+    weft_npy_free(&back);
+    unlink(link);
+}
+
 static void replaces_a_file_at_once(void **state)
 {
     place *here = *state;
@@ -376,6 +403,8 @@ int main(void)
         cmocka_unit_test(refuses_bools_beyond_1),
         cmocka_unit_test(survives_every_truncation_and_bit_flip),
         cmocka_unit_test_setup_teardown(saves_what_it_loads, make_place, remove_place),
+        cmocka_unit_test_setup_teardown(follows_links_and_keeps_the_mode, make_place,
+                                        remove_place),
         cmocka_unit_test_setup_teardown(replaces_a_file_at_once, make_place,
                                         remove_place),
         cmocka_unit_test_setup_teardown(says_which_file_is_wrong, make_place,
