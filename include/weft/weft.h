@@ -15,11 +15,16 @@
  * Rules that hold for every call:
  *   - Any thread may make it, unless its "Threads:" line says otherwise.
  *   - It returns a weft_status; words go to the caller's weft_error (may be NULL).
+ *   - Where an object or a place for an answer is NULL, calls with a status return
+ *     WEFT_INVALID_ARGUMENT and say which; the others do nothing and return 0, false,
+ *     NULL or -1, and what they were to fill in is empty.
  *   - The library never exits, aborts or prints because of what it is given.
  *   - `create`, `open`, `load`: the caller owns the result. A getter lends. An
  *     argument is borrowed for the call unless its comment says otherwise.
  *   - Structs named weft_*_params start with `struct_size`; set them up with their
- *     initialiser macro. NULL stands for all defaults.
+ *     initialiser macro. NULL stands for all defaults. The struct of an older header
+ *     is taken, from the first that was published on, with defaults for what it lacks;
+ *     one of a newer header than the library is WEFT_INVALID_ARGUMENT.
  *   - In a child made by fork() from a process that has opened a device, every call
  *     that can fail returns WEFT_FORKED.
  */

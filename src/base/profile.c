@@ -7,6 +7,7 @@
 #include "base/atomic.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/params.h"
 #include "base/refcount.h"
 #include "base/thread.h"
 
@@ -40,15 +41,8 @@ weft_status weft_profiler_create(const weft_profiler_params *params,
     }
     *profiler = NULL;
     weft_profiler_params checked = WEFT_PROFILER_PARAMS_INIT;
-    if (params != NULL) {
-        if (params->struct_size < sizeof(*params)) {
-            return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                               "weft_profiler_params.struct_size is %zu; set the "
-                               "struct up with WEFT_PROFILER_PARAMS_INIT",
-                               params->struct_size);
-        }
-        checked = *params;
-    }
+    WEFTI_TRY(
+        wefti_params_take(WEFTI_PARAMS(weft_profiler_params), params, &checked, error));
     if (checked.max_events > MOST_EVENTS) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "max_events is %zu; give at most %d", checked.max_events,
@@ -73,7 +67,9 @@ weft_status weft_profiler_create(const weft_profiler_params *params,
 
 weft_profiler *weft_profiler_retain(weft_profiler *profiler)
 {
-    wefti_refcount_retain(&profiler->owners);
+    if (profiler != NULL) {
+        wefti_refcount_retain(&profiler->owners);
+    }
     return profiler;
 }
 
@@ -87,12 +83,16 @@ void weft_profiler_release(weft_profiler *profiler)
 
 void weft_profiler_pause(weft_profiler *profiler)
 {
-    wefti_atomic_u32_store_relaxed(&profiler->paused, 1); /* orders nothing */
+    if (profiler != NULL) {
+        wefti_atomic_u32_store_relaxed(&profiler->paused, 1); /* orders nothing */
+    }
 }
 
 void weft_profiler_resume(weft_profiler *profiler)
 {
-    wefti_atomic_u32_store_relaxed(&profiler->paused, 0); /* orders nothing */
+    if (profiler != NULL) {
+        wefti_atomic_u32_store_relaxed(&profiler->paused, 0); /* orders nothing */
+    }
 }
 
 static void copy_text(char *to, size_t size, const char *text)
@@ -132,12 +132,18 @@ void wefti_profile_record_until(weft_profiler *profiler, int64_t begin_ns,
 
 size_t weft_profiler_event_count(const weft_profiler *profiler)
 {
+    if (profiler == NULL) {
+        return 0;
+    }
     uint64_t next = wefti_atomic_u64_load_relaxed(&profiler->next); /* a figure */
     return next < profiler->slot_count ? (size_t)next : profiler->slot_count;
 }
 
 uint64_t weft_profiler_dropped_count(const weft_profiler *profiler)
 {
+    if (profiler == NULL) {
+        return 0;
+    }
     uint64_t next = wefti_atomic_u64_load_relaxed(&profiler->next); /* a figure */
     return next < profiler->slot_count ? 0 : next - profiler->slot_count;
 }
@@ -145,7 +151,7 @@ uint64_t weft_profiler_dropped_count(const weft_profiler *profiler)
 bool weft_profiler_get_event(const weft_profiler *profiler, size_t index,
                              weft_profile_event *event)
 {
-    if (index >= profiler->slot_count ||
+    if (profiler == NULL || event == NULL || index >= profiler->slot_count ||
         wefti_atomic_u32_load_acquire(&profiler->slots[index].written) == 0) {
         return false;
     }

@@ -2,6 +2,8 @@
 #include <weft/random.h>
 
 #include <math.h>
+#include <stdint.h>
+#include <string.h>
 
 #include "base/compiler.h"
 #include "base/float_state.h"
@@ -110,9 +112,21 @@ double wefti_normal_of_word(uint32_t word)
     return q < 0 ? -x : x;
 }
 
+/* Zeros where there is no key; the elements of all kinds have 4 bytes. */
+static void clear(void *values, size_t count)
+{
+    if (values && count <= SIZE_MAX / sizeof(uint32_t)) {
+        memset(values, 0, count * sizeof(uint32_t));
+    }
+}
+
 void weft_random_fill_u32(const weft_random_key *key, uint32_t *values, size_t count)
 {
     uint32_t words[BLOCK_WORDS];
+    if (!key || !values) {
+        clear(values, count);
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         if (i % BLOCK_WORDS == 0) {
             fill_block(key, i / BLOCK_WORDS, words);
@@ -124,6 +138,10 @@ void weft_random_fill_u32(const weft_random_key *key, uint32_t *values, size_t c
 void weft_random_fill_uniform(const weft_random_key *key, float *values, size_t count)
 {
     uint32_t words[BLOCK_WORDS];
+    if (!key || !values) {
+        clear(values, count);
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         if (i % BLOCK_WORDS == 0) {
             fill_block(key, i / BLOCK_WORDS, words);
@@ -136,6 +154,10 @@ static WEFTI_NOINLINE void fill_normal(const weft_random_key *key, float *values
                                        size_t count)
 {
     uint32_t words[BLOCK_WORDS];
+    if (!key || !values) {
+        clear(values, count);
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         if (i % BLOCK_WORDS == 0) {
             fill_block(key, i / BLOCK_WORDS, words);

@@ -54,32 +54,19 @@ static weft_status wrong_shape(const char *kind, const char *name,
                        strstr(wanted, "-1") != NULL ? " (-1: any size)" : "");
 }
 
-/* The size given to another input's dimension of the same name, or -1. */
-static int64_t named_size(const weft_model *model, const weft_io *io, size_t before,
-                          const char *name)
-{
-    for (size_t i = 0; i < before; i++) {
-        const weft_value_info *info = &model->inputs[i];
-        for (int32_t j = 0; j < info->rank; j++) {
-            if (info->dims[j] < 0 && info->dim_names[j] != NULL &&
-                strcmp(info->dim_names[j], name) == 0) {
-                return io->inputs[i].dims[j];
-            }
-        }
-    }
-    return -1;
-}
-
+/* Dimensions of one name have one size, that of the first input that has it. */
 static weft_status check_named_dims(const weft_model *model, const weft_io *io,
                                     size_t index, weft_error *error)
 {
     const weft_value_info *info = &model->inputs[index];
     for (int32_t j = 0; j < info->rank; j++) {
-        if (info->dims[j] >= 0 || info->dim_names[j] == NULL) {
+        size_t place = index * WEFT_MAX_RANK + (size_t)j;
+        int32_t first = model->dims.firsts[place];
+        if (first < 0 || (size_t)first / WEFT_MAX_RANK == index) {
             continue;
         }
-        int64_t other = named_size(model, io, index, info->dim_names[j]);
-        if (other >= 0 && other != io->inputs[index].dims[j]) {
+        int64_t other = io->inputs[first / WEFT_MAX_RANK].dims[first % WEFT_MAX_RANK];
+        if (other != io->inputs[index].dims[j]) {
             return wefti_error(error, WEFT_INVALID_ARGUMENT,
                                "input '%s': dimension %d ('%s') is %lld, but another "
                                "input has %lld for it",

@@ -9,7 +9,7 @@
 #include "base/memory.h"
 #include "base/tensor.h"
 
-enum { MIN_OPSET = 7, MAX_OPSET = 28, FIRST_NAME_SLOTS = 64 };
+enum { FIRST_NAME_SLOTS = 64 };
 
 weft_status weft_graph_create(int32_t opset, weft_graph **graph, weft_error *error)
 {
@@ -18,10 +18,10 @@ weft_status weft_graph_create(int32_t opset, weft_graph **graph, weft_error *err
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "graph is NULL");
     }
     *graph = NULL;
-    if (opset < MIN_OPSET || opset > MAX_OPSET) {
+    if (opset < WEFT_OPSET_FIRST || opset > WEFT_OPSET_LAST) {
         return wefti_error(error, WEFT_UNSUPPORTED,
                            "opset %d is not supported; export with opset %d to %d",
-                           (int)opset, MIN_OPSET, MAX_OPSET);
+                           (int)opset, WEFT_OPSET_FIRST, WEFT_OPSET_LAST);
     }
     weft_graph *made = wefti_calloc(1, sizeof(*made));
     if (made == NULL) {
@@ -37,7 +37,9 @@ weft_status weft_graph_create(int32_t opset, weft_graph **graph, weft_error *err
 
 weft_graph *weft_graph_retain(weft_graph *graph)
 {
-    wefti_refcount_retain(&graph->owners);
+    if (graph != NULL) {
+        wefti_refcount_retain(&graph->owners);
+    }
     return graph;
 }
 
@@ -159,6 +161,11 @@ static weft_status check_open(const weft_graph *graph, const void *argument,
     return WEFT_OK;
 }
 
+static bool is_taken(const wefti_graph_value *value)
+{
+    return value->input >= 0 || value->initializer >= 0 || value->producer >= 0;
+}
+
 /* A name for something new: not empty and not produced by anything yet. */
 static weft_status intern_new(weft_graph *graph, const char *name, int32_t *value,
                               weft_error *error)
@@ -167,8 +174,7 @@ static weft_status intern_new(weft_graph *graph, const char *name, int32_t *valu
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "a value has no name");
     }
     WEFTI_TRY(intern(graph, name, value, error));
-    const wefti_graph_value *known = &graph->values[*value];
-    if (known->input >= 0 || known->initializer >= 0 || known->producer >= 0) {
+    if (is_taken(&graph->values[*value])) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "the name '%s' is taken twice",
                            name);
     }
@@ -295,13 +301,14 @@ weft_status weft_graph_require_input(weft_graph *graph, const char *name,
 
 size_t weft_graph_default_input_count(const weft_graph *graph)
 {
-    return graph->standby_count;
+    return graph == NULL ? 0 : graph->standby_count;
 }
 
 bool weft_graph_get_default_input(const weft_graph *graph, size_t index,
                                   weft_value_info *info, weft_tensor *value)
 {
-    if (index >= graph->standby_count) {
+    if (graph == NULL || info == NULL || value == NULL ||
+        index >= graph->standby_count) {
         return false;
     }
     const wefti_graph_input *input = &graph->standbys[index];
@@ -421,7 +428,7 @@ weft_status weft_graph_add_output(weft_graph *graph, const char *name,
 }
 
 static weft_status copy_ids(weft_graph *graph, const char *const *names, size_t count,
-                            bool produced, const int32_t **result, weft_error *error)
+                            const int32_t **result, weft_error *error)
 {
     int32_t *ids = wefti_arena_calloc(&graph->arena, count, sizeof(*ids));
     if (ids == NULL) {
@@ -432,16 +439,33 @@ static weft_status copy_ids(weft_graph *graph, const char *const *names, size_t 
         if (names[i] == NULL || names[i][0] == '\0') {
             continue;
         }
-        WEFTI_TRY(produced ? intern_new(graph, names[i], &ids[i], error)
-                           : intern(graph, names[i], &ids[i], error));
-        for (size_t j = 0; produced && j < i; j++) {
-            if (ids[j] == ids[i]) {
-                return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                                   "the name '%s' is taken twice", names[i]);
-            }
-        }
+        WEFTI_TRY(intern(graph, names[i], &ids[i], error));
     }
     *result = ids;
+    return WEFT_OK;
+}
+
+/* Makes a node the producer of its outputs, or of none of them. */
+static weft_status produce(weft_graph *graph, const int32_t *outputs, size_t count,
+                           weft_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        wefti_graph_value *value = outputs[i] < 0 ? NULL : &graph->values[outputs[i]];
+        if (value == NULL) {
+            continue;
+        }
+        if (!is_taken(value)) {
+            value->producer = (int32_t)graph->node_count;
+            continue;
+        }
+        for (size_t k = 0; k < i; k++) {
+            if (outputs[k] >= 0) {
+                graph->values[outputs[k]].producer = -1;
+            }
+        }
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "the name '%s' is taken twice",
+                           value->name);
+    }
     return WEFT_OK;
 }
 
@@ -548,10 +572,10 @@ static weft_status copy_node(weft_graph *graph, const weft_node *node,
     made->attribute_count = node->attribute_count;
     made->input_count = node->input_count;
     made->output_count = node->output_count;
+    WEFTI_TRY(copy_ids(graph, node->inputs, node->input_count, &made->inputs, error));
     WEFTI_TRY(
-        copy_ids(graph, node->inputs, node->input_count, false, &made->inputs, error));
-    return copy_ids(graph, node->outputs, node->output_count, true, &made->outputs,
-                    error);
+        copy_ids(graph, node->outputs, node->output_count, &made->outputs, error));
+    return produce(graph, made->outputs, made->output_count, error);
 }
 
 weft_status weft_graph_add_node(weft_graph *graph, const weft_node *node,
@@ -571,30 +595,45 @@ weft_status weft_graph_add_node(weft_graph *graph, const weft_node *node,
         return wefti_error_prefix(error, status, "node %s '%s'", node->op_type,
                                   node->name == NULL ? "" : node->name);
     }
-    for (size_t i = 0; i < made.output_count; i++) {
-        if (made.outputs[i] >= 0) {
-            graph->values[made.outputs[i]].producer = (int32_t)graph->node_count;
-        }
-    }
     graph->nodes[graph->node_count++] = made;
     return WEFT_OK;
 }
 
 size_t weft_graph_initializer_count(const weft_graph *graph)
 {
-    return graph->initializer_count;
+    return graph == NULL ? 0 : graph->initializer_count;
 }
 
 bool weft_graph_get_initializer(const weft_graph *graph, size_t index,
                                 const char **name, weft_tensor *tensor)
 {
-    if (index >= graph->initializer_count) {
+    if (graph == NULL || name == NULL || tensor == NULL ||
+        index >= graph->initializer_count) {
         return false;
     }
     const wefti_graph_initializer *initializer = &graph->initializers[index];
     *name = graph->values[initializer->value].name;
     *tensor = initializer->tensor;
     return true;
+}
+
+weft_status wefti_graph_declare_output(weft_graph *graph, const weft_value_info *info,
+                                       weft_error *error)
+{
+    WEFTI_TRY(check_open(graph, info, error));
+    int32_t value = wefti_graph_find_value(graph, info->name);
+    if (value < 0) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "there is no output '%s'",
+                           info->name);
+    }
+    weft_value_info *copy = wefti_arena_copy(&graph->arena, info, sizeof(*info));
+    if (copy == NULL) {
+        return wefti_error_memory(error, "an output");
+    }
+    copy->name = graph->values[value].name;
+    memset(copy->dim_names, 0, sizeof(copy->dim_names));
+    graph->values[value].declared = copy;
+    return WEFT_OK;
 }
 
 weft_status wefti_graph_add_problem(weft_graph *graph, int32_t node, const char *text,
@@ -612,12 +651,12 @@ weft_status wefti_graph_add_problem(weft_graph *graph, int32_t node, const char 
 
 size_t weft_graph_input_count(const weft_graph *graph)
 {
-    return graph->input_count;
+    return graph == NULL ? 0 : graph->input_count;
 }
 
 bool weft_graph_get_input(const weft_graph *graph, size_t index, weft_value_info *info)
 {
-    if (index >= graph->input_count) {
+    if (graph == NULL || info == NULL || index >= graph->input_count) {
         return false;
     }
     *info = graph->inputs[index].info;

@@ -19,6 +19,7 @@ typedef struct wefti_graph_value {
     int32_t initializer; /* index, or -1 */
     int32_t producer;    /* node, or -1 */
     int32_t standby;     /* index among the inputs that have a default, or -1 */
+    const weft_value_info *declared; /* of an output: what the file says, or NULL */
 } wefti_graph_value;
 
 typedef struct wefti_graph_node {
@@ -83,6 +84,11 @@ struct weft_graph {
 weft_status wefti_graph_add_default_input(weft_graph *graph,
                                           const weft_value_info *info,
                                           weft_error *error);
+
+/* Notes what a file says of an output: a model whose output has another type, or
+ * another size where both are fixed, is not made. */
+weft_status wefti_graph_declare_output(weft_graph *graph, const weft_value_info *info,
+                                       weft_error *error);
 
 /* Notes what is not supported; copies the text. */
 weft_status wefti_graph_add_problem(weft_graph *graph, int32_t node, const char *text,

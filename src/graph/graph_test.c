@@ -65,6 +65,17 @@ static void test_names_are_taken_once(void **state)
     assert_non_null(strstr(error.message, "node Relu 'n'"));
     assert_int_equal(add_node(graph, "Relu", "x", "y", &error), WEFT_OK);
     assert_int_equal(add_node(graph, "Relu", "x", "y", &error), WEFT_INVALID_ARGUMENT);
+    const char *input = "x", *twice[] = {"a", NULL, "b", "a"};
+    weft_node node = {.op_type = "Split",
+                      .inputs = &input,
+                      .input_count = 1,
+                      .outputs = twice,
+                      .output_count = 4};
+    assert_int_equal(weft_graph_add_node(graph, &node, &error), WEFT_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "'a' is taken twice"));
+    node.output_count = 3; /* what was refused has taken no name */
+    assert_int_equal(weft_graph_add_node(graph, &node, &error), WEFT_OK);
+    assert_int_equal(add_node(graph, "Relu", "x", "b", &error), WEFT_INVALID_ARGUMENT);
     weft_graph_release(graph);
 }
 

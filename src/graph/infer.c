@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -171,14 +172,31 @@ typedef struct node_knowledge {
     size_t constant_bytes;
 } node_knowledge;
 
-static bool is_repeated(const wefti_net_node *node, size_t input)
+static int by_number(const void *a, const void *b)
 {
-    for (size_t i = 0; i < input; i++) {
-        if (node->inputs[i] == node->inputs[input]) {
-            return true;
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Bytes of the constants that a node reads, each counted once. */
+static weft_status measure_constants(const wefti_net *net, const wefti_net_node *node,
+                                     wefti_arena *arena, size_t *total_bytes,
+                                     weft_error *error)
+{
+    size_t count = node->view.input_count;
+    int32_t *numbers = wefti_arena_copy(arena, node->inputs, count * sizeof(*numbers));
+    if (numbers == NULL) {
+        return wefti_error_memory(error, "shape inference");
+    }
+    qsort(numbers, count, sizeof(*numbers), by_number);
+    for (size_t i = 0; i < count; i++) {
+        bool counts = numbers[i] >= 0 && (i == 0 || numbers[i] != numbers[i - 1]);
+        const wefti_known *known = counts ? &net->values[numbers[i]].known : NULL;
+        if (known != NULL && known->constant != NULL) {
+            *total_bytes += wefti_known_bytes(known);
         }
     }
-    return false;
+    return WEFT_OK;
 }
 
 static weft_status gather_knowledge(const wefti_net *net, const wefti_net_node *node,
@@ -205,11 +223,11 @@ static weft_status gather_knowledge(const wefti_net *net, const wefti_net_node *
         know->all_known = know->all_known && know->inputs[i].type != WEFT_TYPE_NONE;
         if (know->inputs[i].constant == NULL) {
             know->all_constant = false;
-        } else if (!is_repeated(node, i)) {
-            know->constant_bytes += wefti_known_bytes(&know->inputs[i]);
         }
     }
-    return WEFT_OK;
+    return know->all_constant
+               ? measure_constants(net, node, arena, &know->constant_bytes, error)
+               : WEFT_OK;
 }
 
 static weft_status check_output(const wefti_net_node *node, const wefti_known *known,

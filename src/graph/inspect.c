@@ -6,6 +6,7 @@
 
 #include "base/fork.h"
 #include "base/memory.h"
+#include "base/params.h"
 
 typedef struct wefti_inspect_label {
     const char *label;
@@ -249,15 +250,8 @@ static weft_status check(const weft_graph *graph, const weft_inspect_params *giv
                          weft_inspect_params *params, weft_error *error)
 {
     *params = (weft_inspect_params)WEFT_INSPECT_PARAMS_INIT;
-    if (given != NULL && given->struct_size < sizeof(*given)) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "weft_inspect_params.struct_size is %zu; set the struct up "
-                           "with WEFT_INSPECT_PARAMS_INIT",
-                           given->struct_size);
-    }
-    if (given != NULL) {
-        *params = *given;
-    }
+    WEFTI_TRY(
+        wefti_params_take(WEFTI_PARAMS(weft_inspect_params), given, params, error));
     if (params->model != NULL && params->model->graph != graph) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "the model is of another graph");
@@ -323,36 +317,47 @@ void weft_inspection_destroy(weft_inspection *inspection)
 void weft_inspection_get_totals(const weft_inspection *inspection,
                                 weft_inspect_totals *totals)
 {
-    *totals = inspection->totals;
+    if (totals != NULL) {
+        *totals = inspection != NULL ? inspection->totals : (weft_inspect_totals){0};
+    }
 }
 
 void weft_inspection_get_rows(const weft_inspection *inspection,
                               weft_inspect_rows *rows)
 {
-    *rows = inspection->rows;
+    if (rows != NULL) {
+        *rows = inspection != NULL ? inspection->rows : (weft_inspect_rows){0};
+    }
 }
 
 const weft_inspect_node *weft_inspection_node(const weft_inspection *inspection,
                                               size_t index)
 {
-    return index < inspection->totals.node_count ? &inspection->nodes[index] : NULL;
+    return inspection != NULL && index < inspection->totals.node_count
+               ? &inspection->nodes[index]
+               : NULL;
 }
 
 const weft_inspect_value *weft_inspection_value(const weft_inspection *inspection,
                                                 size_t index)
 {
-    return index < inspection->totals.value_count ? &inspection->values[index] : NULL;
+    return inspection != NULL && index < inspection->totals.value_count
+               ? &inspection->values[index]
+               : NULL;
 }
 
 const weft_inspect_step *weft_inspection_step(const weft_inspection *inspection,
                                               size_t index)
 {
-    return index < inspection->totals.step_count ? &inspection->steps[index] : NULL;
+    return inspection != NULL && index < inspection->totals.step_count
+               ? &inspection->steps[index]
+               : NULL;
 }
 
 const weft_inspect_problem *weft_inspection_problem(const weft_inspection *inspection,
                                                     size_t index)
 {
-    return index < inspection->totals.problem_count ? &inspection->problems[index]
-                                                    : NULL;
+    return inspection != NULL && index < inspection->totals.problem_count
+               ? &inspection->problems[index]
+               : NULL;
 }

@@ -8,6 +8,7 @@
 #include "base/float_state.h"
 #include "base/fork.h"
 #include "base/memory.h"
+#include "base/params.h"
 #include "graph/levels.h"
 #include "runtime/memory_pool.h"
 
@@ -64,31 +65,18 @@ static weft_status describe_inputs(weft_model *model, weft_error *error)
         infos[i] = model->graph->inputs[i].info;
     }
     model->inputs = infos;
-    return WEFT_OK;
+    return wefti_dims_find(infos, count, &model->net.arena, &model->dims, error);
 }
+
+enum { TRIAL_STEP = 7 };
 
 /* A size for each dynamic dimension, equal for equal names and different in each of
  * two trials, so that output dims which follow it can be told from fixed ones. */
 static int64_t trial_size(const weft_model *model, size_t input, int32_t dim,
                           int64_t base)
 {
-    const char *name = model->inputs[input].dim_names[dim];
-    int64_t number = 0;
-    for (size_t i = 0; i <= input; i++) {
-        const weft_value_info *info = &model->inputs[i];
-        int32_t end = i == input ? dim : info->rank;
-        for (int32_t j = 0; j < end; j++) {
-            if (info->dims[j] >= 0) {
-                continue;
-            }
-            if (name != NULL && info->dim_names[j] != NULL &&
-                strcmp(info->dim_names[j], name) == 0) {
-                return trial_size(model, i, j, base);
-            }
-            number++;
-        }
-    }
-    return base + 7 * number;
+    size_t place = input * WEFT_MAX_RANK + (size_t)dim;
+    return base + TRIAL_STEP * (int64_t)model->dims.numbers[place];
 }
 
 /* Shapes of the outputs with every dynamic dimension set to some size; false when the
@@ -128,12 +116,10 @@ static bool try_shapes(const weft_model *model, int64_t base, weft_value_info *o
 /* Names an output dimension after the input dimension that has its trial size. */
 static const char *name_of_size(const weft_model *model, int64_t size, int64_t base)
 {
-    for (size_t i = 0; i < model->net.input_count; i++) {
-        for (int32_t j = 0; j < model->inputs[i].rank; j++) {
-            if (model->inputs[i].dims[j] < 0 && trial_size(model, i, j, base) == size) {
-                return model->inputs[i].dim_names[j];
-            }
-        }
+    int64_t number = (size - base) / TRIAL_STEP;
+    if (size >= base && number < model->dims.count &&
+        base + TRIAL_STEP * number == size) {
+        return model->dims.names[number];
     }
     return NULL;
 }
@@ -167,6 +153,72 @@ static weft_status describe_outputs(weft_model *model, weft_error *error)
         }
     }
     model->outputs = infos;
+    return WEFT_OK;
+}
+
+/* An axis where both have a fixed size, and not the same; -1: none. What files say of
+ * ranks is often loose. */
+static int32_t differing_axis(const weft_value_info *a, const weft_value_info *b)
+{
+    for (int32_t i = 0; a->rank == b->rank && i < a->rank; i++) {
+        if (a->dims[i] >= 0 && b->dims[i] >= 0 && a->dims[i] != b->dims[i]) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static weft_status contradiction(const weft_value_info *declared,
+                                 const weft_value_info *found, int32_t axis,
+                                 weft_error *error)
+{
+    if (axis < 0) {
+        return wefti_error(error, WEFT_INVALID_MODEL,
+                           "output '%s' is declared as %s, but the graph gives %s",
+                           found->name, weft_type_name(declared->type),
+                           weft_type_name(found->type));
+    }
+    return wefti_error(error, WEFT_INVALID_MODEL,
+                       "output '%s': dimension %d is declared as %lld, but the graph "
+                       "gives %lld",
+                       found->name, (int)axis, (long long)declared->dims[axis],
+                       (long long)found->dims[axis]);
+}
+
+/* True when sizes that two small trials left alone stay so with a larger one. */
+static bool stays(const weft_model *model, size_t output, int32_t axis)
+{
+    enum { LARGE_BASE = 520 };
+    for (size_t i = 0; i < model->net.input_count; i++) {
+        if (model->inputs[i].rank < 0) {
+            return false; /* the trials took some rank */
+        }
+    }
+    weft_value_info *large = wefti_calloc(model->net.output_count, sizeof(*large));
+    bool same = large != NULL && try_shapes(model, LARGE_BASE, large) &&
+                large[output].dims[axis] == model->outputs[output].dims[axis];
+    wefti_free(large);
+    return same;
+}
+
+/* What the file says of the outputs must not contradict what was inferred. */
+static weft_status check_declared(const weft_model *model, weft_error *error)
+{
+    for (size_t i = 0; i < model->net.output_count; i++) {
+        const weft_value_info *found = &model->outputs[i];
+        const weft_value_info *declared =
+            model->graph->values[model->graph->outputs[i]].declared;
+        if (declared == NULL || found->type == WEFT_TYPE_NONE) {
+            continue;
+        }
+        if (declared->type != found->type) {
+            return contradiction(declared, found, -1, error);
+        }
+        int32_t axis = differing_axis(declared, found);
+        if (axis >= 0 && (all_static(model) || stays(model, i, axis))) {
+            return contradiction(declared, found, axis, error);
+        }
+    }
     return WEFT_OK;
 }
 
@@ -233,7 +285,8 @@ static weft_status prepare(weft_model *model, const weft_model_params *params,
     if (all_static(model) && model->values.inputs == NULL) {
         WEFTI_TRY(plan_static_shapes(model, error));
     }
-    return describe_outputs(model, error);
+    WEFTI_TRY(describe_outputs(model, error));
+    return check_declared(model, error);
 }
 
 /* Copies the caller's params, which may be of an older header, with the defaults. */
@@ -241,17 +294,8 @@ static weft_status check_params(const weft_model_params *given,
                                 weft_model_params *params, weft_error *error)
 {
     *params = (weft_model_params)WEFT_MODEL_PARAMS_INIT;
-    if (given != NULL) {
-        if (given->struct_size < offsetof(weft_model_params, max_plan_bytes) ||
-            given->struct_size > sizeof(*params)) {
-            return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                               "weft_model_params has struct_size %zu, not %zu; set it "
-                               "up with WEFT_MODEL_PARAMS_INIT",
-                               given->struct_size, sizeof(*params));
-        }
-        memcpy(params, given, given->struct_size);
-        params->struct_size = sizeof(*params);
-    }
+    WEFTI_TRY(wefti_params_take(WEFTI_PARAMS_SINCE(weft_model_params, max_plan_bytes),
+                                given, params, error));
     if (params->max_plans <= 0) {
         params->max_plans = DEFAULT_MAX_PLANS;
     }
@@ -296,7 +340,9 @@ weft_status weft_model_create(weft_device *device, weft_graph *graph,
 
 weft_model *weft_model_retain(weft_model *model)
 {
-    wefti_refcount_retain(&model->owners);
+    if (model != NULL) {
+        wefti_refcount_retain(&model->owners);
+    }
     return model;
 }
 
@@ -319,22 +365,22 @@ void weft_model_release(weft_model *model)
 
 weft_device *weft_model_device(const weft_model *model)
 {
-    return model->device;
+    return model == NULL ? NULL : model->device;
 }
 
 size_t weft_model_input_count(const weft_model *model)
 {
-    return model->net.input_count;
+    return model == NULL ? 0 : model->net.input_count;
 }
 
 size_t weft_model_output_count(const weft_model *model)
 {
-    return model->net.output_count;
+    return model == NULL ? 0 : model->net.output_count;
 }
 
 bool weft_model_get_input(const weft_model *model, size_t index, weft_value_info *info)
 {
-    if (index >= model->net.input_count) {
+    if (model == NULL || info == NULL || index >= model->net.input_count) {
         return false;
     }
     *info = model->inputs[index];
@@ -343,7 +389,7 @@ bool weft_model_get_input(const weft_model *model, size_t index, weft_value_info
 
 bool weft_model_get_output(const weft_model *model, size_t index, weft_value_info *info)
 {
-    if (index >= model->net.output_count) {
+    if (model == NULL || info == NULL || index >= model->net.output_count) {
         return false;
     }
     *info = model->outputs[index];
@@ -352,8 +398,8 @@ bool weft_model_get_output(const weft_model *model, size_t index, weft_value_inf
 
 bool weft_model_input_is_value(const weft_model *model, size_t index)
 {
-    return index < model->net.input_count && model->values.inputs != NULL &&
-           model->values.inputs[index];
+    return model != NULL && index < model->net.input_count &&
+           model->values.inputs != NULL && model->values.inputs[index];
 }
 
 static int32_t find_info(const weft_value_info *infos, size_t count, const char *name)
@@ -368,10 +414,11 @@ static int32_t find_info(const weft_value_info *infos, size_t count, const char 
 
 int32_t weft_model_find_input(const weft_model *model, const char *name)
 {
-    return find_info(model->inputs, model->net.input_count, name);
+    return model == NULL ? -1 : find_info(model->inputs, model->net.input_count, name);
 }
 
 int32_t weft_model_find_output(const weft_model *model, const char *name)
 {
-    return find_info(model->outputs, model->net.output_count, name);
+    return model == NULL ? -1
+                         : find_info(model->outputs, model->net.output_count, name);
 }

@@ -4,6 +4,7 @@
 
 #include <weft/model.h>
 
+#include "graph/dims.h"
 #include "graph/plan.h"
 #include "graph/plan_cache.h"
 
@@ -22,6 +23,7 @@ struct weft_model {
     bool owns_cpu;
     bool no_fusion;
     const weft_value_info *inputs, *outputs; /* in the net's arena */
+    wefti_dims dims;                         /* of the inputs, in the net's arena */
     /* Inputs whose value is a part of the plan's key; in the net's arena. */
     wefti_plan_values values;
 

@@ -71,6 +71,16 @@ static void test_other_filters(void **state)
 {
     (void)state;
     op_case c;
+    op_begin(&c, "", "Resize", 19); /* to one element: the first, as ONNX's text says */
+    op_string(&c, "mode", "cubic");
+    op_string(&c, "coordinate_transformation_mode", "pytorch_half_pixel");
+    op_f32(&c, DIMS(5), F32(3, 7, 4, 8, 16));
+    op_absent(&c);
+    op_absent(&c);
+    op_list(&c, 1, I64(1));
+    op_run(&c, 1);
+    op_expect_f32(&c, 0, DIMS(1), F32(3), 0);
+    op_end(&c);
     op_begin(&c, "", "Resize", 19);
     op_string(&c, "mode", "cubic");
     op_string(&c, "coordinate_transformation_mode", "align_corners");

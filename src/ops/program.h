@@ -25,6 +25,9 @@ typedef struct wefti_buffer {
     /* Filled by the planner for workspace buffers: */
     int64_t offset_bytes;
     int32_t first_step, last_step; /* -1: never used */
+    /* The planner's own while it works: */
+    int32_t order;
+    struct wefti_buffer *next;
 } wefti_buffer;
 
 /* How a tensor lies in a buffer. `buffer` is -1 for an absent optional tensor. */

@@ -115,6 +115,12 @@ static weft_status check_inputs(const wefti_node_view *node, const wefti_known *
                                 const recurrence *r, weft_error *error)
 {
     int64_t rows = 0;
+    int64_t said = wefti_attribute_int(node, "hidden_size", r->hidden);
+    if (said != r->hidden) {
+        return wefti_error(error, WEFT_INVALID_MODEL,
+                           "%s: hidden_size is %lld, but R has %lld columns",
+                           node->label, (long long)said, (long long)r->hidden);
+    }
     WEFTI_TRY(wefti_check_product(node, r->gates, r->hidden, &rows, error));
     const int64_t w[] = {r->directions, rows, r->inputs};
     const int64_t h[] = {r->directions, rows, r->hidden};

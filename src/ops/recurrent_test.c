@@ -233,6 +233,13 @@ static void test_what_is_not_supported(void **state)
     op_random(&c, DIMS(1, 6, 2), 1);
     op_expect_error(&c, 2, WEFT_INVALID_ARGUMENT, "W");
     op_end(&c);
+    op_begin(&c, "", "RNN", 14);
+    op_int(&c, "hidden_size", 3);
+    op_random(&c, DIMS(2, 1, 3), 1);
+    op_random(&c, DIMS(1, 2, 3), 1);
+    op_random(&c, DIMS(1, 2, 2), 1);
+    op_expect_error(&c, 2, WEFT_INVALID_MODEL, "hidden_size is 3, but R has 2 columns");
+    op_end(&c);
 }
 
 int main(void)

@@ -24,7 +24,7 @@ static double source_of(const wefti_resize_plan *plan, const wefti_resize_axis *
         return axis->roi_begin * (in - 1) + step;
     }
     if (strcmp(mode, "pytorch_half_pixel") == 0 && out == 1) {
-        return -0.5;
+        return 0;
     }
     double offset = 0;
     if (strcmp(mode, "half_pixel_symmetric") == 0) {

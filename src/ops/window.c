@@ -25,9 +25,9 @@ static weft_status read_list(const wefti_node_view *node, const char *name,
         values[i] = ints ? ints[i] : least;
         if (values[i] < least || values[i] > most) {
             return wefti_error(error, WEFT_INVALID_MODEL,
-                               "%s: %s has a value of %lld, expected at least %lld",
+                               "%s: %s has a value of %lld, expected %lld to %lld",
                                node->label, name, (long long)values[i],
-                               (long long)least);
+                               (long long)least, (long long)most);
         }
     }
     return WEFT_OK;

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fork.h"
 #include "base/memory.h"
+#include "base/params.h"
 #include "graph/rows.h"
 
 enum {
@@ -79,15 +80,7 @@ static weft_status check_params(const weft_device *device,
                                 weft_queue_params *params, weft_error *error)
 {
     *params = (weft_queue_params)WEFT_QUEUE_PARAMS_INIT;
-    if (given && given->struct_size < sizeof *given) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "weft_queue_params.struct_size is %zu; set the struct up "
-                           "with WEFT_QUEUE_PARAMS_INIT",
-                           given->struct_size);
-    }
-    if (given) {
-        *params = *given;
-    }
+    WEFTI_TRY(wefti_params_take(WEFTI_PARAMS(weft_queue_params), given, params, error));
     int32_t cores = device->info.core_count;
     cores = cores < 1 ? 1 : cores > MOST_WORKERS ? MOST_WORKERS : cores;
     WEFTI_TRY(check_range("workers", &params->workers, MOST_WORKERS, cores, error));
@@ -270,15 +263,8 @@ static weft_status check_model(const weft_queue *queue, weft_model *model,
                            queue ? "model" : "queue");
     }
     *params = (weft_queue_model_params)WEFT_QUEUE_MODEL_PARAMS_INIT;
-    if (given && given->struct_size < sizeof *given) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "weft_queue_model_params.struct_size is %zu; set the struct "
-                           "up with WEFT_QUEUE_MODEL_PARAMS_INIT",
-                           given->struct_size);
-    }
-    if (given) {
-        *params = *given;
-    }
+    WEFTI_TRY(
+        wefti_params_take(WEFTI_PARAMS(weft_queue_model_params), given, params, error));
     if (weft_model_device(model) != queue->device) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "queue and model are of two devices");
@@ -445,7 +431,9 @@ void wefti_queue_wake_blocked_locked(weft_queue *queue)
 
 weft_queue *weft_queue_retain(weft_queue *queue)
 {
-    wefti_refcount_retain(&queue->owners);
+    if (queue) {
+        wefti_refcount_retain(&queue->owners);
+    }
     return queue;
 }
 
@@ -554,7 +542,10 @@ void weft_queue_release(weft_queue *queue)
 
 void weft_queue_get_statistics(weft_queue *queue, weft_queue_statistics *statistics)
 {
-    if (wefti_fork_happened()) {
+    if (!statistics) {
+        return;
+    }
+    if (!queue || wefti_fork_happened()) {
         *statistics = (weft_queue_statistics){0};
         return;
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "base/fork.h"
+#include "base/params.h"
 #include "graph/check.h"
 #include "queue/queue.h"
 
@@ -22,15 +23,8 @@ static weft_status check_params(submission *self, const weft_queue_submit_params
 {
     weft_queue_submit_params *params = &self->params;
     *params = (weft_queue_submit_params)WEFT_QUEUE_SUBMIT_PARAMS_INIT;
-    if (given && given->struct_size < sizeof *given) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "weft_queue_submit_params.struct_size is %zu; set the "
-                           "struct up with WEFT_QUEUE_SUBMIT_PARAMS_INIT",
-                           given->struct_size);
-    }
-    if (given) {
-        *params = *given;
-    }
+    WEFTI_TRY(wefti_params_take(WEFTI_PARAMS(weft_queue_submit_params), given, params,
+                                error));
     if (params->priority < 0 || params->priority > WEFTI_QUEUE_LEVELS) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "priority is %d; give 1, the highest, to %d, or 0 for the "

@@ -262,6 +262,9 @@ void wefti_context_destroy(weft_context *context)
 
 weft_stream *weft_context_stream(weft_context *context)
 {
+    if (!context) {
+        return NULL;
+    }
     context = wefti_context_place(context);
     /* Before by_turns is read: a guest whose join is not seen here sees the flag. */
     wefti_atomic_u32_store_seq_cst(&context->stream_lent, 1); /* see enter */
@@ -274,5 +277,5 @@ weft_stream *weft_context_stream(weft_context *context)
 
 bool weft_context_was_shared(const weft_context *context)
 {
-    return context->shared;
+    return context && context->shared;
 }

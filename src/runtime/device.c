@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fork.h"
 #include "base/memory.h"
+#include "base/params.h"
 #include "base/thread.h"
 #include "runtime/context.h"
 #include "runtime/executor.h"
@@ -146,16 +147,8 @@ static weft_status check_params(const weft_device_params *given,
                                 weft_device_params *params, weft_error *error)
 {
     *params = (weft_device_params)WEFT_DEVICE_PARAMS_INIT;
-    if (given) {
-        if (given->struct_size < offsetof(weft_device_params, profiler)) {
-            return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                               "weft_device_params.struct_size is %zu; set the struct "
-                               "up with WEFT_DEVICE_PARAMS_INIT",
-                               given->struct_size);
-        }
-        size_t size = given->struct_size; /* an older header's is smaller */
-        memcpy(params, given, size < sizeof *params ? size : sizeof *params);
-    }
+    WEFTI_TRY(wefti_params_take(WEFTI_PARAMS_SINCE(weft_device_params, profiler), given,
+                                params, error));
     if (params->max_contexts < 0 || params->max_contexts > MOST_CONTEXTS) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "max_contexts is %d; give 1 to %d, or 0 for %d",
@@ -199,7 +192,9 @@ weft_status weft_device_open(const char *name, const weft_device_params *params,
 
 weft_device *weft_device_retain(weft_device *device)
 {
-    wefti_refcount_retain(&device->owners);
+    if (device) {
+        wefti_refcount_retain(&device->owners);
+    }
     return device;
 }
 
@@ -440,12 +435,21 @@ weft_status weft_device_trim(weft_device *device, weft_error *error)
 
 void weft_device_get_info(const weft_device *device, weft_device_info *info)
 {
-    *info = device->info;
+    if (info) {
+        *info = device ? device->info : (weft_device_info){.name = ""};
+    }
 }
 
 void weft_device_get_statistics(const weft_device *device,
                                 weft_device_statistics *statistics)
 {
+    if (!statistics) {
+        return;
+    }
+    if (!device) {
+        *statistics = (weft_device_statistics){0};
+        return;
+    }
     *statistics = (weft_device_statistics){
         .allocation_count = wefti_allocation_count(),
         .plan_count = wefti_atomic_u64_load_relaxed(&device->plan_count),

@@ -36,7 +36,9 @@ weft_status weft_event_create(weft_device *device, bool timed, weft_event **even
 
 weft_event *weft_event_retain(weft_event *event)
 {
-    wefti_refcount_retain(&event->owners);
+    if (event) {
+        wefti_refcount_retain(&event->owners);
+    }
     return event;
 }
 
@@ -74,7 +76,7 @@ void wefti_event_unclaim_value(weft_event *event, uint64_t value, uint64_t befor
 
 uint64_t weft_event_query(const weft_event *event)
 {
-    return event->device->backend->event.query(event->handle);
+    return event ? event->device->backend->event.query(event->handle) : 0;
 }
 
 static weft_status check(const weft_event *event, weft_error *error)

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/memory.h"
+#include "base/params.h"
 #include "base/profile.h"
 #include "base/thread.h"
 
@@ -320,12 +321,9 @@ static WEFTI_NOINLINE weft_status acquire_waiting(wefti_lease_pool *pool,
 
 static weft_status check_params(const weft_lease_params *params, weft_error *error)
 {
-    if (params->struct_size < sizeof *params) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "weft_lease_params.struct_size is %zu; set the struct up "
-                           "with WEFT_LEASE_PARAMS_INIT",
-                           params->struct_size);
-    }
+    weft_lease_params taken;
+    WEFTI_TRY(
+        wefti_params_take(WEFTI_PARAMS(weft_lease_params), params, &taken, error));
     if ((unsigned)params->policy > WEFT_LEASE_SHARE) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "weft_lease_params.policy is %d; use a weft_lease_policy",

@@ -480,10 +480,10 @@ void weft_memory_release(weft_memory *memory)
 
 void *weft_memory_data(const weft_memory *memory)
 {
-    return memory->address;
+    return memory ? memory->address : NULL;
 }
 
 size_t weft_memory_size(const weft_memory *memory)
 {
-    return memory->size_bytes;
+    return memory ? memory->size_bytes : 0;
 }

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fork.h"
 #include "base/memory.h"
+#include "base/params.h"
 #include "runtime/executor.h"
 
 /* A wait with less time than this sleeps at once: its deadline wakes it. */
@@ -20,17 +21,7 @@ static weft_status check_params(const weft_submit_params *given,
                                 weft_submit_params *params, weft_error *error)
 {
     *params = (weft_submit_params)WEFT_SUBMIT_PARAMS_INIT;
-    if (!given) {
-        return WEFT_OK;
-    }
-    if (given->struct_size < sizeof *given) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "weft_submit_params.struct_size is %zu; set the struct up "
-                           "with WEFT_SUBMIT_PARAMS_INIT",
-                           given->struct_size);
-    }
-    *params = *given;
-    return WEFT_OK;
+    return wefti_params_take(WEFTI_PARAMS(weft_submit_params), given, params, error);
 }
 
 weft_status wefti_request_init(weft_request *request, weft_error *error)
@@ -180,7 +171,9 @@ weft_status wefti_request_submit(weft_device *device, const wefti_request_work *
 
 weft_request *weft_request_retain(weft_request *request)
 {
-    wefti_refcount_retain(&request->owners);
+    if (request) {
+        wefti_refcount_retain(&request->owners);
+    }
     return request;
 }
 
@@ -264,6 +257,9 @@ bool weft_request_cancel(weft_request *request)
 
 bool weft_request_test(const weft_request *request, weft_status *status)
 {
+    if (!request) {
+        return false;
+    }
     uint32_t state = wefti_atomic_u32_load_acquire(&request->state);
     bool ended = (state & STATE_MASK) == WEFTI_REQUEST_ENDED;
     if (ended && status) {
@@ -274,7 +270,7 @@ bool weft_request_test(const weft_request *request, weft_status *status)
 
 int weft_request_fd(const weft_request *request)
 {
-    return request->fd;
+    return request ? request->fd : -1;
 }
 
 static weft_status pass_on_error(const weft_request *request, weft_status status,

@@ -99,8 +99,8 @@ static Onnx__TensorShapeProto *make_shape(onnx_builder *builder, size_t rank,
     return shape;
 }
 
-Onnx__ValueInfoProto *onnx_builder_input(onnx_builder *builder, const char *name,
-                                         int32_t type, size_t rank, const int64_t *dims)
+static Onnx__ValueInfoProto *make_info(onnx_builder *builder, const char *name,
+                                       int32_t type, size_t rank, const int64_t *dims)
 {
     NEW(builder, Onnx__ValueInfoProto, info, ONNX__VALUE_INFO_PROTO__INIT);
     NEW(builder, Onnx__TypeProto, outer, ONNX__TYPE_PROTO__INIT);
@@ -112,7 +112,23 @@ Onnx__ValueInfoProto *onnx_builder_input(onnx_builder *builder, const char *name
     tensor->has_elem_type = 1;
     tensor->elem_type = type;
     tensor->shape = make_shape(builder, rank, dims);
+    return info;
+}
+
+Onnx__ValueInfoProto *onnx_builder_input(onnx_builder *builder, const char *name,
+                                         int32_t type, size_t rank, const int64_t *dims)
+{
+    Onnx__ValueInfoProto *info = make_info(builder, name, type, rank, dims);
     APPEND(builder, builder->graph->input, builder->graph->n_input, info);
+    return info;
+}
+
+Onnx__ValueInfoProto *onnx_builder_declared(onnx_builder *builder, const char *name,
+                                            int32_t type, size_t rank,
+                                            const int64_t *dims)
+{
+    Onnx__ValueInfoProto *info = make_info(builder, name, type, rank, dims);
+    APPEND(builder, builder->graph->output, builder->graph->n_output, info);
     return info;
 }
 

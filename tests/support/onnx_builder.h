@@ -35,6 +35,10 @@ Onnx__ValueInfoProto *onnx_builder_input(onnx_builder *builder, const char *name
                                          int32_t type, size_t rank,
                                          const int64_t *dims);
 Onnx__ValueInfoProto *onnx_builder_output(onnx_builder *builder, const char *name);
+/* The same with a type and shape, as of onnx_builder_input. */
+Onnx__ValueInfoProto *onnx_builder_declared(onnx_builder *builder, const char *name,
+                                            int32_t type, size_t rank,
+                                            const int64_t *dims);
 
 /* A tensor without data, not part of anything yet. */
 Onnx__TensorProto *onnx_builder_tensor(onnx_builder *builder, const char *name,

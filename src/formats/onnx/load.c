@@ -8,6 +8,7 @@
 
 #include "base/fork.h"
 #include "base/memory.h"
+#include "base/params.h"
 #include "formats/onnx/reader.h"
 #include "formats/onnx/wire.h"
 #include "graph/graph.h"
@@ -153,9 +154,7 @@ static weft_status build(wefti_onnx_reader *reader, const Onnx__ModelProto *mode
     }
     WEFTI_TRY(add_nodes(reader, model));
     for (size_t i = 0; i < graph->n_output; i++) {
-        weft_status status = weft_graph_add_output(
-            reader->graph, wefti_onnx_text(graph->output[i]->name), reader->error);
-        WEFTI_TRY(wefti_onnx_blame_model(reader, status));
+        WEFTI_TRY(wefti_onnx_add_output(reader, graph->output[i]));
     }
     return WEFT_OK;
 }
@@ -187,8 +186,10 @@ static weft_status parse(const uint8_t *bytes, size_t size, const origin *how,
     return WEFT_OK;
 }
 
+/* Where a graph is read from, by the caller's params. */
 static weft_status check_params(const void *source, weft_graph **graph,
-                                const weft_graph_load_params *params, weft_error *error)
+                                const weft_graph_load_params *given, origin *how,
+                                weft_error *error)
 {
     WEFTI_TRY(wefti_fork_check(error));
     if (!graph) {
@@ -198,34 +199,20 @@ static weft_status check_params(const void *source, weft_graph **graph,
     if (!source) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "the path or bytes are NULL");
     }
-    if (params &&
-        params->struct_size < offsetof(weft_graph_load_params, keep_unsupported)) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "params->struct_size is %zu; start from "
-                           "WEFT_GRAPH_LOAD_PARAMS_INIT",
-                           params->struct_size);
-    }
+    weft_graph_load_params params = WEFT_GRAPH_LOAD_PARAMS_INIT;
+    WEFTI_TRY(
+        wefti_params_take(WEFTI_PARAMS_SINCE(weft_graph_load_params, keep_unsupported),
+                          given, &params, error));
+    *how = (origin){params.data_directory, params.keep_unsupported};
     return WEFT_OK;
-}
-
-/* Params of an older header end before `keep_unsupported`. */
-static origin origin_of(const weft_graph_load_params *params)
-{
-    origin how = {0};
-    if (params) {
-        how.directory = params->data_directory;
-        how.forgiving =
-            params->struct_size >= sizeof *params && params->keep_unsupported;
-    }
-    return how;
 }
 
 weft_status weft_graph_parse_onnx(const void *bytes, size_t size,
                                   const weft_graph_load_params *params,
                                   weft_graph **graph, weft_error *error)
 {
-    WEFTI_TRY(check_params(bytes, graph, params, error));
-    const origin how = origin_of(params);
+    origin how = {0};
+    WEFTI_TRY(check_params(bytes, graph, params, &how, error));
     return parse(bytes, size, &how, graph, error);
 }
 
@@ -254,8 +241,8 @@ static char *folder_of(const char *path)
 weft_status weft_graph_load_onnx(const char *path, const weft_graph_load_params *params,
                                  weft_graph **graph, weft_error *error)
 {
-    WEFTI_TRY(check_params(path, graph, params, error));
-    origin how = origin_of(params);
+    origin how = {0};
+    WEFTI_TRY(check_params(path, graph, params, &how, error));
     if (how.directory) {
         return load(path, &how, graph, error);
     }

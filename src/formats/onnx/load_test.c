@@ -551,6 +551,62 @@ static void survives_every_failed_allocation(void **state)
     onnx_builder_fini(&builder);
 }
 
+/* What comes of a model that takes x [-1, columns], and gives y and p, a product of it
+ * with a matrix of 2 rows and 3 columns; p is declared so. */
+static weft_status make_declared(int64_t batch, int32_t type, size_t rank,
+                                 const int64_t *dims, weft_error *error)
+{
+    onnx_builder builder;
+    const float weights[6] = {1, 2, 3, 4, 5, 6};
+    onnx_builder_init(&builder, 17);
+    onnx_builder_input(&builder, "x", WEFT_TYPE_F32, 2, (int64_t[]){batch, 2});
+    Onnx__TensorProto *w =
+        onnx_builder_tensor(&builder, "w", WEFT_TYPE_F32, 2, (int64_t[]){2, 3});
+    onnx_builder_raw(&builder, w, weights, sizeof weights);
+    onnx_builder_initializer(&builder, w);
+    onnx_builder_node(&builder, "Relu", "", "x", "y");
+    onnx_builder_node(&builder, "MatMul", "", "x,w", "p");
+    onnx_builder_output(&builder, "y");
+    onnx_builder_declared(&builder, "p", type, rank, dims);
+    weft_graph *graph = onnx_check_reads(&builder);
+    onnx_builder_fini(&builder);
+    weft_device *device = NULL;
+    weft_model *model = NULL;
+    assert_int_equal(weft_device_open("null", NULL, &device, NULL), WEFT_OK);
+    weft_status status = weft_model_create(device, graph, NULL, &model, error);
+    weft_model_release(model);
+    weft_graph_release(graph);
+    weft_device_release(device);
+    return status;
+}
+
+static void declared(int64_t batch, int32_t type, size_t rank, const int64_t *dims,
+                     const char *text)
+{
+    weft_error error = {0};
+    weft_status status = make_declared(batch, type, rank, dims, &error);
+    assert_int_equal(status, text != NULL ? WEFT_INVALID_MODEL : WEFT_OK);
+    if (text != NULL && strstr(error.message, text) == NULL) {
+        fail_msg("expected \"%s\" in \"%s\"", text, error.message);
+    }
+}
+
+static void refuses_outputs_that_are_declared_otherwise(void **state)
+{
+    (void)state;
+    declared(4, WEFT_TYPE_F32, 2, (int64_t[]){4, 3}, NULL);
+    declared(4, WEFT_TYPE_F32, 2, (int64_t[]){-1, -1}, NULL);
+    declared(4, WEFT_TYPE_F32, 0, NULL, NULL); /* a rank says little */
+    declared(4, WEFT_TYPE_F32, 2, (int64_t[]){4, 5},
+             "output 'p': dimension 1 is declared as 5, but the graph gives 3");
+    declared(4, WEFT_TYPE_F32, 2, (int64_t[]){1, 3}, "dimension 0 is declared as 1");
+    declared(4, WEFT_TYPE_I64, 2, (int64_t[]){4, 3},
+             "output 'p' is declared as i64, but the graph gives f32");
+    /* A batch of any size, declared as the one that was exported. */
+    declared(-1, WEFT_TYPE_F32, 2, (int64_t[]){1, 3}, NULL);
+    declared(-1, WEFT_TYPE_F32, 2, (int64_t[]){-1, 7}, "dimension 1 is declared as 7");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -569,6 +625,7 @@ int main(void)
         cmocka_unit_test(all_unknown_operators_are_named_at_once),
         cmocka_unit_test(refuses_sparse_initializers),
         cmocka_unit_test(refuses_files_that_are_no_models),
+        cmocka_unit_test(refuses_outputs_that_are_declared_otherwise),
         cmocka_unit_test(survives_every_truncation),
         cmocka_unit_test(survives_every_flipped_bit_and_many_together),
         cmocka_unit_test(survives_every_failed_allocation),

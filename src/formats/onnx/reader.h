@@ -43,6 +43,10 @@ void wefti_onnx_tensor_release(wefti_onnx_tensor *tensor);
 weft_status wefti_onnx_add_input(wefti_onnx_reader *reader,
                                  const Onnx__ValueInfoProto *source);
 
+/* Adds a graph output, with what the file says of its type and shape. */
+weft_status wefti_onnx_add_output(wefti_onnx_reader *reader,
+                                  const Onnx__ValueInfoProto *source);
+
 /* Adds a node; messages name it. */
 weft_status wefti_onnx_add_node(wefti_onnx_reader *reader,
                                 const Onnx__NodeProto *source);

@@ -89,6 +89,21 @@ static weft_status read_info(wefti_onnx_reader *reader,
     return WEFT_OK;
 }
 
+weft_status wefti_onnx_add_output(wefti_onnx_reader *reader,
+                                  const Onnx__ValueInfoProto *source)
+{
+    weft_error unread;
+    wefti_onnx_reader quiet = *reader;
+    weft_value_info info = {.name = wefti_onnx_text(source->name)};
+    quiet.error = &unread;
+    weft_status status = weft_graph_add_output(reader->graph, info.name, reader->error);
+    /* What cannot be read of its type says nothing against the output. */
+    if (status == WEFT_OK && read_info(&quiet, source, &info) == WEFT_OK) {
+        status = wefti_graph_declare_output(reader->graph, &info, reader->error);
+    }
+    return wefti_onnx_blame_model(reader, status);
+}
+
 /* A name that an initializer has taken: the input has a default value. */
 static bool has_default(const weft_graph *graph, const char *name)
 {
