@@ -33,11 +33,11 @@ typedef struct fibers {
     const void *call;
     char *stacks;
 } fibers;
-static _Thread_local fibers *own;
+static _Thread_local fibers *own; /* NULL while threads run to their end */
 
 void emulate_barrier(void)
 {
-    if (EMULATE_SWITCHES) {
+    if (EMULATE_SWITCHES && own != NULL) {
         swapcontext(&own->contexts[own->current], &own->scheduler);
     }
 }
@@ -128,5 +128,6 @@ void emulate_launch(const emulate_kernel *kernel, const void *call, uint32_t blo
     if (turns) {
         free(own->stacks);
         free(own);
+        own = NULL;
     }
 }

@@ -32,13 +32,15 @@ const emulate_kernel *emulate_find(const char *name);
 
 #define WEFTI_KERNEL(threads, name, type) EMULATE_KERNEL(name, type)
 #define EMULATE_KERNEL(name, type)                                                     \
-    static void name(const type call);                                                 \
+    static void name##_body(const type call);                                          \
     static void name##_run(const void *from)                                           \
     {                                                                                  \
-        name(*(const type *)from);                                                     \
+        const type *const call = from;                                                 \
+        name##_body(*call);                                                            \
+        WEFTI_FINISH(*call)                                                            \
     }                                                                                  \
     typedef type name##_call;                                                          \
-    static void name(const type call)
+    static void name##_body(const type call)
 #define WEFTI_DEVICE static inline
 #define WEFTI_DEVICE_CALL static
 #define WEFTI_SHARED static _Thread_local
@@ -47,9 +49,26 @@ const emulate_kernel *emulate_find(const char *name);
 #define WEFTI_SYSTEM_FENCE() ((void)0)
 #define WEFTI_TELL_HOST(flag, value) __atomic_store_n(flag, value, __ATOMIC_RELEASE)
 #define WEFTI_UNROLL
+#define WEFTI_UNROLL_4
+#define WEFTI_READ(pointer) (*(pointer))
+/* What a thread fetches is there at once. */
+#define WEFTI_FETCH_16(target, source, there) emulate_fetch(target, source, there, 16)
+#define WEFTI_FETCH_4(target, source, there) emulate_fetch(target, source, there, 4)
+#define WEFTI_FETCH_COMMIT() ((void)0)
+#define WEFTI_FETCH_WAIT(left) ((void)0)
 typedef struct device_float4 {
     float x, y, z, w;
 } device_float4;
+
+static inline void emulate_fetch(void *target, const void *source, bool there,
+                                 size_t size_bytes)
+{
+    if (there) {
+        memcpy(target, source, size_bytes);
+    } else {
+        memset(target, 0, size_bytes);
+    }
+}
 
 static inline uint32_t atomicAdd(uint32_t *address, uint32_t value)
 {

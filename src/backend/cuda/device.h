@@ -18,8 +18,12 @@
     F(weft_elementwise_one)                                                            \
     F(weft_elementwise)                                                                \
     F(weft_elementwise_typed)                                                          \
+    F(weft_softmax_64)                                                                 \
+    F(weft_softmax_256)                                                                \
     F(weft_softmax)                                                                    \
     F(weft_softmax_wide)                                                               \
+    F(weft_layer_norm_256)                                                             \
+    F(weft_layer_norm_1024)                                                            \
     F(weft_layer_norm)                                                                 \
     F(weft_reduce_f32)                                                                 \
     F(weft_reduce_f64)                                                                 \
@@ -30,10 +34,14 @@
     F(weft_matmul_128x128)                                                             \
     F(weft_matmul_64x64)                                                               \
     F(weft_matmul_32x32)                                                               \
+    F(weft_matmul_16x32)                                                               \
+    F(weft_matmul_8x8)                                                                 \
     F(weft_matmul_8x32)                                                                \
     F(weft_conv_128x128)                                                               \
     F(weft_conv_64x64)                                                                 \
     F(weft_conv_32x32)                                                                 \
+    F(weft_conv_16x32)                                                                 \
+    F(weft_conv_8x8)                                                                   \
     F(weft_conv_8x32)
 typedef enum wefti_cuda_kernel {
 #define WEFTI_CUDA_KERNEL_ID(name) WEFTI_CUDA_##name,

@@ -9,6 +9,10 @@
  */
 enum { STAGE_THREADS = 256, STAGE_BYTES_OF_BLOCK = 16384, MOST_STAGE_BLOCKS = 64 };
 
+/* From here on the card's copy engines move a tensor: alone they are no quicker than a
+ * kernel, but kernels of many runs that move so much hold each other up on the bus. */
+enum { ENGINE_BYTES = 384 * 1024 };
+
 /* A graph being built: a chain of kernels. */
 typedef struct builder {
     wefti_cuda_stream *stream;
@@ -48,6 +52,8 @@ static void *resolve(const builder *b, const wefti_cuda_place *place)
         return b->workspace + place->offset;
     case WEFTI_CUDA_ADDRESS:
         return (void *)place->offset;
+    case WEFTI_CUDA_STAGING:
+        return b->stream->staging + place->offset;
     case WEFTI_CUDA_REPORT:
         return &b->stream->counters->report;
     default:
@@ -55,16 +61,27 @@ static void *resolve(const builder *b, const wefti_cuda_place *place)
     }
 }
 
-static weft_status add_launch(builder *b, const wefti_cuda_launch *launch)
+/* The kernel with this call is the last and raises the flag. */
+static void let_finish(const builder *b, wefti_cuda_call *call)
+{
+    call->operands[WEFTI_CUDA_ARRIVED] = &b->stream->counters->arrived;
+    call->operands[WEFTI_CUDA_FLAG] =
+        (char *)b->stream->control + offsetof(wefti_cuda_control, flag);
+}
+
+static weft_status add_launch(builder *b, const wefti_cuda_launch *launch, bool last)
 {
     wefti_cuda_call call = launch->call;
+    if (last) {
+        let_finish(b, &call);
+    }
     for (int32_t i = 0; i < WEFTI_MAX_OPERANDS; i++) {
         call.operands[i] = resolve(b, &launch->places[i]);
     }
     return add_kernel(b, launch->kernel, launch->blocks, launch->threads, &call);
 }
 
-static weft_status flush_stage(builder *b, wefti_cuda_stage_call *stage)
+static weft_status flush_stage(builder *b, wefti_cuda_stage_call *stage, bool last)
 {
     int64_t bytes = 0;
     for (uint32_t i = 0; i < stage->count; i++) {
@@ -74,7 +91,35 @@ static weft_status flush_stage(builder *b, wefti_cuda_stage_call *stage)
     blocks = blocks > MOST_STAGE_BLOCKS ? MOST_STAGE_BLOCKS : blocks;
     wefti_cuda_call call = {.stage = *stage};
     stage->count = 0;
+    if (last) {
+        let_finish(b, &call);
+    }
     return add_kernel(b, WEFTI_CUDA_weft_stage, (uint32_t)blocks, STAGE_THREADS, &call);
+}
+
+static weft_status add_engine_copy(builder *b, void *target, const void *source,
+                                   size_t size_bytes)
+{
+    wefti_backend_device *device = b->stream->device;
+    const cuda_copy_node node = {
+        .source = {.memory_type = CUDA_MEMORY_TYPE_UNIFIED,
+                   .address = (cuda_pointer)(uintptr_t)source,
+                   .pitch = size_bytes,
+                   .height = 1},
+        .target = {.memory_type = CUDA_MEMORY_TYPE_UNIFIED,
+                   .address = (cuda_pointer)(uintptr_t)target,
+                   .pitch = size_bytes,
+                   .height = 1},
+        .width_bytes = size_bytes,
+        .height = 1,
+        .depth = 1,
+    };
+    const cuda_node before = b->last;
+    return wefti_cuda_check(device,
+                            device->driver.graph_add_copy(&b->last, b->graph, &before,
+                                                          before != NULL, &node,
+                                                          device->context),
+                            "adding a copy to a graph", b->error);
 }
 
 static weft_status add_move(builder *b, wefti_cuda_stage_call *stage, void *target,
@@ -83,8 +128,11 @@ static weft_status add_move(builder *b, wefti_cuda_stage_call *stage, void *targ
     if (size_bytes == 0) {
         return WEFT_OK;
     }
+    if (size_bytes >= ENGINE_BYTES) {
+        return add_engine_copy(b, target, source, size_bytes);
+    }
     if (stage->count == WEFTI_CUDA_STAGED_TENSORS) {
-        WEFTI_TRY(flush_stage(b, stage));
+        WEFTI_TRY(flush_stage(b, stage, false));
     }
     stage->targets[stage->count] = target;
     stage->sources[stage->count] = source;
@@ -99,12 +147,11 @@ static weft_status stage_inputs(builder *b)
     for (size_t i = 0; i < recipe->input_count; i++) {
         const wefti_cuda_tensor *t = &recipe->tensors[i];
         WEFTI_TRY(add_move(b, &stage, b->workspace + recipe->staged_at + t->offset,
-                           b->stream->staging + t->offset, t->bytes));
+                           b->stream->staging + t->offset, t->stays ? 0 : t->bytes));
     }
-    return stage.count > 0 ? flush_stage(b, &stage) : WEFT_OK;
+    return stage.count > 0 ? flush_stage(b, &stage, false) : WEFT_OK;
 }
 
-/* The last kernel of the graph, which raises the flag. */
 static weft_status stage_outputs(builder *b)
 {
     const wefti_recipe *recipe = b->recipe;
@@ -113,25 +160,38 @@ static weft_status stage_outputs(builder *b)
     for (size_t i = 0; i < recipe->output_count; i++) {
         const wefti_cuda_tensor *t = &recipe->tensors[recipe->input_count + i];
         WEFTI_TRY(add_move(b, &stage, stream->staging + t->offset,
-                           b->workspace + recipe->staged_at + t->offset, t->bytes));
+                           b->workspace + recipe->staged_at + t->offset,
+                           t->stays ? 0 : t->bytes));
     }
     if (recipe->reports) {
         WEFTI_TRY(add_move(b, &stage, &stream->control->report,
                            &stream->counters->report, sizeof(stream->control->report)));
     }
-    stage.arrived = &stream->counters->arrived;
-    stage.flag = (uint32_t *)(void *)((char *)stream->control +
-                                      offsetof(wefti_cuda_control, flag));
-    return flush_stage(b, &stage);
+    return flush_stage(b, &stage, true);
+}
+
+/* Whether the last step's kernel may be the graph's last. */
+static bool ends_with_a_step(const wefti_recipe *recipe)
+{
+    for (size_t i = 0; i < recipe->output_count; i++) {
+        const wefti_cuda_tensor *t = &recipe->tensors[recipe->input_count + i];
+        if (!t->stays && t->bytes > 0) {
+            return false;
+        }
+    }
+    return !recipe->reports;
 }
 
 static weft_status add_all(builder *b)
 {
+    const wefti_recipe *recipe = b->recipe;
+    const bool last = ends_with_a_step(recipe);
     WEFTI_TRY(stage_inputs(b));
-    for (size_t i = 0; i < b->recipe->launch_count; i++) {
-        WEFTI_TRY(add_launch(b, &b->recipe->launches[i]));
+    for (size_t i = 0; i < recipe->launch_count; i++) {
+        WEFTI_TRY(
+            add_launch(b, &recipe->launches[i], last && i + 1 == recipe->launch_count));
     }
-    return stage_outputs(b);
+    return last ? WEFT_OK : stage_outputs(b);
 }
 
 static weft_status build(builder *b, cuda_executable *executable)

@@ -5,7 +5,11 @@
 
 #include "backend/cpu/kernel_check.h"
 
-enum { THREADS = 256, SHORT_THREADS = 128, ROWS_OF_BLOCK = 16, WIDE_COLUMNS = 2048 };
+enum {
+    THREADS = 256,
+    WIDE_COLUMNS = 2048,
+    ROWS_OF_BLOCK = WEFTI_CUDA_ROWS_OF_BLOCK,
+};
 
 int32_t wefti_cuda_join(int32_t rank, int64_t *dims, int64_t *const *strides,
                         int32_t count)
@@ -108,7 +112,7 @@ static weft_status prepare_reduce(const wefti_step *step, wefti_cuda_prepared *p
                        : p->type == WEFT_TYPE_F64 ? WEFTI_CUDA_weft_reduce_f64
                        : p->type == WEFT_TYPE_I64 ? WEFTI_CUDA_weft_reduce_i64
                                                   : WEFTI_CUDA_weft_reduce_i32;
-    prepared->threads = THREADS;
+    prepared->threads = WEFTI_CUDA_ROWS_THREADS;
     prepared->blocks = blocks_of(call->kept_count, ROWS_OF_BLOCK);
     return WEFT_OK;
 }
@@ -120,8 +124,11 @@ static weft_status prepare_softmax(const wefti_step *step,
     *p = *(const wefti_softmax_params *)step->params;
     WEFTI_TRY(wefti_check_softmax(p, error));
     bool wide = p->column_count >= WIDE_COLUMNS;
-    prepared->kernel = wide ? WEFTI_CUDA_weft_softmax_wide : WEFTI_CUDA_weft_softmax;
-    prepared->threads = THREADS;
+    prepared->kernel = wide                     ? WEFTI_CUDA_weft_softmax_wide
+                       : p->column_count <= 64  ? WEFTI_CUDA_weft_softmax_64
+                       : p->column_count <= 256 ? WEFTI_CUDA_weft_softmax_256
+                                                : WEFTI_CUDA_weft_softmax;
+    prepared->threads = wide ? WEFTI_CUDA_WIDE_THREADS : WEFTI_CUDA_ROWS_THREADS;
     prepared->blocks = p->column_count == 0 ? 0
                        : wide               ? p->row_count
                                             : blocks_of(p->row_count, ROWS_OF_BLOCK);
@@ -134,8 +141,13 @@ static weft_status prepare_layer_norm(const wefti_step *step,
     wefti_layer_norm_params *p = &prepared->call.layer_norm.p;
     *p = *(const wefti_layer_norm_params *)step->params;
     WEFTI_TRY(wefti_check_layer_norm(p, error));
-    prepared->kernel = WEFTI_CUDA_weft_layer_norm;
-    prepared->threads = THREADS;
+    if (p->column_count > INT32_MAX / 2) {
+        return wefti_error(error, WEFT_UNSUPPORTED, "layer norm: rows of 2^30 or more");
+    }
+    prepared->kernel = p->column_count <= 256    ? WEFTI_CUDA_weft_layer_norm_256
+                       : p->column_count <= 1024 ? WEFTI_CUDA_weft_layer_norm_1024
+                                                 : WEFTI_CUDA_weft_layer_norm;
+    prepared->threads = WEFTI_CUDA_ROWS_THREADS;
     prepared->blocks = blocks_of(p->row_count, ROWS_OF_BLOCK);
     return WEFT_OK;
 }
@@ -185,6 +197,16 @@ static weft_status prepare_gather(const wefti_step *step, wefti_cuda_prepared *p
     return WEFT_OK;
 }
 
+/* Whether rows of a tensor of heads are whole fours at aligned places. */
+static bool is_wide(const wefti_operand *operand,
+                    const wefti_attention_strides *strides, int64_t columns)
+{
+    return ((uint64_t)operand->offset_bytes / 4 | (uint64_t)strides->batch |
+            (uint64_t)strides->head | (uint64_t)strides->row | (uint64_t)columns) %
+               4 ==
+           0;
+}
+
 static weft_status prepare_attention(const wefti_step *step,
                                      wefti_cuda_prepared *prepared, weft_error *error)
 {
@@ -192,12 +214,15 @@ static weft_status prepare_attention(const wefti_step *step,
     const wefti_attention_params *p = &call->p;
     call->p = *(const wefti_attention_params *)step->params;
     bool is_short = p->key_length <= WEFTI_CUDA_SHORT_ATTENTION_KEYS;
+    call->wide = is_wide(&step->operands[WEFTI_ATTENTION_Q], &p->q, p->head_size) &&
+                 is_wide(&step->operands[WEFTI_ATTENTION_K], &p->k, p->head_size) &&
+                 is_wide(&step->operands[WEFTI_ATTENTION_V], &p->v, p->value_size);
     call->query_tiles =
         blocks_of(p->query_length, is_short ? WEFTI_CUDA_SHORT_ATTENTION_QUERIES
                                             : WEFTI_CUDA_ATTENTION_QUERIES);
     prepared->kernel =
         is_short ? WEFTI_CUDA_weft_attention_short : WEFTI_CUDA_weft_attention;
-    prepared->threads = is_short ? SHORT_THREADS : THREADS;
+    prepared->threads = is_short ? WEFTI_CUDA_SHORT_ATTENTION_THREADS : THREADS;
     int64_t scores;
     if (WEFTI_MUL_OVERFLOWS(p->batch * p->heads, p->query_length, &scores) ||
         WEFTI_MUL_OVERFLOWS(scores, p->key_length, &scores) ||
@@ -251,6 +276,8 @@ weft_status wefti_cuda_prepare(const wefti_step *step, int32_t processor_count,
     memset(prepared, 0, sizeof(*prepared));
     prepared->scratch_operand = -1;
     prepared->table_operand = -1;
+    prepared->pack_operand = -1;
+    prepared->step_kernel = step->kernel;
     WEFTI_TRY(prepare_kernel(step, processor_count, prepared, error));
     if (prepared->blocks > INT32_MAX) {
         return wefti_error(error, WEFT_UNSUPPORTED,
@@ -259,4 +286,64 @@ weft_status wefti_cuda_prepare(const wefti_step *step, int32_t processor_count,
                            wefti_kernel_name(step->kernel));
     }
     return WEFT_OK;
+}
+
+/* A small operand that several blocks read may cross the bus as often as that comes to.
+ * More than the second is moved better by copies, which use all of the bus. */
+enum { MOST_BYTES_ACROSS = 24 * 1024, MOST_BYTES_THERE = 48 * 1024 };
+
+static bool is_few(size_t size_bytes, int64_t times)
+{
+    return times > 0 && size_bytes <= (size_t)MOST_BYTES_ACROSS / (size_t)times;
+}
+
+bool wefti_cuda_reads_rarely(const wefti_cuda_prepared *prepared, int32_t operand,
+                             size_t size_bytes)
+{
+    const wefti_cuda_call *call = &prepared->call;
+    if (size_bytes > MOST_BYTES_THERE) {
+        return false;
+    }
+    switch (prepared->step_kernel) {
+    case WEFTI_KERNEL_ELEMENTWISE:
+        return operand < WEFTI_ELEMENTWISE_MAX_INPUTS &&
+               call->elementwise.p.rank == 1 &&
+               call->elementwise.p.input_strides[operand][0] == 1;
+    case WEFTI_KERNEL_SOFTMAX:
+        return prepared->kernel == WEFTI_CUDA_weft_softmax_64 ||
+               prepared->kernel == WEFTI_CUDA_weft_softmax_256;
+    case WEFTI_KERNEL_LAYER_NORM:
+        return (operand == WEFTI_LAYER_NORM_INPUT ||
+                operand == WEFTI_LAYER_NORM_RESIDUAL) &&
+               prepared->kernel != WEFTI_CUDA_weft_layer_norm;
+    case WEFTI_KERNEL_MATMUL:
+        return operand == WEFTI_MATMUL_RESIDUAL ||
+               (operand == WEFTI_MATMUL_A &&
+                is_few(size_bytes, call->matmul.n_tiles)) ||
+               (operand == WEFTI_MATMUL_B && is_few(size_bytes, call->matmul.m_tiles));
+    default:
+        return false;
+    }
+}
+
+bool wefti_cuda_writes_in_rows(const wefti_cuda_prepared *prepared, int32_t operand,
+                               size_t size_bytes)
+{
+    if (size_bytes > MOST_BYTES_THERE) {
+        return false;
+    }
+    switch (prepared->step_kernel) {
+    case WEFTI_KERNEL_ELEMENTWISE:
+        return operand == WEFTI_ELEMENTWISE_OUTPUT;
+    case WEFTI_KERNEL_SOFTMAX:
+        return operand == WEFTI_SOFTMAX_OUTPUT;
+    case WEFTI_KERNEL_LAYER_NORM:
+        return operand == WEFTI_LAYER_NORM_OUTPUT;
+    case WEFTI_KERNEL_MATMUL:
+        return operand == WEFTI_MATMUL_C && prepared->call.matmul.c_wide;
+    case WEFTI_KERNEL_CONV:
+        return operand == WEFTI_CONV_OUTPUT && prepared->call.conv.c_wide;
+    default:
+        return false;
+    }
 }

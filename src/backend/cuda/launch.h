@@ -5,15 +5,24 @@
 #include "backend/cuda/device.h"
 #include "backend/cuda/kernels/call.h"
 
+/* How a constant matrix is laid out on the card: rows x columns, dense but for the
+ * pitch, from elements at row * row_stride + column * column_stride. */
+typedef struct wefti_cuda_pack {
+    int64_t rows, columns, row_stride, column_stride, pitch;
+} wefti_cuda_pack;
+
 /* How a step is run: which kernel, how many blocks, and its call but for the operands'
  * addresses. */
 typedef struct wefti_cuda_prepared {
+    wefti_kernel step_kernel;
     wefti_cuda_kernel kernel;
     int64_t blocks; /* 0: there is nothing to do */
     uint32_t threads;
     wefti_cuda_call call;
     int32_t scratch_operand; /* -1, or the operand that is scratch of this size */
     size_t scratch_bytes;
+    int32_t pack_operand; /* -1, or the constant operand that is laid out anew */
+    wefti_cuda_pack pack;
     int32_t table_operand; /* -1, or the operand that is this table */
     void *table;           /* the caller's (wefti_free) */
     size_t table_bytes;
@@ -26,6 +35,15 @@ weft_status wefti_cuda_prepare_matmul(const wefti_step *step, int32_t processor_
                                       wefti_cuda_prepared *prepared, weft_error *error);
 weft_status wefti_cuda_prepare_conv(const wefti_step *step, int32_t processor_count,
                                     wefti_cuda_prepared *prepared, weft_error *error);
+
+/* Whether this kernel reads the operand, an input of so many bytes, so few times that
+ * it may stay in the host's memory. */
+bool wefti_cuda_reads_rarely(const wefti_cuda_prepared *prepared, int32_t operand,
+                             size_t size_bytes);
+/* Whether it writes its output, once and side by side, so that it may go to the host's
+ * memory. */
+bool wefti_cuda_writes_in_rows(const wefti_cuda_prepared *prepared, int32_t operand,
+                               size_t size_bytes);
 
 /* The bytes of a constant operand that the step may read, from its address: the lowest
  * (not above 0) and the end. */

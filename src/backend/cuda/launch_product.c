@@ -12,11 +12,13 @@ typedef struct tile_shape {
     uint32_t threads;
 } tile_shape;
 
+#define SHAPE(size, m, n, threads)                                                     \
+    {                                                                                  \
+        WEFTI_CUDA_weft_matmul_##size, WEFTI_CUDA_weft_conv_##size, m, n, threads      \
+    }
 static const tile_shape shapes[] = {
-    {WEFTI_CUDA_weft_matmul_128x128, WEFTI_CUDA_weft_conv_128x128, 128, 128, 256},
-    {WEFTI_CUDA_weft_matmul_64x64, WEFTI_CUDA_weft_conv_64x64, 64, 64, 256},
-    {WEFTI_CUDA_weft_matmul_32x32, WEFTI_CUDA_weft_conv_32x32, 32, 32, 128},
-    {WEFTI_CUDA_weft_matmul_8x32, WEFTI_CUDA_weft_conv_8x32, 8, 32, 128},
+    SHAPE(128x128, 128, 128, 256), SHAPE(64x64, 64, 64, 256), SHAPE(32x32, 32, 32, 128),
+    SHAPE(16x32, 16, 32, 128),     SHAPE(8x32, 8, 32, 128),   SHAPE(8x8, 8, 8, 64),
 };
 
 static int64_t tiles_of(int64_t size, int64_t tile)
@@ -24,18 +26,28 @@ static int64_t tiles_of(int64_t size, int64_t tile)
     return size / tile + (size % tile != 0);
 }
 
-/* The largest tile that still gives every other processor of the card a block and is
- * not mostly beyond m. The steps along k take about the same time with all of them, so
- * a product of few outputs is done soonest by the smallest. */
-static const tile_shape *choose_shape(int64_t batch, int64_t m, int64_t n,
+/* Fewer elements of B than these are read soon enough by few blocks. */
+enum { SMALL_WEIGHTS = 1 << 16 };
+
+/* The largest tile that is not mostly beyond m and n and still gives the card's
+ * processors enough blocks. Smaller ones do a single product sooner, but less at once,
+ * which is what many callers need: so half the processors are enough for those that are
+ * nearly as quick. */
+static const tile_shape *choose_shape(int64_t batch, int64_t m, int64_t n, int64_t k,
                                       int32_t processor_count)
 {
     size_t last = WEFTI_COUNT_OF(shapes) - 1;
     for (size_t i = 0; i < last; i++) {
         const tile_shape *shape = &shapes[i];
         int64_t blocks = batch * tiles_of(m, shape->m) * tiles_of(n, shape->n);
-        bool fits = m * 2 > shape->m;
-        if (fits && blocks * 2 >= processor_count) {
+        bool fits = m * 2 > shape->m && n * 2 > shape->n;
+        int64_t enough = shape->m >= 64   ? processor_count
+                         : shape->m == 16 ? 0
+                                          : processor_count / 2;
+        if (shape->m == 8 && m <= 8 && n * k < SMALL_WEIGHTS) {
+            enough = 0;
+        }
+        if (fits && blocks >= enough) {
             return shape;
         }
     }
@@ -61,19 +73,44 @@ static void choose_width(const wefti_step *step, wefti_cuda_matmul_call *call)
 {
     const wefti_matmul_params *p = &call->p;
     int64_t a[1 + WEFTI_MATMUL_MAX_BATCH_RANK], b[1 + WEFTI_MATMUL_MAX_BATCH_RANK];
-    const bool a_rows = p->a_column_stride == 1, b_rows = p->b_column_stride == 1;
-    const bool a_dense = a_rows || p->a_row_stride == 1;
-    const bool b_dense = b_rows || p->b_row_stride == 1;
-    a[0] = a_rows ? p->a_row_stride : p->a_column_stride;
-    b[0] = b_rows ? p->b_row_stride : p->b_column_stride;
+    int64_t c[1 + WEFTI_MATMUL_MAX_BATCH_RANK];
+    a[0] = p->a_row_stride;
+    b[0] = p->b_row_stride;
+    c[0] = p->c_row_stride;
     for (int32_t d = 0; d < p->batch_rank; d++) {
         a[1 + d] = p->a_batch_strides[d];
         b[1 + d] = p->b_batch_strides[d];
+        c[1 + d] = p->c_batch_strides[d];
     }
-    call->a_wide = a_dense && is_wide(&step->operands[WEFTI_MATMUL_A],
-                                      a_rows ? p->k : p->m, a, 1 + p->batch_rank);
-    call->b_wide = b_dense && is_wide(&step->operands[WEFTI_MATMUL_B],
-                                      b_rows ? p->n : p->k, b, 1 + p->batch_rank);
+    int32_t count = 1 + p->batch_rank;
+    call->a_wide = p->a_column_stride == 1 &&
+                   is_wide(&step->operands[WEFTI_MATMUL_A], p->k, a, count);
+    call->b_wide =
+        call->b_wide || (p->b_column_stride == 1 &&
+                         is_wide(&step->operands[WEFTI_MATMUL_B], p->n, b, count));
+    call->c_wide = is_wide(&step->operands[WEFTI_MATMUL_C], p->n, c, count);
+}
+
+/* A constant B that lies along k is turned when it is brought to the card, and its rows
+ * made whole fours. */
+static void choose_packing(const wefti_step *step, wefti_cuda_prepared *prepared)
+{
+    wefti_matmul_params *p = &prepared->call.matmul.p;
+    bool one = step->operands[WEFTI_MATMUL_B].constant != NULL;
+    for (int32_t d = 0; d < p->batch_rank; d++) {
+        one = one && p->b_batch_strides[d] == 0;
+    }
+    if (!one || (p->b_column_stride == 1 && p->b_row_stride % 4 == 0) || p->n < 2 ||
+        p->k < 1) {
+        return;
+    }
+    int64_t pitch = (p->n + 3) / 4 * 4;
+    prepared->pack_operand = WEFTI_MATMUL_B;
+    prepared->pack =
+        (wefti_cuda_pack){p->k, p->n, p->b_row_stride, p->b_column_stride, pitch};
+    p->b_row_stride = pitch;
+    p->b_column_stride = 1;
+    prepared->call.matmul.b_wide = 1;
 }
 
 weft_status wefti_cuda_prepare_matmul(const wefti_step *step, int32_t processor_count,
@@ -86,9 +123,10 @@ weft_status wefti_cuda_prepare_matmul(const wefti_step *step, int32_t processor_
     for (int32_t d = 0; d < p->batch_rank; d++) {
         batch *= p->batch_dims[d];
     }
-    const tile_shape *shape = choose_shape(batch, p->m, p->n, processor_count);
+    const tile_shape *shape = choose_shape(batch, p->m, p->n, p->k, processor_count);
     call->m_tiles = tiles_of(p->m, shape->m);
     call->n_tiles = tiles_of(p->n, shape->n);
+    choose_packing(step, prepared);
     choose_width(step, call);
     prepared->kernel = shape->matmul;
     prepared->threads = shape->threads;
@@ -98,15 +136,20 @@ weft_status wefti_cuda_prepare_matmul(const wefti_step *step, int32_t processor_
     return WEFT_OK;
 }
 
-/* Which input each weight of an output channel meets. */
-static weft_status make_taps(const wefti_conv_params *p, int64_t count,
+/* Which input each weight of an output channel meets, and behind it the place of each
+ * position of the kernel. */
+static weft_status make_taps(const wefti_conv_params *p, int64_t real_count,
                              wefti_cuda_prepared *prepared, weft_error *error)
 {
+    const int64_t count = tiles_of(real_count, WEFTI_CUDA_CONV_TAPS_TOGETHER) *
+                          WEFTI_CUDA_CONV_TAPS_TOGETHER;
     const int64_t *kernel = p->kernel_dims;
-    const int64_t taps = kernel[0] * kernel[1] * kernel[2];
+    const int64_t positions = kernel[0] * kernel[1] * kernel[2];
     const int64_t plane = p->in_dims[0] * p->in_dims[1] * p->in_dims[2];
-    size_t bytes;
+    size_t bytes, more;
     if (WEFTI_MUL_OVERFLOWS((size_t)count, sizeof(wefti_cuda_tap), &bytes) ||
+        WEFTI_MUL_OVERFLOWS((size_t)positions, sizeof(wefti_cuda_position), &more) ||
+        WEFTI_ADD_OVERFLOWS(bytes, more, &bytes) ||
         p->in_channels / p->groups * plane > INT32_MAX) {
         return wefti_error(error, WEFT_UNSUPPORTED,
                            "conv: an image has more than 2^31 elements in a group");
@@ -115,15 +158,26 @@ static weft_status make_taps(const wefti_conv_params *p, int64_t count,
     if (table == NULL) {
         return wefti_error_memory(error, "the taps of a convolution");
     }
-    for (int64_t k = 0; k < count; k++) {
-        int64_t tap = k % taps;
-        int64_t x = tap % kernel[2] * p->dilations[2];
-        int64_t y = tap / kernel[2] % kernel[1] * p->dilations[1];
-        int64_t z = tap / kernel[2] / kernel[1] * p->dilations[0];
-        int64_t offset = k / taps * plane + (z * p->in_dims[1] + y) * p->in_dims[2] + x;
-        table[k] =
-            (wefti_cuda_tap){(int32_t)offset, (int32_t)z, (int32_t)y, (int32_t)x};
+    wefti_cuda_position *places = (wefti_cuda_position *)(void *)(table + count);
+    for (int64_t i = 0; i < positions; i++) {
+        places[i] = (wefti_cuda_position){
+            .x = (int32_t)(i % kernel[2] * p->dilations[2]),
+            .y = (int32_t)(i / kernel[2] % kernel[1] * p->dilations[1]),
+            .z = (int32_t)(i / kernel[2] / kernel[1] * p->dilations[0]),
+        };
     }
+    for (int64_t k = 0; k < count; k++) {
+        const int32_t position = (int32_t)(k % positions);
+        const wefti_cuda_position *at = &places[position];
+        int64_t offset = k / positions * plane +
+                         (at->z * p->in_dims[1] + at->y) * p->in_dims[2] + at->x;
+        bool known = position < WEFTI_CUDA_CONV_KNOWN_POSITIONS;
+        table[k] = (wefti_cuda_tap){(int32_t)offset, position + !known};
+        if (k >= real_count) {
+            table[k] = (wefti_cuda_tap){0, WEFTI_CUDA_CONV_KNOWN_POSITIONS};
+        }
+    }
+    prepared->call.conv.tap_count = count;
     prepared->table_operand = WEFTI_CUDA_CONV_TAPS;
     prepared->table = table;
     prepared->table_bytes = bytes;
@@ -160,8 +214,14 @@ weft_status wefti_cuda_prepare_conv(const wefti_step *step, int32_t processor_co
     call->n = p->batch * p->out_dims[0] * p->out_dims[1] * p->out_dims[2];
     call->k = p->in_channels / p->groups * p->kernel_dims[0] * p->kernel_dims[1] *
               p->kernel_dims[2];
+    call->positions =
+        (int32_t)(p->kernel_dims[0] * p->kernel_dims[1] * p->kernel_dims[2]);
+    call->a_wide =
+        call->k % 4 == 0 && step->operands[WEFTI_CONV_WEIGHT].offset_bytes % 16 == 0;
+    call->c_wide = p->out_dims[0] * p->out_dims[1] * p->out_dims[2] % 4 == 0 &&
+                   step->operands[WEFTI_CONV_OUTPUT].offset_bytes % 16 == 0;
     const tile_shape *shape =
-        choose_shape(p->groups, call->m, call->n, processor_count);
+        choose_shape(p->groups, call->m, call->n, call->k, processor_count);
     call->m_tiles = tiles_of(call->m, shape->m);
     call->n_tiles = tiles_of(call->n, shape->n);
     prepared->kernel = shape->conv;

@@ -75,17 +75,37 @@ static weft_status own_copy(wefti_recipe *recipe, const void *data, size_t size_
     return status;
 }
 
-/* What the packing of a weight needs: here it is only brought to the device. */
+/* What the packing of a weight needs: it is brought to the device, laid out anew before
+ * where `pack` says so, in `turned`. */
 typedef struct weight_upload {
     wefti_backend_device *device;
     size_t size_bytes;
+    const wefti_cuda_pack *pack;
+    void *turned;
     weft_status *status;
     weft_error *error;
 } weight_upload;
 
+static void turn(float *target, const float *source, const wefti_cuda_pack *pack)
+{
+    for (int64_t row = 0; row < pack->rows; row++) {
+        float *to = target + row * pack->pitch;
+        for (int64_t column = 0; column < pack->columns; column++) {
+            to[column] = source[row * pack->row_stride + column * pack->column_stride];
+        }
+        for (int64_t column = pack->columns; column < pack->pitch; column++) {
+            to[column] = 0.0f;
+        }
+    }
+}
+
 static void upload_weight(void *packed, const void *constant, const void *params)
 {
     const weight_upload *u = params;
+    if (u->pack != NULL) {
+        turn(u->turned, constant, u->pack);
+        constant = u->turned;
+    }
     *u->status = wefti_cuda_enter(u->device, u->error);
     if (*u->status == WEFT_OK) {
         *u->status =
@@ -96,24 +116,62 @@ static void upload_weight(void *packed, const void *constant, const void *params
 
 /* All plans of a model share one copy of each constant, in the model's memory. A copy
  * that fails is a lost card, so nobody will read what is there instead. */
-static weft_status share_constant(wefti_recipe *recipe, wefti_weights *weights,
-                                  const void *data, size_t size_bytes, void **address,
-                                  weft_error *error)
+static weft_status share_constant(const weight_upload *upload, wefti_weights *weights,
+                                  const void *data, void **address, weft_error *error)
 {
-    weft_status status = WEFT_OK;
-    weight_upload upload = {recipe->device, size_bytes, &status, error};
-    wefti_weight_request request = {.key = {.constant = data, .layout = {size_bytes}},
-                                    .size_bytes = size_bytes,
-                                    .pack = upload_weight,
-                                    .params = &upload};
+    const wefti_cuda_pack *pack = upload->pack;
+    wefti_weight_request request = {
+        .key = {.constant = data, .layout = {upload->size_bytes}},
+        .size_bytes = upload->size_bytes,
+        .pack = upload_weight,
+        .params = upload};
+    if (pack != NULL) {
+        request.key.layout[1] = (uint64_t)pack->columns;
+        request.key.layout[2] = (uint64_t)pack->row_stride;
+        request.key.layout[3] = (uint64_t)pack->column_stride;
+        request.key.layout[4] = (uint64_t)pack->pitch;
+    }
     const void *packed = NULL;
     WEFTI_TRY(wefti_weights_get(weights, &request, &packed, error));
     *address = (void *)(uintptr_t)packed;
+    return *upload->status;
+}
+
+/* What is brought to the device; `shared`: once for all plans. */
+typedef struct constant_bytes {
+    const void *data;
+    size_t size_bytes;
+    const wefti_cuda_pack *pack;
+    bool shared;
+} constant_bytes;
+
+static weft_status bring_constant(wefti_recipe *recipe, const constant_bytes *c,
+                                  void **address, weft_error *error)
+{
+    weft_status status = WEFT_OK;
+    weight_upload upload = {recipe->device, c->size_bytes, c->pack,
+                            NULL,           &status,       error};
+    if (c->pack != NULL) {
+        upload.turned = wefti_malloc(c->size_bytes);
+        if (upload.turned == NULL) {
+            return wefti_error_memory(error, "a weight that is laid out anew");
+        }
+    }
+    if (c->shared) {
+        status = share_constant(&upload, recipe->weights, c->data, address, error);
+    } else {
+        if (c->pack != NULL) {
+            turn(upload.turned, c->data, c->pack);
+        }
+        status = own_copy(recipe, c->pack != NULL ? upload.turned : c->data,
+                          c->size_bytes, address, error);
+    }
+    wefti_free(upload.turned);
     return status;
 }
 
 static weft_status place_constant(wefti_recipe *recipe, const wefti_step *step,
-                                  int32_t operand, wefti_weights *weights,
+                                  int32_t operand, const wefti_cuda_pack *pack,
                                   wefti_cuda_place *place, weft_error *error)
 {
     const char *constant = step->operands[operand].constant;
@@ -125,12 +183,14 @@ static weft_status place_constant(wefti_recipe *recipe, const wefti_step *step,
     if (size_bytes == 0) {
         return WEFT_OK;
     }
-    if (weights != NULL && !step->operands[operand].temporary) {
-        WEFTI_TRY(share_constant(recipe, weights, constant + low, size_bytes, &address,
-                                 error));
-    } else {
-        WEFTI_TRY(own_copy(recipe, constant + low, size_bytes, &address, error));
+    if (pack != NULL) {
+        size_bytes = (size_t)(pack->rows * pack->pitch) * sizeof(float);
+        low = 0;
     }
+    const constant_bytes bytes = {constant + low, size_bytes, pack,
+                                  recipe->weights != NULL &&
+                                      !step->operands[operand].temporary};
+    WEFTI_TRY(bring_constant(recipe, &bytes, &address, error));
     place->offset = (uintptr_t)address - (uintptr_t)low;
     return WEFT_OK;
 }
@@ -148,21 +208,38 @@ static weft_status place_slot(const wefti_recipe *recipe, const wefti_operand *o
         return wefti_error(error, WEFT_INTERNAL,
                            "slot %zu is neither input nor output of the recipe", slot);
     }
+    place->slot = slot;
     place->offset += recipe->staged_at + recipe->tensors[slot - 1].offset;
     return WEFT_OK;
 }
 
+static bool may_stay(const wefti_recipe *recipe, const wefti_cuda_prepared *prepared,
+                     int32_t operand, size_t slot)
+{
+    if (slot == WEFTI_SLOT_WORKSPACE) {
+        return false;
+    }
+    const size_t size_bytes = recipe->tensors[slot - 1].bytes;
+    return slot <= recipe->input_count
+               ? wefti_cuda_reads_rarely(prepared, operand, size_bytes)
+               : wefti_cuda_writes_in_rows(prepared, operand, size_bytes);
+}
+
 static weft_status place_operands(wefti_recipe *recipe, const wefti_step *step,
-                                  wefti_weights *weights, wefti_cuda_launch *launch,
-                                  weft_error *error)
+                                  const wefti_cuda_prepared *prepared,
+                                  wefti_cuda_launch *launch, weft_error *error)
 {
     for (int32_t i = 0; i < WEFTI_MAX_OPERANDS; i++) {
         const wefti_operand *operand = &step->operands[i];
         wefti_cuda_place *place = &launch->places[i];
         if (operand->constant != NULL) {
-            WEFTI_TRY(place_constant(recipe, step, i, weights, place, error));
+            const wefti_cuda_pack *pack =
+                prepared->pack_operand == i ? &prepared->pack : NULL;
+            WEFTI_TRY(place_constant(recipe, step, i, pack, place, error));
         } else if (operand->slot >= 0) {
             WEFTI_TRY(place_slot(recipe, operand, place, error));
+            launch->may_stay |=
+                may_stay(recipe, prepared, i, place->slot) ? 1u << i : 0;
         }
     }
     return WEFT_OK;
@@ -175,7 +252,7 @@ static weft_status place_extras(wefti_recipe *recipe,
 {
     if (prepared->scratch_operand >= 0) {
         launch->places[prepared->scratch_operand] =
-            (wefti_cuda_place){WEFTI_CUDA_WORKSPACE, scratch_at};
+            (wefti_cuda_place){.kind = WEFTI_CUDA_WORKSPACE, .offset = scratch_at};
     }
     if (prepared->kernel == WEFTI_CUDA_weft_gather) {
         launch->places[WEFTI_CUDA_GATHER_REPORT].kind = WEFTI_CUDA_REPORT;
@@ -186,15 +263,14 @@ static weft_status place_extras(wefti_recipe *recipe,
         void *address;
         WEFTI_TRY(
             own_copy(recipe, prepared->table, prepared->table_bytes, &address, error));
-        launch->places[prepared->table_operand] =
-            (wefti_cuda_place){WEFTI_CUDA_ADDRESS, (uintptr_t)address};
+        launch->places[prepared->table_operand] = (wefti_cuda_place){
+            .kind = WEFTI_CUDA_ADDRESS, .offset = (uintptr_t)address};
     }
     return WEFT_OK;
 }
 
 static weft_status add_launch(wefti_recipe *recipe, const wefti_step *step,
-                              const wefti_cuda_prepared *prepared,
-                              wefti_weights *weights, size_t scratch_at,
+                              const wefti_cuda_prepared *prepared, size_t scratch_at,
                               weft_error *error)
 {
     size_t number = recipe->step_count;
@@ -210,7 +286,7 @@ static weft_status add_launch(wefti_recipe *recipe, const wefti_step *step,
     launch->threads = prepared->threads;
     launch->step = (uint32_t)number;
     launch->call = prepared->call;
-    WEFTI_TRY(place_operands(recipe, step, weights, launch, error));
+    WEFTI_TRY(place_operands(recipe, step, prepared, launch, error));
     WEFTI_TRY(place_extras(recipe, prepared, scratch_at, launch, error));
     recipe->launch_count++;
     return WEFT_OK;
@@ -295,8 +371,7 @@ static weft_status add_steps(wefti_recipe *recipe, const wefti_recipe_params *pa
         wefti_cuda_prepared prepared;
         WEFTI_TRY(prepare_step(recipe, step, &prepared, error));
         recipe->labels[i] = step->label != NULL ? step->label : "a step";
-        weft_status status =
-            add_launch(recipe, step, &prepared, params->weights, scratch_at, error);
+        weft_status status = add_launch(recipe, step, &prepared, scratch_at, error);
         wefti_free(prepared.table);
         if (status != WEFT_OK) {
             return wefti_error_prefix(error, status, "%s", recipe->labels[i]);
@@ -304,6 +379,31 @@ static weft_status add_steps(wefti_recipe *recipe, const wefti_recipe_params *pa
         recipe->step_count++;
     }
     return WEFT_OK;
+}
+
+/* An input or output that one kernel uses, in a way that suits memory across the bus,
+ * stays in the pinned memory. */
+static void choose_what_stays(wefti_recipe *recipe)
+{
+    for (size_t slot = 1; slot <= recipe->input_count + recipe->output_count; slot++) {
+        wefti_cuda_place *used = NULL;
+        size_t uses = 0;
+        bool stays = true;
+        for (size_t i = 0; i < recipe->launch_count * WEFTI_MAX_OPERANDS; i++) {
+            wefti_cuda_launch *launch = &recipe->launches[i / WEFTI_MAX_OPERANDS];
+            wefti_cuda_place *place = &launch->places[i % WEFTI_MAX_OPERANDS];
+            if (place->slot == slot) {
+                used = place;
+                uses++;
+                stays = stays && (launch->may_stay >> i % WEFTI_MAX_OPERANDS & 1) != 0;
+            }
+        }
+        recipe->tensors[slot - 1].stays = uses == 1 && stays;
+        if (uses == 1 && stays) {
+            used->kind = WEFTI_CUDA_STAGING;
+            used->offset -= recipe->staged_at;
+        }
+    }
 }
 
 static weft_status build(wefti_recipe *recipe, const wefti_recipe_params *params,
@@ -317,13 +417,17 @@ static weft_status build(wefti_recipe *recipe, const wefti_recipe_params *params
         (recipe->launches == NULL || recipe->notes == NULL || recipe->labels == NULL)) {
         return wefti_error_memory(error, "a recipe");
     }
+    recipe->weights = params->weights;
     WEFTI_TRY(largest_scratch(recipe, params, &scratch_bytes, error));
     WEFTI_TRY(lay_tensors(recipe, params, error));
     if (!round_up(params->workspace_bytes, &scratch_at)) {
         return wefti_error_memory(error, "a workspace");
     }
     WEFTI_TRY(lay_workspace(recipe, scratch_at, scratch_bytes, error));
-    return add_steps(recipe, params, scratch_at, error);
+    WEFTI_TRY(add_steps(recipe, params, scratch_at, error));
+    recipe->weights = NULL;
+    choose_what_stays(recipe);
+    return WEFT_OK;
 }
 
 weft_status wefti_cuda_recipe_create(wefti_backend_device *device,

@@ -6,16 +6,18 @@
 #include "backend/cuda/launch.h"
 
 /* Where an operand is when a graph is built: in the workspace, at an address on the
- * device, or the stream's report. */
+ * device, in the stream's pinned memory, or the stream's report. */
 typedef enum wefti_cuda_place_kind {
     WEFTI_CUDA_ABSENT,
     WEFTI_CUDA_WORKSPACE, /* + offset */
     WEFTI_CUDA_ADDRESS,   /* the offset is it */
+    WEFTI_CUDA_STAGING,   /* + offset */
     WEFTI_CUDA_REPORT,
 } wefti_cuda_place_kind;
 typedef struct wefti_cuda_place {
     wefti_cuda_place_kind kind;
     uintptr_t offset;
+    size_t slot; /* of the run: 0, or an input or output */
 } wefti_cuda_place;
 
 /* One kernel launch: a call whose operands are still to be put in. */
@@ -23,6 +25,7 @@ typedef struct wefti_cuda_launch {
     wefti_cuda_kernel kernel;
     uint32_t blocks, threads;
     uint32_t step;
+    uint32_t may_stay; /* bits: operands for which the host's memory would do */
     wefti_cuda_place places[WEFTI_MAX_OPERANDS];
     wefti_cuda_call call;
 } wefti_cuda_launch;
@@ -31,6 +34,8 @@ typedef struct wefti_cuda_launch {
  * `staged_at` in the workspace. */
 typedef struct wefti_cuda_tensor {
     size_t offset, bytes;
+    /* The kernels use it where it is in the pinned memory: no copy on the card. */
+    bool stays;
 } wefti_cuda_tensor;
 
 /* The workspace holds what the steps use, then the scratch of this backend, then the
@@ -48,8 +53,9 @@ struct wefti_recipe {
     size_t input_count, output_count;
     size_t staged_bytes, staged_at;
     size_t workspace_bytes;
-    bool reports; /* a step may report an index out of range */
-    void **owned; /* device memory that goes with the recipe */
+    wefti_weights *weights; /* while it is made; NULL: nothing is shared */
+    bool reports;           /* a step may report an index out of range */
+    void **owned;           /* device memory that goes with the recipe */
     size_t owned_count, owned_capacity;
 };
 

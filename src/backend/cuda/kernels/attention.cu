@@ -188,147 +188,202 @@ WEFTI_KERNEL(ATTENTION_THREADS, weft_attention, wefti_cuda_attention_call)
     }
 }
 
-/* Rows of few keys: the scores stay in shared memory, [key][query], and a thread has 4 x
- * 4 of a tile's scores or outputs, read 16 bytes at a time. A block has 32 queries. */
-#define SHORT_THREADS 128
+/* Rows of few keys: the scores stay in shared memory. A block has 16 queries, a thread 2
+ * x 4 of a tile's scores or outputs. */
+#define SHORT_THREADS WEFTI_CUDA_SHORT_ATTENTION_THREADS
 #define SHORT_QUERIES WEFTI_CUDA_SHORT_ATTENTION_QUERIES
 #define SHORT_KEYS WEFTI_CUDA_SHORT_ATTENTION_KEYS
+#define SHORT_TILE 64 /* keys of a tile, and elements of the head or columns */
+#define SHORT_PITCH (SHORT_TILE + 4)
+#define SHORT_SCORES (SHORT_KEYS + 4)
+
+/* Fetches rows [0, rows) x columns [0, columns) of a tile, the rest as zeros. */
+WEFTI_DEVICE void short_fetch(float (*tile)[SHORT_PITCH], int32_t tile_rows,
+                              const float *from, int64_t row_stride, int64_t rows,
+                              int64_t columns, bool wide)
+{
+    const int32_t each = wide ? 4 : 1;
+    const int32_t across = SHORT_TILE / each;
+    for (int32_t at = (int32_t)threadIdx.x; at < tile_rows * across;
+         at += SHORT_THREADS) {
+        const int32_t row = at / across, column = at % across * each;
+        const bool there = row < rows && column < columns;
+        const float *source = from + (there ? row * row_stride + column : 0);
+        if (wide) {
+            WEFTI_FETCH_16(&tile[row][column], source, there);
+        } else {
+            WEFTI_FETCH_4(&tile[row][column], source, there);
+        }
+    }
+}
+
+/* Four elements from shared memory, 16 bytes aligned. */
+WEFTI_DEVICE void short_read(float four[4], const float *from)
+{
+    const device_float4 v = *(const device_float4 *)from;
+    four[0] = v.x;
+    four[1] = v.y;
+    four[2] = v.z;
+    four[3] = v.w;
+}
+
+/* The scores of one tile of keys: sums[i][j] is of query ty + 8 i and key tx + 16 j. */
+WEFTI_DEVICE void short_scores(float sums[2][4], const float (*queries)[SHORT_PITCH],
+                               const float (*keys)[SHORT_PITCH], int32_t depth)
+{
+    const int32_t tx = (int32_t)threadIdx.x % 16, ty = (int32_t)threadIdx.x / 16;
+    int32_t d = 0;
+    WEFTI_UNROLL_4
+    for (; d + 4 <= depth; d += 4) {
+        float q[2][4], k[4][4];
+        WEFTI_UNROLL
+        for (int32_t i = 0; i < 2; i++) {
+            short_read(q[i], &queries[ty + 8 * i][d]);
+        }
+        WEFTI_UNROLL
+        for (int32_t j = 0; j < 4; j++) {
+            short_read(k[j], &keys[tx + 16 * j][d]);
+        }
+        WEFTI_UNROLL
+        for (int32_t e = 0; e < 32; e++) {
+            const int32_t i = e / 4 % 2, j = e % 4, step = e / 8;
+            sums[i][j] = fmaf(q[i][step], k[j][step], sums[i][j]);
+        }
+    }
+    for (; d < depth; d++) {
+        WEFTI_UNROLL
+        for (int32_t e = 0; e < 8; e++) {
+            sums[e / 4][e % 4] = fmaf(queries[ty + 8 * (e / 4)][d],
+                                      keys[tx + 16 * (e % 4)][d], sums[e / 4][e % 4]);
+        }
+    }
+}
+
+/* The outputs from one tile of values: sums[i][j] is of query ty + 8 i and column 4 tx +
+ * j. */
+WEFTI_DEVICE void short_outputs(float sums[2][4], const float (*weights)[SHORT_SCORES],
+                                int32_t key0, const float (*values)[SHORT_PITCH],
+                                int32_t depth)
+{
+    const int32_t tx = (int32_t)threadIdx.x % 16, ty = (int32_t)threadIdx.x / 16;
+    int32_t k = 0;
+    WEFTI_UNROLL_4
+    for (; k + 4 <= depth; k += 4) {
+        float w[2][4], v[4][4];
+        WEFTI_UNROLL
+        for (int32_t i = 0; i < 2; i++) {
+            short_read(w[i], &weights[ty + 8 * i][key0 + k]);
+        }
+        WEFTI_UNROLL
+        for (int32_t step = 0; step < 4; step++) {
+            short_read(v[step], &values[k + step][4 * tx]);
+        }
+        WEFTI_UNROLL
+        for (int32_t e = 0; e < 32; e++) {
+            const int32_t i = e / 4 % 2, j = e % 4, step = e / 8;
+            sums[i][j] = fmaf(w[i][step], v[step][j], sums[i][j]);
+        }
+    }
+    for (; k < depth; k++) {
+        WEFTI_UNROLL
+        for (int32_t e = 0; e < 8; e++) {
+            sums[e / 4][e % 4] = fmaf(weights[ty + 8 * (e / 4)][key0 + k],
+                                      values[k][4 * tx + e % 4], sums[e / 4][e % 4]);
+        }
+    }
+}
 
 WEFTI_KERNEL(SHORT_THREADS, weft_attention_short, wefti_cuda_attention_call)
 {
-    WEFTI_SHARED float scores[SHORT_KEYS][SHORT_QUERIES + 4];
-    WEFTI_SHARED float queries[ATTENTION_DEPTH][SHORT_QUERIES + 4];
-    WEFTI_SHARED float keys[ATTENTION_DEPTH][ATTENTION_KEYS + 4];
-    WEFTI_SHARED float lanes[16][SHORT_QUERIES];
+    WEFTI_SHARED float scores[SHORT_QUERIES][SHORT_SCORES];
+    WEFTI_SHARED float queries[SHORT_QUERIES][SHORT_PITCH];
+    WEFTI_SHARED float tile[SHORT_TILE][SHORT_PITCH]; /* of keys, then of values */
     WEFTI_SHARED bool sees[SHORT_QUERIES];
+    WEFTI_FOLD_MEMORY(lanes, SHORT_QUERIES)
     const wefti_attention_params *p = &call.p;
     const attention_head h = attention_place(&call, SHORT_QUERIES);
-    const int32_t thread = (int32_t)threadIdx.x;
-    const int32_t tx = thread % 16 * 4, ty = thread / 16 * 4;
+    const int32_t tx = (int32_t)threadIdx.x % 16, ty = (int32_t)threadIdx.x / 16;
     const int32_t key_length = (int32_t)p->key_length;
 
-    for (int32_t key0 = 0; key0 < key_length; key0 += ATTENTION_KEYS) {
-        float sum[4][4] = {{0.0f}};
-        for (int64_t d0 = 0; d0 < p->head_size; d0 += ATTENTION_DEPTH) {
-            const int32_t depth = (int32_t)(p->head_size - d0 < ATTENTION_DEPTH
-                                                ? p->head_size - d0
-                                                : ATTENTION_DEPTH);
+    for (int32_t key0 = 0; key0 < key_length; key0 += SHORT_TILE) {
+        float sums[2][4] = {{0.0f}};
+        for (int64_t d0 = 0; d0 < p->head_size; d0 += SHORT_TILE) {
+            const int64_t depth = p->head_size - d0;
             WEFTI_BARRIER();
-            WEFTI_UNROLL
-            for (int32_t i = 0; i < SHORT_QUERIES * ATTENTION_DEPTH / SHORT_THREADS;
-                 i++) {
-                const int32_t e = thread + i * SHORT_THREADS;
-                const int32_t r = e / ATTENTION_DEPTH, d = e % ATTENTION_DEPTH;
-                queries[d][r] =
-                    r < h.rows && d < depth ? h.q[r * p->q.row + d0 + d] : 0.0f;
-            }
-            WEFTI_UNROLL
-            for (int32_t i = 0; i < ATTENTION_KEYS * ATTENTION_DEPTH / SHORT_THREADS;
-                 i++) {
-                const int32_t e = thread + i * SHORT_THREADS;
-                const int32_t j = e / ATTENTION_DEPTH, d = e % ATTENTION_DEPTH;
-                keys[d][j] = key0 + j < key_length && d < depth
-                                 ? h.k[(key0 + j) * p->k.row + d0 + d]
-                                 : 0.0f;
-            }
+            short_fetch(queries, SHORT_QUERIES, h.q + d0, p->q.row, h.rows, depth,
+                        call.wide);
+            short_fetch(tile, SHORT_TILE, h.k + key0 * p->k.row + d0, p->k.row,
+                        key_length - key0, depth, call.wide);
+            WEFTI_FETCH_COMMIT();
+            WEFTI_FETCH_WAIT(0);
             WEFTI_BARRIER();
-            for (int32_t d = 0; d < depth; d++) {
-                WEFTI_UNROLL
-                for (int32_t i = 0; i < 4; i++) {
-                    WEFTI_UNROLL
-                    for (int32_t j = 0; j < 4; j++) {
-                        sum[i][j] =
-                            fmaf(queries[d][ty + i], keys[d][tx + j], sum[i][j]);
-                    }
-                }
-            }
+            short_scores(sums, queries, tile,
+                         (int32_t)(depth < SHORT_TILE ? depth : SHORT_TILE));
         }
         WEFTI_UNROLL
-        for (int32_t i = 0; i < 4; i++) {
-            WEFTI_UNROLL
-            for (int32_t j = 0; j < 4; j++) {
-                const int32_t key = key0 + tx + j;
-                if (ty + i < h.rows && key < key_length) {
-                    scores[key][ty + i] =
-                        attention_score(p, &h, ty + i, key, sum[i][j]);
-                }
+        for (int32_t e = 0; e < 8; e++) {
+            const int32_t row = ty + 8 * (e / 4), key = key0 + tx + 16 * (e % 4);
+            if (row < h.rows && key < key_length) {
+                scores[row][key] = attention_score(p, &h, row, key, sums[e / 4][e % 4]);
             }
         }
     }
     WEFTI_BARRIER();
+    /* The first values come while the weights are made. */
+    short_fetch(tile, SHORT_TILE, h.v, p->v.row, key_length, p->value_size, call.wide);
+    WEFTI_FETCH_COMMIT();
 
-    /* Weights: a thread has one query and four of its 16 lanes. */
-    const int32_t row = thread % SHORT_QUERIES, lane0 = thread / SHORT_QUERIES;
+    /* Weights: as SOFTMAX. Eight threads have a row, each two of its 16 lanes. */
+    const int32_t row = (int32_t)threadIdx.x / 8, lane = (int32_t)threadIdx.x % 8;
     const int32_t count = row < h.rows ? key_length : 0;
-    for (int32_t lane = lane0; lane < 16; lane += 4) {
-        float most = -INFINITY;
-        for (int32_t i = lane; i < count; i += 16) {
-            most = ref_max(most, scores[i][row]);
-        }
-        lanes[lane][row] = most;
+    float most[2] = {-INFINITY, -INFINITY}, total[2] = {0.0f, 0.0f};
+    for (int32_t i = lane; i < count; i += 8) {
+        const int32_t half = (i - lane) / 8 % 2;
+        const float v = scores[row][i];
+        most[0] = half == 0 ? ref_max(most[0], v) : most[0];
+        most[1] = half == 1 ? ref_max(most[1], v) : most[1];
     }
-    WEFTI_FOLD_COLUMNS(lanes, lane0, row, ref_max);
-    const float largest = lanes[0][row];
-    WEFTI_BARRIER();
-    for (int32_t lane = lane0; lane < 16; lane += 4) {
-        float total = 0.0f;
-        for (int32_t i = lane; i < count; i += 16) {
-            const float e = ref_exp(scores[i][row] - largest);
-            scores[i][row] = e;
-            total = total + e;
-        }
-        lanes[lane][row] = total;
+    float largest = ref_max(most[0], most[1]);
+    WEFTI_FOLD(largest, lanes, 8, ref_max);
+    for (int32_t i = lane; i < count; i += 8) {
+        const int32_t half = (i - lane) / 8 % 2;
+        const float e = ref_exp(scores[row][i] - largest);
+        scores[row][i] = e;
+        total[0] = half == 0 ? total[0] + e : total[0];
+        total[1] = half == 1 ? total[1] + e : total[1];
     }
-    WEFTI_FOLD_COLUMNS(lanes, lane0, row, device_add);
-    const float inverse = 1.0f / lanes[0][row];
-    for (int32_t lane = lane0; lane < 16; lane += 4) {
-        for (int32_t i = lane; i < count; i += 16) {
-            scores[i][row] = scores[i][row] * inverse;
-        }
+    float sum = device_add(total[0], total[1]);
+    WEFTI_FOLD(sum, lanes, 8, device_add);
+    const float inverse = 1.0f / sum;
+    for (int32_t i = lane; i < count; i += 8) {
+        scores[row][i] = scores[row][i] * inverse;
     }
-    if (lane0 == 0) {
+    if (lane == 0) {
         sees[row] = largest != -INFINITY || p->blind_is_nan;
     }
-    WEFTI_BARRIER();
 
-    /* Outputs; the keys' memory holds values, [key][column]. */
-    for (int64_t column0 = 0; column0 < p->value_size; column0 += ATTENTION_KEYS) {
-        float sum[4][4] = {{0.0f}};
-        for (int32_t key0 = 0; key0 < key_length; key0 += ATTENTION_DEPTH) {
-            const int32_t depth = key_length - key0 < ATTENTION_DEPTH
-                                      ? key_length - key0
-                                      : ATTENTION_DEPTH;
-            WEFTI_BARRIER();
-            WEFTI_UNROLL
-            for (int32_t i = 0; i < ATTENTION_KEYS * ATTENTION_DEPTH / SHORT_THREADS;
-                 i++) {
-                const int32_t e = thread + i * SHORT_THREADS;
-                const int32_t j = e / ATTENTION_KEYS, c = e % ATTENTION_KEYS;
-                keys[j][c] = j < depth && column0 + c < p->value_size
-                                 ? h.v[(key0 + j) * p->v.row + column0 + c]
-                                 : 0.0f;
+    for (int64_t column0 = 0; column0 < p->value_size; column0 += SHORT_TILE) {
+        float sums[2][4] = {{0.0f}};
+        for (int32_t key0 = 0; key0 < key_length; key0 += SHORT_TILE) {
+            if (column0 > 0 || key0 > 0) {
+                WEFTI_BARRIER();
+                short_fetch(tile, SHORT_TILE, h.v + key0 * p->v.row + column0, p->v.row,
+                            key_length - key0, p->value_size - column0, call.wide);
+                WEFTI_FETCH_COMMIT();
             }
+            WEFTI_FETCH_WAIT(0);
             WEFTI_BARRIER();
-            for (int32_t j = 0; j < depth; j++) {
-                WEFTI_UNROLL
-                for (int32_t i = 0; i < 4; i++) {
-                    WEFTI_UNROLL
-                    for (int32_t c = 0; c < 4; c++) {
-                        sum[i][c] = fmaf(scores[key0 + j][ty + i], keys[j][tx + c],
-                                         sum[i][c]);
-                    }
-                }
-            }
+            short_outputs(sums, scores, key0, tile,
+                          key_length - key0 < SHORT_TILE ? key_length - key0
+                                                         : SHORT_TILE);
         }
         WEFTI_UNROLL
-        for (int32_t i = 0; i < 4; i++) {
-            WEFTI_UNROLL
-            for (int32_t c = 0; c < 4; c++) {
-                const int64_t column = column0 + tx + c;
-                if (ty + i < h.rows && column < p->value_size) {
-                    h.output[(ty + i) * p->output.row + column] =
-                        sees[ty + i] ? ref_canonical(sum[i][c]) : 0.0f;
-                }
+        for (int32_t e = 0; e < 8; e++) {
+            const int32_t at = ty + 8 * (e / 4);
+            const int64_t column = column0 + 4 * tx + e % 4;
+            if (at < h.rows && column < p->value_size) {
+                h.output[at * p->output.row + column] =
+                    sees[at] ? ref_canonical(sums[e / 4][e % 4]) : 0.0f;
             }
         }
     }

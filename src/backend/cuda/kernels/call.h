@@ -6,75 +6,108 @@
 
 /* What the CUDA kernels take: one struct each, the same for the host that fills it and
  * the kernel that reads it. All begin with the operands' device addresses, in the order
- * of backend/kernel.h; what a kernel needs beside them stands behind. */
+ * of backend/kernel.h; what a kernel needs beside them stands behind.
+ *
+ * Behind the operands two more, of a graph's last kernel: `flag`, if not NULL, is set
+ * to 1 when all the graph has done is there; `arrived`, on the device, counts blocks
+ * and is 0 between runs. */
+enum {
+    WEFTI_CUDA_FLAG = WEFTI_MAX_OPERANDS,
+    WEFTI_CUDA_ARRIVED,
+    WEFTI_CUDA_OPERANDS,
+};
 
 typedef struct wefti_cuda_copy_call {
-    void *operands[WEFTI_MAX_OPERANDS];
+    void *operands[WEFTI_CUDA_OPERANDS];
     int64_t count;
     wefti_copy_params p; /* dimensions joined where possible */
 } wefti_cuda_copy_call;
 
 typedef struct wefti_cuda_fill_call {
-    void *operands[WEFTI_MAX_OPERANDS];
+    void *operands[WEFTI_CUDA_OPERANDS];
     int64_t count;
     wefti_fill_params p;
 } wefti_cuda_fill_call;
 
 typedef struct wefti_cuda_elementwise_call {
-    void *operands[WEFTI_MAX_OPERANDS];
+    void *operands[WEFTI_CUDA_OPERANDS];
     int64_t count;
     wefti_elementwise_params p; /* dimensions joined where possible */
 } wefti_cuda_elementwise_call;
 
+/* Threads of a block: 16 of them have a row of a reduction, softmax or norm. Rows of up
+ * to so many columns stay in registers; for softmax, longer ones have a block. */
+enum {
+    WEFTI_CUDA_ROWS_THREADS = 64,
+    WEFTI_CUDA_WIDE_THREADS = 256,
+    WEFTI_CUDA_ROWS_OF_BLOCK = WEFTI_CUDA_ROWS_THREADS / 16,
+};
 typedef struct wefti_cuda_reduce_call {
-    void *operands[WEFTI_MAX_OPERANDS];
+    void *operands[WEFTI_CUDA_OPERANDS];
     int64_t kept_count, reduced_count;
     wefti_reduce_params p;
 } wefti_cuda_reduce_call;
 
 typedef struct wefti_cuda_softmax_call {
-    void *operands[WEFTI_MAX_OPERANDS];
+    void *operands[WEFTI_CUDA_OPERANDS];
     wefti_softmax_params p;
 } wefti_cuda_softmax_call;
 
 typedef struct wefti_cuda_layer_norm_call {
-    void *operands[WEFTI_MAX_OPERANDS];
+    void *operands[WEFTI_CUDA_OPERANDS];
     wefti_layer_norm_params p;
 } wefti_cuda_layer_norm_call;
 
 typedef struct wefti_cuda_matmul_call {
-    void *operands[WEFTI_MAX_OPERANDS];
+    void *operands[WEFTI_CUDA_OPERANDS];
     int64_t m_tiles, n_tiles;
-    /* The operand may be read 16 bytes at a time along its dense dimension. */
-    uint32_t a_wide, b_wide;
+    /* The operand may be read 16 bytes at a time along its dense dimension, which is k
+     * of A and n of B; the outputs of a row may be written so. */
+    uint32_t a_wide, b_wide, c_wide;
     wefti_matmul_params p;
 } wefti_cuda_matmul_call;
 
 /* Where the k-th weight of an output channel meets the input, from the window's first
- * position: an offset in elements and the position along each dimension. */
+ * position: an offset in elements, and which position of the kernel it is, whose place
+ * along each dimension a second table has. */
+enum {
+    /* Of so many positions a thread knows beforehand which are inside of the image. */
+    WEFTI_CUDA_CONV_KNOWN_POSITIONS = 31,
+    /* The table of taps is filled up to a multiple of this with taps that are outside.
+     */
+    WEFTI_CUDA_CONV_TAPS_TOGETHER = 64,
+};
+/* A position past the known ones is counted from there on by one more: the number
+ * between is that of the taps which are always outside. */
 typedef struct wefti_cuda_tap {
-    int32_t offset, z, y, x;
+    int32_t offset, position;
 } wefti_cuda_tap;
+typedef struct wefti_cuda_position {
+    int32_t z, y, x;
+} wefti_cuda_position;
 
-enum { WEFTI_CUDA_CONV_TAPS = 5 }; /* operand: wefti_cuda_tap[k] */
+enum { WEFTI_CUDA_CONV_TAPS = 5 }; /* operand: the taps, then the positions */
 /* The product of each group: m channels of the group, n output positions of all
  * images, k weights. */
 typedef struct wefti_cuda_conv_call {
-    void *operands[WEFTI_MAX_OPERANDS];
+    void *operands[WEFTI_CUDA_OPERANDS];
     int64_t m, n, k;
     int64_t m_tiles, n_tiles;
+    int64_t tap_count;       /* of the table */
+    int32_t positions;       /* of the kernel */
+    uint32_t a_wide, c_wide; /* as above: the weights, the outputs of a plane */
     wefti_conv_params p;
 } wefti_cuda_conv_call;
 
 typedef struct wefti_cuda_pool_call {
-    void *operands[WEFTI_MAX_OPERANDS];
+    void *operands[WEFTI_CUDA_OPERANDS];
     int64_t count;
     wefti_pool_params p;
 } wefti_cuda_pool_call;
 
 enum { WEFTI_CUDA_GATHER_REPORT = 3 }; /* operand: the stream's report */
 typedef struct wefti_cuda_gather_call {
-    void *operands[WEFTI_MAX_OPERANDS];
+    void *operands[WEFTI_CUDA_OPERANDS];
     int64_t count; /* of copied units */
     int32_t unit_bytes;
     uint32_t step; /* this step's number in its recipe */
@@ -88,31 +121,31 @@ enum { WEFTI_CUDA_REPORT_SHIFT = 40 };
 enum { WEFTI_CUDA_ATTENTION_SCORES = 5 }; /* operand: a row of keys for each query */
 enum {
     WEFTI_CUDA_ATTENTION_QUERIES = 16,
-    WEFTI_CUDA_SHORT_ATTENTION_QUERIES = 32,
-    WEFTI_CUDA_SHORT_ATTENTION_KEYS = 160, /* at most */
+    WEFTI_CUDA_SHORT_ATTENTION_QUERIES = 16,
+    WEFTI_CUDA_SHORT_ATTENTION_KEYS = 256, /* at most */
+    WEFTI_CUDA_SHORT_ATTENTION_THREADS = 128,
 };
 typedef struct wefti_cuda_attention_call {
-    void *operands[WEFTI_MAX_OPERANDS];
+    void *operands[WEFTI_CUDA_OPERANDS];
     int64_t query_tiles;
+    uint32_t wide; /* queries, keys and values may be read 16 bytes at a time */
     wefti_attention_params p;
 } wefti_cuda_attention_call;
 
 /* Moves inputs from pinned memory to the device before the steps, or outputs back after
- * them. `flag`, if not NULL, is set to 1 when all of it is there; `arrived`, on the
- * device, counts blocks and is 0 between runs. */
+ * them. */
 enum { WEFTI_CUDA_STAGED_TENSORS = 16 };
 typedef struct wefti_cuda_stage_call {
+    void *operands[WEFTI_CUDA_OPERANDS];
     void *targets[WEFTI_CUDA_STAGED_TENSORS];
     const void *sources[WEFTI_CUDA_STAGED_TENSORS];
     int64_t bytes[WEFTI_CUDA_STAGED_TENSORS];
     uint32_t count;
-    uint32_t *arrived;
-    uint32_t *flag;
 } wefti_cuda_stage_call;
 
 /* Any of them. */
 typedef union wefti_cuda_call {
-    void *operands[WEFTI_MAX_OPERANDS];
+    void *operands[WEFTI_CUDA_OPERANDS];
     wefti_cuda_copy_call copy;
     wefti_cuda_fill_call fill;
     wefti_cuda_elementwise_call elementwise;

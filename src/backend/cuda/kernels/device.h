@@ -7,9 +7,17 @@
  * (tests/fake_cuda). No templates, no overloading; one struct as the argument. */
 
 #if defined(__CUDACC__)
-#define WEFTI_KERNEL(threads, name, type)                                              \
+/* The body is a function of its own, so that it may return early. */
+#define WEFTI_KERNEL(threads, name, type) DEVICE_KERNEL(threads, name, type)
+#define DEVICE_KERNEL(threads, name, type)                                             \
+    static __device__ __forceinline__ void name##_body(const type &call);              \
     extern "C" __global__ void __launch_bounds__(threads)                              \
-        name(const __grid_constant__ type call)
+        name(const __grid_constant__ type call)                                        \
+    {                                                                                  \
+        name##_body(call);                                                             \
+        WEFTI_FINISH(call)                                                             \
+    }                                                                                  \
+    static __device__ __forceinline__ void name##_body(const type &call)
 #define WEFTI_DEVICE static __device__ __forceinline__
 #define WEFTI_DEVICE_CALL static __device__ __noinline__
 #define WEFTI_SHARED __shared__ __align__(16)
@@ -18,7 +26,23 @@
 /* Tells the host, behind a fence. */
 #define WEFTI_TELL_HOST(flag, value) (*(volatile uint32_t *)(flag) = (value))
 #define WEFTI_UNROLL _Pragma("unroll")
+#define WEFTI_UNROLL_4 _Pragma("unroll 4")
 typedef float4 device_float4;
+/* Memory that no kernel of this launch writes. */
+#define WEFTI_READ(pointer) __ldg(pointer)
+/* Copies 16 or 4 bytes into shared memory behind the thread's back, or zeros. Copies
+ * are waited for by groups: all but the last `left` committed ones have come. */
+#define WEFTI_FETCH_16(target, source, there)                                          \
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(                \
+                     (uint32_t)__cvta_generic_to_shared(target)),                      \
+                 "l"(source), "r"((there) ? 16 : 0))
+#define WEFTI_FETCH_4(target, source, there)                                           \
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(                 \
+                     (uint32_t)__cvta_generic_to_shared(target)),                      \
+                 "l"(source), "r"((there) ? 4 : 0))
+#define WEFTI_FETCH_COMMIT() asm volatile("cp.async.commit_group;" ::: "memory")
+#define WEFTI_FETCH_WAIT(left)                                                         \
+    asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory")
 #elif !defined(WEFTI_KERNEL)
 #error "compile the kernels with nvcc, or include tests/fake_cuda/emulate.h before"
 #endif
@@ -26,6 +50,22 @@ typedef float4 device_float4;
 #include "backend/cpu/reference/finish.h"
 #include "backend/cpu/reference/math.h"
 #include "backend/cuda/kernels/call.h"
+
+/* The end of a graph's last kernel: the last block to arrive has all others' writes
+ * before it, and those of the kernels before, and tells the host. */
+#define WEFTI_FINISH(call)                                                             \
+    if ((call).operands[WEFTI_CUDA_FLAG] != NULL) {                                    \
+        WEFTI_SYSTEM_FENCE();                                                          \
+        WEFTI_BARRIER();                                                               \
+        if (threadIdx.x == 0) {                                                        \
+            uint32_t *arrived = (uint32_t *)(call).operands[WEFTI_CUDA_ARRIVED];       \
+            if (gridDim.x == 1 || atomicAdd(arrived, 1u) == gridDim.x - 1) {           \
+                *arrived = 0;                                                          \
+                WEFTI_SYSTEM_FENCE();                                                  \
+                WEFTI_TELL_HOST((uint32_t *)(call).operands[WEFTI_CUDA_FLAG], 1u);     \
+            }                                                                          \
+        }                                                                              \
+    }
 
 /* Where element `index` (row-major in dims) lies. Most tensors have one dimension left,
  * or fewer than 2^32 elements, whose division is short. */
@@ -75,17 +115,36 @@ WEFTI_DEVICE double device_canonical_f64(double x)
     }                                                                                  \
     WEFTI_BARRIER()
 
-/* The same for lanes[16][rows], where a thread has the column `row` and the lanes
- * first, first + 4 and so on. */
-#define WEFTI_FOLD_COLUMNS(lanes, first, row, combine)                                 \
-    for (int32_t fold = 8; fold >= 1; fold /= 2) {                                     \
-        WEFTI_BARRIER();                                                               \
-        for (int32_t lane = (first); lane < fold; lane += 4) {                         \
-            (lanes)[lane][row] =                                                       \
-                combine((lanes)[lane][row], (lanes)[lane + fold][row]);                \
-        }                                                                              \
+/* The same for `width` neighbouring threads of which each has a float in `v`; all get
+ * what it gives. Where there are no shuffles it goes through memory of the block. */
+#if defined(__CUDACC__)
+#define WEFTI_FOLD_MEMORY(name, groups)
+#define WEFTI_FOLD(v, name, width, combine)                                            \
+    WEFTI_UNROLL                                                                       \
+    for (int32_t fold = (width) / 2; fold >= 1; fold /= 2) {                           \
+        (v) = combine((v), __shfl_down_sync(0xffffffffu, (v), fold, width));           \
     }                                                                                  \
-    WEFTI_BARRIER()
+    (v) = __shfl_sync(0xffffffffu, (v), 0, width)
+#else
+#define WEFTI_FOLD_MEMORY(name, groups) WEFTI_SHARED float name[groups][16];
+#define WEFTI_FOLD(v, name, width, combine)                                            \
+    do {                                                                               \
+        const int32_t fold_group = (int32_t)threadIdx.x / (width);                     \
+        const int32_t fold_lane = (int32_t)threadIdx.x % (width);                      \
+        (name)[fold_group][fold_lane] = (v);                                           \
+        for (int32_t fold = (width) / 2; fold >= 1; fold /= 2) {                       \
+            WEFTI_BARRIER();                                                           \
+            if (fold_lane < fold) {                                                    \
+                (name)[fold_group][fold_lane] =                                        \
+                    combine((name)[fold_group][fold_lane],                             \
+                            (name)[fold_group][fold_lane + fold]);                     \
+            }                                                                          \
+        }                                                                              \
+        WEFTI_BARRIER();                                                               \
+        (v) = (name)[fold_group][0];                                                   \
+        WEFTI_BARRIER();                                                               \
+    } while (0)
+#endif
 
 WEFTI_DEVICE float device_add(float a, float b)
 {

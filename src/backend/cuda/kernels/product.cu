@@ -21,91 +21,205 @@ WEFTI_DEVICE float product_activate(wefti_activation activation, float alpha, fl
     return activate_slowly(activation, alpha, x);
 }
 
+/* 1, 2 or 4 elements of shared memory. */
+WEFTI_DEVICE void product_read(float *into, const float *from, int32_t count)
+{
+    if (count == 4) {
+        const device_float4 four = *(const device_float4 *)from;
+        into[0] = four.x;
+        into[1] = four.y;
+        into[2] = four.z;
+        into[3] = four.w;
+        return;
+    }
+    WEFTI_UNROLL
+    for (int32_t i = 0; i < count; i++) {
+        into[i] = from[i];
+    }
+}
+
+/* Stores up to four results side by side; `left` of them are inside. `wide`: the memory
+ * has whole fours. */
+WEFTI_DEVICE void product_store(float *to, const float *results, int32_t count,
+                                int64_t left, bool wide)
+{
+    if (wide && count == 4) {
+        if (left > 0) {
+            const device_float4 four = {results[0], results[1], results[2], results[3]};
+            *(device_float4 *)to = four;
+        }
+        return;
+    }
+    WEFTI_UNROLL
+    for (int32_t i = 0; i < count; i++) {
+        if (i < left) {
+            to[i] = results[i];
+        }
+    }
+}
+
+/* The outputs of one row from column n on. */
 WEFTI_DEVICE void matmul_finish(const wefti_cuda_matmul_call *call, int64_t c_at,
-                                int64_t m, int64_t n, float sum)
+                                int64_t m, int64_t n, const float *sums, int32_t count)
 {
     const wefti_matmul_params *p = &call->p;
     const float *bias = (const float *)call->operands[WEFTI_MATMUL_BIAS];
     const float *residual = (const float *)call->operands[WEFTI_MATMUL_RESIDUAL];
-    float *c = (float *)call->operands[WEFTI_MATMUL_C];
     const int64_t at = c_at + m * p->c_row_stride + n;
-    sum = p->alpha != 1.0f ? sum * p->alpha : sum;
-    if (p->bias != WEFTI_BIAS_NONE) {
-        sum = sum + bias[p->bias == WEFTI_BIAS_COLUMN ? n : m];
+    if (m >= p->m) {
+        return;
     }
-    sum = residual != NULL ? sum + residual[at] : sum;
-    c[at] = product_activate(p->activation, p->activation_alpha, sum);
+    float results[4] = {0.0f};
+    WEFTI_UNROLL
+    for (int32_t j = 0; j < count; j++) {
+        const bool inside = n + j < p->n;
+        float sum = p->alpha != 1.0f ? sums[j] * p->alpha : sums[j];
+        if (p->bias != WEFTI_BIAS_NONE && inside) {
+            sum = sum + WEFTI_READ(&bias[p->bias == WEFTI_BIAS_COLUMN ? n + j : m]);
+        }
+        sum = residual != NULL && inside ? sum + residual[at + j] : sum;
+        results[j] = product_activate(p->activation, p->activation_alpha, sum);
+    }
+    product_store((float *)call->operands[WEFTI_MATMUL_C] + at, results, count, p->n - n,
+                  call->c_wide);
 }
 
-/* The input planes of output position n of all images, and where its window begins. */
-WEFTI_DEVICE const float *conv_window(const wefti_cuda_conv_call *call, int64_t group,
-                                      int64_t n, wefti_cuda_tap *first)
+/* The input of one output position: where its window begins, and which positions of the
+ * kernel are inside of the image, as bits when they are few. */
+typedef struct conv_window {
+    const wefti_conv_params *p;
+    const wefti_cuda_position *positions;
+    const float *input; /* what the taps' offsets are added to; may be outside */
+    int32_t z, y, x;
+    bool there;
+    uint32_t inside;
+} conv_window;
+
+WEFTI_DEVICE bool conv_looks_inside(const conv_window *w, int32_t position)
+{
+    const wefti_cuda_position *at = &w->positions[position];
+    const wefti_conv_params *p = w->p;
+    const int32_t z = w->z + at->z, y = w->y + at->y, x = w->x + at->x;
+    return w->there && z >= 0 && z < p->in_dims[0] && y >= 0 && y < p->in_dims[1] &&
+           x >= 0 && x < p->in_dims[2];
+}
+
+WEFTI_DEVICE bool conv_is_inside(const conv_window *w, int32_t position)
+{
+    return position <= WEFTI_CUDA_CONV_KNOWN_POSITIONS
+               ? (w->inside >> position & 1u) != 0
+               : conv_looks_inside(w, position - 1);
+}
+
+WEFTI_DEVICE int64_t conv_image(int64_t n, uint32_t plane)
+{
+    return n <= UINT32_MAX ? (int64_t)((uint32_t)n / plane) : n / (int64_t)plane;
+}
+
+/* Of output position n of all images. */
+WEFTI_DEVICE conv_window conv_find(const wefti_cuda_conv_call *call, int64_t group,
+                                   int64_t n)
 {
     const wefti_conv_params *p = &call->p;
     const int64_t out_plane = p->out_dims[0] * p->out_dims[1] * p->out_dims[2];
     const int64_t in_plane = p->in_dims[0] * p->in_dims[1] * p->in_dims[2];
-    const int64_t image = n / out_plane;
-    uint32_t at = (uint32_t)(n % out_plane);
+    const float *input = (const float *)call->operands[WEFTI_CONV_INPUT];
+    conv_window w = {p, NULL, input, 0, 0, 0, n < call->n, 0};
+    w.positions = (const wefti_cuda_position *)((const wefti_cuda_tap *)
+                                                    call->operands[WEFTI_CUDA_CONV_TAPS] +
+                                                call->tap_count);
+    if (!w.there) {
+        return w;
+    }
+    const int64_t image = conv_image(n, (uint32_t)out_plane);
+    uint32_t at = (uint32_t)(n - image * out_plane);
     const uint32_t width = (uint32_t)p->out_dims[2], height = (uint32_t)p->out_dims[1];
-    first->x = (int32_t)(at % width * p->strides[2] - p->pads_begin[2]);
+    w.x = (int32_t)(at % width * p->strides[2] - p->pads_begin[2]);
     at /= width;
-    first->y = (int32_t)(at % height * p->strides[1] - p->pads_begin[1]);
-    first->z = (int32_t)(at / height * p->strides[0] - p->pads_begin[0]);
-    first->offset = (first->z * (int32_t)p->in_dims[1] + first->y) *
-                        (int32_t)p->in_dims[2] +
-                    first->x;
-    return (const float *)call->operands[WEFTI_CONV_INPUT] +
-           (image * p->in_channels + group * (p->in_channels / p->groups)) * in_plane;
+    w.y = (int32_t)(at % height * p->strides[1] - p->pads_begin[1]);
+    w.z = (int32_t)(at / height * p->strides[0] - p->pads_begin[0]);
+    w.input = input +
+              (image * p->in_channels + group * (p->in_channels / p->groups)) * in_plane +
+              (w.z * (int32_t)p->in_dims[1] + w.y) * (int32_t)p->in_dims[2] + w.x;
+    for (int32_t i = 0; i < call->positions && i < WEFTI_CUDA_CONV_KNOWN_POSITIONS;
+         i++) {
+        w.inside |= conv_looks_inside(&w, i) ? 1u << i : 0u;
+    }
+    return w;
 }
 
-/* The input under one tap of a window; +0 in the padding. */
-WEFTI_DEVICE float conv_input(const wefti_conv_params *p, const float *input,
-                              const wefti_cuda_tap *first, const wefti_cuda_tap *tap)
-{
-    const int32_t z = first->z + tap->z, y = first->y + tap->y, x = first->x + tap->x;
-    const bool inside = z >= 0 && z < p->in_dims[0] && y >= 0 && y < p->in_dims[1] &&
-                        x >= 0 && x < p->in_dims[2];
-    return inside ? input[first->offset + tap->offset] : 0.0f;
-}
-
+/* The outputs of one channel from position n on. Where planes are whole fours, so are
+ * the outputs together. */
 WEFTI_DEVICE void conv_finish(const wefti_cuda_conv_call *call, int64_t channel,
-                              int64_t n, float sum)
+                              int64_t n, const float *sums, int32_t count)
 {
     const wefti_conv_params *p = &call->p;
     const float *bias = (const float *)call->operands[WEFTI_CONV_BIAS];
     const float *residual = (const float *)call->operands[WEFTI_CONV_RESIDUAL];
     float *output = (float *)call->operands[WEFTI_CONV_OUTPUT];
-    const int64_t plane = p->out_dims[0] * p->out_dims[1] * p->out_dims[2];
-    const int64_t at =
-        (n / plane * p->out_channels + channel) * plane + n % plane;
-    sum = bias != NULL ? sum + bias[channel] : sum;
-    sum = residual != NULL ? sum + residual[at] : sum;
-    output[at] = product_activate(p->activation, p->activation_alpha, sum);
+    const uint32_t plane = (uint32_t)(p->out_dims[0] * p->out_dims[1] * p->out_dims[2]);
+    const int32_t together = call->c_wide ? count : 1;
+    const float more = bias != NULL ? WEFTI_READ(&bias[channel]) : 0.0f;
+    WEFTI_UNROLL
+    for (int32_t first = 0; first < count; first++) {
+        if (first % together != 0 || n + first >= call->n) {
+            continue;
+        }
+        const int64_t image = conv_image(n + first, plane);
+        const int64_t at = (image * p->out_channels + channel) * plane +
+                           (n + first - image * plane);
+        float results[4] = {0.0f};
+        WEFTI_UNROLL
+        for (int32_t j = 0; j < count - first; j++) {
+            float sum = bias != NULL ? sums[first + j] + more : sums[first + j];
+            if (j < together) {
+                sum = residual != NULL ? sum + residual[at + j] : sum;
+                results[j] = product_activate(p->activation, p->activation_alpha, sum);
+            }
+        }
+        if (together == 1) {
+            output[at] = results[0];
+        } else {
+            product_store(output + at, results, count, call->n - n, true);
+        }
+    }
 }
 
 /* Named by outputs of a block; the host's table (launch_product.c) says the same. */
 #define TILE_NAME(kernel) weft_##kernel##_128x128
 #define TILE_M 128
 #define TILE_N 128
-#define TILE_K 16
+#define TILE_K 8
 #define PER_M 8
 #define PER_N 8
+#define TILE_STAGES 4
 #include "backend/cuda/kernels/tile.cu"
 
 #define TILE_NAME(kernel) weft_##kernel##_64x64
 #define TILE_M 64
 #define TILE_N 64
-#define TILE_K 32
+#define TILE_K 16
 #define PER_M 4
 #define PER_N 4
+#define TILE_STAGES 4
 #include "backend/cuda/kernels/tile.cu"
 
 #define TILE_NAME(kernel) weft_##kernel##_32x32
 #define TILE_M 32
 #define TILE_N 32
-#define TILE_K 64
+#define TILE_K 32
 #define PER_M 2
 #define PER_N 4
+#define TILE_STAGES 3
+#include "backend/cuda/kernels/tile.cu"
+
+#define TILE_NAME(kernel) weft_##kernel##_16x32
+#define TILE_M 16
+#define TILE_N 32
+#define TILE_K 64
+#define PER_M 1
+#define PER_N 4
+#define TILE_STAGES 3
 #include "backend/cuda/kernels/tile.cu"
 
 #define TILE_NAME(kernel) weft_##kernel##_8x32
@@ -114,4 +228,14 @@ WEFTI_DEVICE void conv_finish(const wefti_cuda_conv_call *call, int64_t channel,
 #define TILE_K 64
 #define PER_M 1
 #define PER_N 2
+#define TILE_STAGES 3
+#include "backend/cuda/kernels/tile.cu"
+
+#define TILE_NAME(kernel) weft_##kernel##_8x8
+#define TILE_M 8
+#define TILE_N 8
+#define TILE_K 64
+#define PER_M 1
+#define PER_N 1
+#define TILE_STAGES 6
 #include "backend/cuda/kernels/tile.cu"

@@ -2,75 +2,99 @@
 #include "backend/cuda/kernels/device.h"
 
 /* SOFTMAX, LAYER_NORM and REDUCE: sums over rows in 16 lanes and one tree. 16 threads
- * have a row, each is one lane; a block has 16 rows. */
+ * have a row, each is one lane; a block has 4 rows. The code is kept short: a small net's
+ * kernel runs once, and reading its instructions is what takes long. */
 
-#define ROWS_THREADS 256
-#define ROWS_GROUPS 16
-/* A row of up to 16 times so many elements stays in registers: one wait for memory. */
-#define ROWS_KEPT 32
+#define ROWS_THREADS WEFTI_CUDA_ROWS_THREADS
+#define ROWS_GROUPS (ROWS_THREADS / 16)
 
-/* Runs `body` for each element of a lane in order: i is its column, v its value. */
-#define ROWS_EACH(count, lane, kept, value, body)                                      \
-    if ((count) <= 16 * ROWS_KEPT) {                                                   \
+/* What 16 threads have to do with a row. `kept` elements of a lane stay in registers. */
+#define SOFTMAX_KERNEL(name, kept)                                                     \
+    WEFTI_KERNEL(ROWS_THREADS, name, wefti_cuda_softmax_call)                          \
+    {                                                                                  \
+        WEFTI_FOLD_MEMORY(lanes, ROWS_GROUPS)                                          \
+        const int32_t lane = (int32_t)threadIdx.x % 16;                                \
+        const int32_t group = (int32_t)threadIdx.x / 16;                               \
+        const int64_t row = (int64_t)blockIdx.x * ROWS_GROUPS + group;                 \
+        const int32_t count =                                                          \
+            row < call.p.row_count ? (int32_t)call.p.column_count : 0;                 \
+        const float *x = (const float *)call.operands[WEFTI_SOFTMAX_INPUT] +           \
+                         row * call.p.column_count;                                    \
+        float *y = (float *)call.operands[WEFTI_SOFTMAX_OUTPUT] +                      \
+                   row * call.p.column_count;                                          \
+        float v[kept];                                                                 \
+        float most = -INFINITY;                                                        \
         WEFTI_UNROLL                                                                   \
-        for (int32_t step = 0; step < ROWS_KEPT; step++) {                             \
-            const int64_t i = (lane) + 16 * step;                                      \
-            if (i < (count)) {                                                         \
-                const float v = (kept)[step];                                          \
-                body;                                                                  \
+        for (int32_t step = 0; step < (kept); step++) {                                \
+            const int32_t i = lane + 16 * step;                                        \
+            v[step] = i < count ? x[i] : -INFINITY;                                    \
+        }                                                                              \
+        WEFTI_UNROLL                                                                   \
+        for (int32_t step = 0; step < (kept); step++) {                                \
+            most = lane + 16 * step < count ? ref_max(most, v[step]) : most;           \
+        }                                                                              \
+        WEFTI_FOLD(most, lanes, 16, ref_max);                                 \
+        float total = 0.0f;                                                            \
+        WEFTI_UNROLL                                                                   \
+        for (int32_t step = 0; step < (kept); step++) {                                \
+            v[step] = v[step] - most;                                                  \
+            const float e = ref_exp(v[step]);                                          \
+            total = lane + 16 * step < count ? total + e : total;                      \
+            v[step] = call.p.logarithmic ? v[step] : e;                                \
+        }                                                                              \
+        WEFTI_FOLD(total, lanes, 16, device_add);                             \
+        const float inverse = 1.0f / total;                                            \
+        const float logarithm = call.p.logarithmic ? ref_log(total) : 0.0f;            \
+        WEFTI_UNROLL                                                                   \
+        for (int32_t step = 0; step < (kept); step++) {                                \
+            const int32_t i = lane + 16 * step;                                        \
+            if (i < count) {                                                           \
+                y[i] = ref_canonical(call.p.logarithmic ? v[step] - logarithm          \
+                                                        : v[step] * inverse);          \
             }                                                                          \
         }                                                                              \
-    } else {                                                                           \
-        for (int64_t i = (lane); i < (count); i += 16) {                               \
-            const float v = value;                                                     \
-            body;                                                                      \
-        }                                                                              \
     }
-#define ROWS_KEEP(count, lane, kept, value)                                            \
-    if ((count) <= 16 * ROWS_KEPT) {                                                   \
-        WEFTI_UNROLL                                                                   \
-        for (int32_t step = 0; step < ROWS_KEPT; step++) {                             \
-            const int64_t i = (lane) + 16 * step;                                      \
-            (kept)[step] = i < (count) ? value : 0.0f;                                 \
-        }                                                                              \
-    }
+
+SOFTMAX_KERNEL(weft_softmax_64, 4)
+SOFTMAX_KERNEL(weft_softmax_256, 16)
 
 WEFTI_KERNEL(ROWS_THREADS, weft_softmax, wefti_cuda_softmax_call)
 {
-    WEFTI_SHARED float lanes[ROWS_GROUPS][16];
+    WEFTI_FOLD_MEMORY(lanes, ROWS_GROUPS)
     const int32_t lane = (int32_t)threadIdx.x % 16, group = (int32_t)threadIdx.x / 16;
     const int64_t row = (int64_t)blockIdx.x * ROWS_GROUPS + group;
     const int64_t count = row < call.p.row_count ? call.p.column_count : 0;
     const float *x =
         (const float *)call.operands[WEFTI_SOFTMAX_INPUT] + row * call.p.column_count;
     float *y = (float *)call.operands[WEFTI_SOFTMAX_OUTPUT] + row * call.p.column_count;
-    float kept[ROWS_KEPT];
-    ROWS_KEEP(count, lane, kept, x[i])
     float most = -INFINITY;
-    ROWS_EACH(count, lane, kept, x[i], most = ref_max(most, v))
-    lanes[group][lane] = most;
-    WEFTI_FOLD_LANES(lanes, group, lane, ref_max);
-    const float largest = lanes[group][0];
-    WEFTI_BARRIER();
-    float sum = 0.0f;
-    ROWS_EACH(count, lane, kept, x[i], sum = sum + ref_exp(v - largest))
-    lanes[group][lane] = sum;
-    WEFTI_FOLD_LANES(lanes, group, lane, device_add);
-    const float total = lanes[group][0];
+    WEFTI_UNROLL_4
+    for (int64_t i = lane; i < count; i += 16) {
+        most = ref_max(most, x[i]);
+    }
+    WEFTI_FOLD(most, lanes, 16, ref_max);
+    float total = 0.0f;
+    WEFTI_UNROLL_4
+    for (int64_t i = lane; i < count; i += 16) {
+        total = total + ref_exp(x[i] - most);
+    }
+    WEFTI_FOLD(total, lanes, 16, device_add);
     const float inverse = 1.0f / total;
     const float logarithm = ref_log(total);
-    ROWS_EACH(count, lane, kept, x[i],
-              y[i] = ref_canonical(call.p.logarithmic
-                                       ? v - largest - logarithm
-                                       : ref_exp(v - largest) * inverse))
+    for (int64_t i = lane; i < count; i += 16) {
+        const float shifted = x[i] - most;
+        y[i] = ref_canonical(call.p.logarithmic ? shifted - logarithm
+                                                : ref_exp(shifted) * inverse);
+    }
 }
 
 /* Long rows: a block has one. All threads take exponentials, through shared memory 16 of
  * them add, each its lane. The largest of all does not depend on the order: a NaN wins from
  * either side, and between -0 and +0 the exponentials are the same. */
 #define WIDE_CHUNK 4096
+#define WIDE_THREADS WEFTI_CUDA_WIDE_THREADS
 
-WEFTI_KERNEL(ROWS_THREADS, weft_softmax_wide, wefti_cuda_softmax_call)
+WEFTI_KERNEL(WIDE_THREADS, weft_softmax_wide, wefti_cuda_softmax_call)
 {
     WEFTI_SHARED float values[WIDE_CHUNK];
     WEFTI_SHARED float lanes[1][16];
@@ -80,11 +104,11 @@ WEFTI_KERNEL(ROWS_THREADS, weft_softmax_wide, wefti_cuda_softmax_call)
                      (int64_t)blockIdx.x * count;
     float *y = (float *)call.operands[WEFTI_SOFTMAX_OUTPUT] + (int64_t)blockIdx.x * count;
     float most = -INFINITY;
-    for (int64_t i = thread; i < count; i += ROWS_THREADS) {
+    for (int64_t i = thread; i < count; i += WIDE_THREADS) {
         most = ref_max(most, x[i]);
     }
     values[thread] = most;
-    for (int32_t fold = ROWS_THREADS / 2; fold >= 1; fold /= 2) {
+    for (int32_t fold = WIDE_THREADS / 2; fold >= 1; fold /= 2) {
         WEFTI_BARRIER();
         if (thread < fold) {
             values[thread] = ref_max(values[thread], values[thread + fold]);
@@ -97,7 +121,7 @@ WEFTI_KERNEL(ROWS_THREADS, weft_softmax_wide, wefti_cuda_softmax_call)
         const int32_t here =
             (int32_t)(count - start < WIDE_CHUNK ? count - start : WIDE_CHUNK);
         WEFTI_BARRIER();
-        for (int32_t i = thread; i < here; i += ROWS_THREADS) {
+        for (int32_t i = thread; i < here; i += WIDE_THREADS) {
             values[i] = ref_exp(x[start + i] - largest);
         }
         WEFTI_BARRIER();
@@ -112,79 +136,187 @@ WEFTI_KERNEL(ROWS_THREADS, weft_softmax_wide, wefti_cuda_softmax_call)
     const float total = lanes[0][0];
     const float inverse = 1.0f / total;
     const float logarithm = ref_log(total);
-    for (int64_t i = thread; i < count; i += ROWS_THREADS) {
+    for (int64_t i = thread; i < count; i += WIDE_THREADS) {
         const float shifted = x[i] - largest;
         y[i] = ref_canonical(call.p.logarithmic ? shifted - logarithm
                                                 : ref_exp(shifted) * inverse);
     }
 }
 
+/* Eight of a lane's elements, from the `step`-th on; missing ones are `other`. */
+#define NORM_AT_ONCE 8
+WEFTI_DEVICE void norm_read(float *into, const float *from, int32_t lane, int32_t step,
+                            int32_t count, float other)
+{
+    WEFTI_UNROLL
+    for (int32_t i = 0; i < NORM_AT_ONCE; i++) {
+        const int32_t at = lane + 16 * (step + i);
+        into[i] = from != NULL && at < count ? WEFTI_READ(&from[at]) : other;
+    }
+}
+
+WEFTI_DEVICE void norm_write(void *operand, int64_t row_at, const float *values,
+                             int32_t lane, int32_t step, int32_t count)
+{
+    float *to = (float *)operand + row_at;
+    if (operand == NULL) {
+        return;
+    }
+    WEFTI_UNROLL
+    for (int32_t i = 0; i < NORM_AT_ONCE; i++) {
+        const int32_t at = lane + 16 * (step + i);
+        if (at < count) {
+            to[at] = ref_canonical(values[i]);
+        }
+    }
+}
+
+/* (s - mean) * inverse, scaled and moved. */
+WEFTI_DEVICE float norm_scaled(float v, float scale, float bias, bool scales, bool moves)
+{
+    if (scales && moves) {
+        return fmaf(v, scale, bias);
+    }
+    v = scales ? v * scale : v;
+    return moves ? v + bias : v;
+}
+
 typedef struct norm_row {
-    const float *x, *residual, *scale, *bias;
+    const float *x, *residual;
+    int64_t at;
+    int32_t lane, count;
+    bool there;
 } norm_row;
 
-WEFTI_DEVICE float norm_element(const norm_row *r, int64_t i)
+WEFTI_DEVICE norm_row norm_find(const wefti_cuda_layer_norm_call *call)
 {
-    return r->residual != NULL ? r->x[i] + r->residual[i] : r->x[i];
+    const float *residual = (const float *)call->operands[WEFTI_LAYER_NORM_RESIDUAL];
+    const int64_t row =
+        (int64_t)blockIdx.x * ROWS_GROUPS + (int32_t)threadIdx.x / 16;
+    norm_row r;
+    r.there = row < call->p.row_count;
+    r.at = row * call->p.column_count;
+    r.x = (const float *)call->operands[WEFTI_LAYER_NORM_INPUT] + r.at;
+    r.residual = residual != NULL ? residual + r.at : residual;
+    r.lane = (int32_t)threadIdx.x % 16;
+    r.count = r.there ? (int32_t)call->p.column_count : 0;
+    return r;
 }
 
-WEFTI_DEVICE float norm_scaled(const norm_row *r, int64_t i, float v)
+/* s of eight elements. */
+WEFTI_DEVICE void norm_load(float *s, const norm_row *r, int32_t step)
 {
-    if (r->scale != NULL && r->bias != NULL) {
-        return fmaf(v, r->scale[i], r->bias[i]);
-    }
-    if (r->scale != NULL) {
-        return v * r->scale[i];
-    }
-    return r->bias != NULL ? v + r->bias[i] : v;
-}
-
-WEFTI_DEVICE void norm_store(void *operand, int64_t at, float v)
-{
-    if (operand != NULL) {
-        ((float *)operand)[at] = ref_canonical(v);
+    float more[NORM_AT_ONCE];
+    norm_read(s, r->x, r->lane, step, r->count, 0.0f);
+    if (r->residual != NULL) {
+        norm_read(more, r->residual, r->lane, step, r->count, 0.0f);
+        WEFTI_UNROLL
+        for (int32_t i = 0; i < NORM_AT_ONCE; i++) {
+            s[i] = s[i] + more[i];
+        }
     }
 }
 
-WEFTI_KERNEL(ROWS_THREADS, weft_layer_norm, wefti_cuda_layer_norm_call)
+/* Adding +0 for elements that are not there changes no sum that began at +0. */
+WEFTI_DEVICE float norm_sum(const float *s, float sum)
 {
-    WEFTI_SHARED float lanes[ROWS_GROUPS][16];
-    const int32_t lane = (int32_t)threadIdx.x % 16, group = (int32_t)threadIdx.x / 16;
-    const int64_t row = (int64_t)blockIdx.x * ROWS_GROUPS + group;
-    const int64_t columns = call.p.column_count;
-    const int64_t count = row < call.p.row_count ? columns : 0;
-    const float *residual = (const float *)call.operands[WEFTI_LAYER_NORM_RESIDUAL];
-    const norm_row r = {
-        (const float *)call.operands[WEFTI_LAYER_NORM_INPUT] + row * columns,
-        residual != NULL ? residual + row * columns : (const float *)0,
-        (const float *)call.operands[WEFTI_LAYER_NORM_SCALE],
-        (const float *)call.operands[WEFTI_LAYER_NORM_BIAS],
-    };
-    float kept[ROWS_KEPT];
-    ROWS_KEEP(count, lane, kept, norm_element(&r, i))
-    float sum = 0.0f;
-    ROWS_EACH(count, lane, kept, norm_element(&r, i), sum = sum + v)
-    lanes[group][lane] = sum;
-    WEFTI_FOLD_LANES(lanes, group, lane, device_add);
-    const float mean =
-        call.p.root_mean_square ? 0.0f : lanes[group][0] / (float)columns;
-    WEFTI_BARRIER();
-    sum = 0.0f;
-    ROWS_EACH(count, lane, kept, norm_element(&r, i),
-              sum = fmaf(v - mean, v - mean, sum))
-    lanes[group][lane] = sum;
-    WEFTI_FOLD_LANES(lanes, group, lane, device_add);
-    const float variance = lanes[group][0] / (float)columns;
-    const float inverse = 1.0f / sqrtf(variance + call.p.epsilon);
-    ROWS_EACH(count, lane, kept, norm_element(&r, i),
-              norm_store(call.operands[WEFTI_LAYER_NORM_SUM], row * columns + i, v);
-              norm_store(call.operands[WEFTI_LAYER_NORM_OUTPUT], row * columns + i,
-                         norm_scaled(&r, i, (v - mean) * inverse)))
-    if (lane == 0 && row < call.p.row_count) {
-        norm_store(call.operands[WEFTI_LAYER_NORM_MEAN], row, mean);
-        norm_store(call.operands[WEFTI_LAYER_NORM_INVERSE], row, inverse);
+    WEFTI_UNROLL
+    for (int32_t i = 0; i < NORM_AT_ONCE; i++) {
+        sum = sum + s[i];
+    }
+    return sum;
+}
+
+WEFTI_DEVICE float norm_squares(const float *s, const norm_row *r, int32_t step,
+                                float mean, float sum)
+{
+    WEFTI_UNROLL
+    for (int32_t i = 0; i < NORM_AT_ONCE; i++) {
+        const float d = r->lane + 16 * (step + i) < r->count ? s[i] - mean : 0.0f;
+        sum = fmaf(d, d, sum);
+    }
+    return sum;
+}
+
+WEFTI_DEVICE void norm_store(const wefti_cuda_layer_norm_call *call, const norm_row *r,
+                             const float *s, int32_t step, float mean, float inverse)
+{
+    const float *scales = (const float *)call->operands[WEFTI_LAYER_NORM_SCALE];
+    const float *biases = (const float *)call->operands[WEFTI_LAYER_NORM_BIAS];
+    float scale[NORM_AT_ONCE], bias[NORM_AT_ONCE];
+    norm_read(scale, scales, r->lane, step, r->count, 0.0f);
+    norm_read(bias, biases, r->lane, step, r->count, 0.0f);
+    WEFTI_UNROLL
+    for (int32_t i = 0; i < NORM_AT_ONCE; i++) {
+        scale[i] = norm_scaled((s[i] - mean) * inverse, scale[i], bias[i],
+                               scales != NULL, biases != NULL);
+    }
+    norm_write(call->operands[WEFTI_LAYER_NORM_SUM], r->at, s, r->lane, step, r->count);
+    norm_write(call->operands[WEFTI_LAYER_NORM_OUTPUT], r->at, scale, r->lane, step,
+               r->count);
+}
+
+WEFTI_DEVICE void norm_tell(const wefti_cuda_layer_norm_call *call, const norm_row *r,
+                            float mean, float inverse)
+{
+    float *means = (float *)call->operands[WEFTI_LAYER_NORM_MEAN];
+    float *inverses = (float *)call->operands[WEFTI_LAYER_NORM_INVERSE];
+    const int64_t row =
+        (int64_t)blockIdx.x * ROWS_GROUPS + (int32_t)threadIdx.x / 16;
+    if (r->lane != 0 || !r->there) {
+        return;
+    }
+    if (means != NULL) {
+        means[row] = ref_canonical(mean);
+    }
+    if (inverses != NULL) {
+        inverses[row] = ref_canonical(inverse);
     }
 }
+
+/* KEPT: each lane's elements stay in registers; else they are read three times. */
+#define NORM_KERNEL(name, most_kept, LOADED)                                           \
+    WEFTI_KERNEL(ROWS_THREADS, name, wefti_cuda_layer_norm_call)                       \
+    {                                                                                  \
+        WEFTI_FOLD_MEMORY(lanes, ROWS_GROUPS)                                          \
+        const norm_row r = norm_find(&call);                                           \
+        const float columns = (float)call.p.column_count;                              \
+        float kept[most_kept];                                                         \
+        float sum = 0.0f;                                                              \
+        LOADED(norm_load(s, &r, step); sum = norm_sum(s, sum))                         \
+        WEFTI_FOLD(sum, lanes, 16, device_add);                               \
+        const float mean = call.p.root_mean_square ? 0.0f : sum / columns;             \
+        sum = 0.0f;                                                                    \
+        LOADED(NORM_AGAIN_##name sum = norm_squares(s, &r, step, mean, sum))           \
+        WEFTI_FOLD(sum, lanes, 16, device_add);                               \
+        const float inverse = 1.0f / sqrtf(sum / columns + call.p.epsilon);            \
+        LOADED(NORM_AGAIN_##name norm_store(&call, &r, s, step, mean, inverse))        \
+        norm_tell(&call, &r, mean, inverse);                                           \
+    }
+#define NORM_16(body)                                                                  \
+    WEFTI_UNROLL                                                                       \
+    for (int32_t step = 0; step < 16; step += NORM_AT_ONCE) {                          \
+        float *s = &kept[step];                                                        \
+        body;                                                                          \
+    }
+#define NORM_64(body)                                                                  \
+    WEFTI_UNROLL                                                                       \
+    for (int32_t step = 0; step < 64; step += NORM_AT_ONCE) {                          \
+        float *s = &kept[step];                                                        \
+        body;                                                                          \
+    }
+#define NORM_ANY(body)                                                                 \
+    for (int32_t step = 0; 16 * step < r.count; step += NORM_AT_ONCE) {                \
+        float *s = kept;                                                               \
+        body;                                                                          \
+    }
+#define NORM_AGAIN_weft_layer_norm_256
+#define NORM_AGAIN_weft_layer_norm_1024
+#define NORM_AGAIN_weft_layer_norm norm_load(s, &r, step);
+
+NORM_KERNEL(weft_layer_norm_256, 16, NORM_16)
+NORM_KERNEL(weft_layer_norm_1024, 64, NORM_64)
+NORM_KERNEL(weft_layer_norm, NORM_AT_ONCE, NORM_ANY)
 
 /* Integer sums wrap. */
 #define REDUCE_WRAP(T, U, a, operation, b) ((T)((U)(a)operation(U)(b)))
