@@ -81,6 +81,36 @@ def control():
     return model([node], [value("x"), value("c", [], TensorProto.BOOL)], [value("y")])
 
 
+def loop():
+    i64, boolean = TensorProto.INT64, TensorProto.BOOL
+    then = helper.make_graph([helper.make_node("Add", ["a", "x"], ["t"])], "then", [],
+                             [value("t")])
+    other = helper.make_graph([helper.make_node("Neg", ["a"], ["e"])], "else", [],
+                              [value("e")])
+    body = helper.make_graph(
+        [helper.make_node("Cast", ["i"], ["odd"], to=boolean),
+         helper.make_node("If", ["odd"], ["b"], then_branch=then, else_branch=other),
+         helper.make_node("NonZero", ["b"], ["at"]),
+         helper.make_node("Size", ["at"], ["n"]),
+         helper.make_node("Identity", ["c"], ["go"])], "body",
+        [value("i", [], i64), value("c", [], boolean), value("a")],
+        [value("go", [], boolean), value("b"), value("n", [], i64)])
+    slices = helper.make_graph(
+        [helper.make_node("Add", ["s", "r"], ["u"]), helper.make_node("Neg", ["r"], ["v"])],
+        "slices", [value("s", []), value("r", [])], [value("u", []), value("v", [])])
+    nodes = [helper.make_node("Loop", ["m", "", "x"], ["y", "sizes"], body=body),
+             helper.make_node("ReduceMax", ["sizes"], ["k"], keepdims=1),
+             helper.make_node("Reshape", ["y", "all"], ["row"]),
+             helper.make_node("ReduceSum", ["row"], ["sum"], keepdims=0),
+             helper.make_node("Scan", ["sum", "row"], ["last", "z"], body=slices,
+                              num_scan_inputs=1)]
+    made = model(nodes, [value("m", [], i64), value("x")],
+                 [value("y", None), value("k", None, i64), value("z", None)])
+    made.graph.initializer.append(
+        numpy_helper.from_array(np.array([-1], np.int64), "all"))
+    return made
+
+
 def functions():
     body = [helper.make_node("Relu", ["a"], ["b"])]
     function = helper.make_function("my", "F", ["a"], ["b"], body,
@@ -137,7 +167,7 @@ def names():
 
 
 def main():
-    makers = [typed, raw, defaults, external, attributes, control, functions, kinds,
+    makers = [typed, raw, defaults, external, attributes, control, loop, functions, kinds,
               attention, convolution, many, names]
     (ROOT / "onnx").mkdir(parents=True, exist_ok=True)
     (ROOT / "npy").mkdir(parents=True, exist_ok=True)

@@ -114,15 +114,24 @@ class Weft:
         io = Io(given, len(held), wanted, output_count)
         self.call("weft_model_infer_outputs", model, ctypes.byref(io))
         results = []
-        for tensor in wanted[:output_count]:
-            dims = tuple(tensor.dims[:tensor.rank])
-            array = np.zeros(dims, DTYPES[tensor.type])
-            tensor.data = array.ctypes.data
-            results.append(array)
         for i in range(output_count):
+            if wanted[i].rank < 0:  # the library allocates it
+                results.append(None)
+                continue
+            dims = tuple(wanted[i].dims[:wanted[i].rank])
+            results.append(np.zeros(dims, DTYPES[wanted[i].type]))
             wanted[i].data = results[i].ctypes.data
         self.call("weft_run", model, ctypes.byref(io), None)
-        return results
+        return [self.take(wanted[i]) if result is None else result
+                for i, result in enumerate(results)]
+
+    def take(self, tensor):
+        """A copy of an output that the library has allocated."""
+        dims = tuple(tensor.dims[:tensor.rank])
+        array = np.zeros(dims, DTYPES[tensor.type])
+        ctypes.memmove(array.ctypes.data, tensor.data, array.nbytes)
+        self.lib.weft_output_free(ctypes.byref(tensor))
+        return array
 
 
 def elem_types(model):

@@ -39,16 +39,25 @@ typedef struct weft_lease_params {
 /* Runs a model once, in the calling thread: leases a context, runs, gives it back.
  * The outputs are complete when it returns. `params` says what to do when no context
  * is free; NULL waits. How the caller's thread rounds, flushes denormals and traps
- * makes no difference and is as before afterwards. Threads: any; any number at once on
- * one model. Blocks: until done. Owns: a run that fails once it has a context and all
- * tensors are right has zeroed its outputs; one refused before leaves them alone.
- * Inputs untouched. Shape: inputs as the model says; outputs dense, aligned to their
- * element size; no output may overlap another tensor of the call. Errors:
- * WEFT_INVALID_ARGUMENT names the tensor; WEFT_BUSY, WEFT_TIMEOUT by policy;
+ * makes no difference and is as before afterwards.
+ * Threads: any; any number at once on one model.
+ * Blocks: until done.
+ * Owns: a run that fails once it has a context and all tensors are right has zeroed its
+ * outputs; one refused before leaves them alone. Inputs untouched.
+ * Shape: inputs as the model says; outputs dense, aligned to their element size; no
+ * output may overlap another tensor of the call. An output of rank -1 takes any shape
+ * that fits its size_bytes; with data NULL and size_bytes 0 the library allocates it,
+ * and after a run that was done the caller frees it with weft_output_free.
+ * Errors: WEFT_INVALID_ARGUMENT names the tensor; WEFT_BUSY, WEFT_TIMEOUT by policy;
  * WEFT_OUT_OF_MEMORY when the workspace does not fit. */
 WEFT_API WEFT_MUST_USE weft_status weft_run(weft_model *model, const weft_io *io,
                                             const weft_lease_params *params,
                                             weft_error *error);
+
+/* Frees the data of an output that a run has allocated, and sets it to NULL. NULL is
+ * allowed.
+ * Threads: any. */
+WEFT_API void weft_output_free(weft_tensor *output);
 
 /* Leases a context.
  * Threads: any. Blocks: by policy.

@@ -33,6 +33,7 @@ typedef enum weft_attribute_kind {
     WEFT_ATTRIBUTE_TENSOR = 4,
     WEFT_ATTRIBUTE_INTS = 5,
     WEFT_ATTRIBUTE_FLOATS = 6,
+    WEFT_ATTRIBUTE_GRAPH = 7,
 } weft_attribute_kind;
 
 /* An attribute of a node, as in ONNX. Only the fields of its kind are read. */
@@ -46,6 +47,10 @@ typedef struct weft_attribute {
     const float *floats;
     size_t count; /* of ints or floats */
     const weft_tensor *tensor;
+    /* A branch or a body (If, Loop, Scan), complete: it cannot change once it is a part
+     * of a node, which owns it too. A name that it reads and that nothing in it gives
+     * is one of the graph around it. */
+    weft_graph *graph;
 } weft_attribute;
 
 /* An operator with the names of the values it reads and writes. An absent optional

@@ -24,6 +24,9 @@ typedef struct weft_model_params {
     /* Most host memory of all plans together, weights not counted; 0: 256 MiB. Plans
      * make room for others as above; a single larger one is kept alone. */
     size_t max_plan_bytes;
+    /* Most iterations of all loops of one run together (Loop, Scan); 0: any number. A
+     * run that wants more fails. For models of unknown origin: one may never end. */
+    int64_t max_iterations;
 } weft_model_params;
 
 #define WEFT_MODEL_PARAMS_INIT                                                         \
@@ -74,6 +77,12 @@ WEFT_API bool weft_model_get_output(const weft_model *model, size_t index,
  * Threads: any. */
 WEFT_API bool weft_model_input_is_value(const weft_model *model, size_t index);
 
+/* Tells whether shapes inside of the model depend on what it computes (If, Loop, Scan,
+ * NonZero, the k of a TopK that is computed). Then a run goes stage by stage, the
+ * shapes of the outputs are known when it has ended, and a queue runs each request
+ * alone. Threads: any. */
+WEFT_API bool weft_model_has_stages(const weft_model *model);
+
 /* Finds an input or output by name; -1 when there is none.
  * Threads: any. */
 WEFT_API int32_t weft_model_find_input(const weft_model *model, const char *name);
@@ -82,8 +91,9 @@ WEFT_API int32_t weft_model_find_output(const weft_model *model,
 
 /* Fills type, rank, dims and size_bytes of `io->outputs` for the shapes of
  * `io->inputs`, whose data is not read and may be NULL but for value inputs; builds the
- * plan.
- * Threads: any. Blocks: until the plan is built. */
+ * plan. Where only a run can tell (weft_model_has_stages), the rank is -1 and
+ * size_bytes 0: give the run outputs of rank -1. Threads: any. Blocks: until the plan
+ * is built. */
 WEFT_API WEFT_MUST_USE weft_status weft_model_infer_outputs(weft_model *model,
                                                             const weft_io *io,
                                                             weft_error *error);

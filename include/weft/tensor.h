@@ -28,7 +28,9 @@ typedef enum weft_type {
 /* A view of the caller's memory: dense, row-major, aligned to its element size.
  *
  * As an output, `rank` may be -1: then `size_bytes` says how much room `data` has
- * and the call fills in type, rank and dims. As an input, `size_bytes` may be 0. */
+ * and the call fills in type, rank and dims; with `data` NULL and `size_bytes` 0 it
+ * also allocates the data, which weft_output_free frees. As an input, `size_bytes` may
+ * be 0. */
 typedef struct weft_tensor {
     void *data;
     size_t size_bytes;

@@ -145,6 +145,7 @@ typedef struct wefti_recipe_table {
 
 typedef struct wefti_backend {
     const char *name;
+    bool on_host; /* its memory may be read and written by the host */
     wefti_device_table device;
     wefti_memory_table memory;
     wefti_stream_table stream;

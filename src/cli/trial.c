@@ -156,6 +156,22 @@ static void prepare_lane(void *user, int32_t index)
     make_inputs(lane, (uint32_t)index);
 }
 
+/* Copies data that the library has allocated into memory of ours. */
+static weft_status take_over(const char *name, weft_tensor *tensor, weft_error *error)
+{
+    weft_tensor given = *tensor;
+    tensor->data = NULL;
+    if (given.data == NULL) {
+        return WEFT_OK;
+    }
+    weft_status status = cli_tensor_allocate(name, tensor, error);
+    if (status == WEFT_OK) {
+        memcpy(tensor->data, given.data, tensor->size_bytes);
+    }
+    weft_output_free(&given);
+    return status;
+}
+
 weft_status cli_case_run_alone(cli_case *request, weft_error *error)
 {
     weft_io io = {request->inputs, request->input_count, request->expected,
@@ -165,9 +181,26 @@ weft_status cli_case_run_alone(cli_case *request, weft_error *error)
         weft_value_info info = {.name = ""};
         weft_model_get_output(request->model, i, &info);
         request->expected[i].data = NULL;
+        if (request->expected[i].rank < 0) {
+            continue; /* only the run knows its shape */
+        }
         status = cli_tensor_allocate(info.name, &request->expected[i], error);
     }
-    return status != WEFT_OK ? status : weft_run(request->model, &io, NULL, error);
+    bool *open = cli_calloc(request->output_count, sizeof(*open));
+    for (size_t i = 0; i < request->output_count; i++) {
+        open[i] = request->expected[i].rank < 0;
+    }
+    status = status != WEFT_OK ? status : weft_run(request->model, &io, NULL, error);
+    for (size_t i = 0; i < request->output_count; i++) {
+        weft_value_info info = {.name = ""};
+        weft_model_get_output(request->model, i, &info);
+        if (open[i]) {
+            weft_status taken = take_over(info.name, &request->expected[i], error);
+            status = status == WEFT_OK ? taken : status;
+        }
+    }
+    free(open);
+    return status;
 }
 
 void cli_case_fini(cli_case *request)

@@ -104,7 +104,7 @@ static weft_status check_input(const weft_model *model, const weft_io *io, size_
 {
     const weft_value_info *info = &model->inputs[index];
     const weft_tensor *tensor = &io->inputs[index];
-    if (tensor->type != info->type) {
+    if (tensor->type != info->type && info->type != WEFT_TYPE_NONE) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "input '%s' has element type %s; the model wants %s",
                            info->name, weft_type_name(tensor->type),

@@ -53,6 +53,16 @@ static void free_data(wefti_graph_initializer *initializer)
     initializer->release = NULL;
 }
 
+/* Graphs inside of graphs are no deeper than WEFTI_MOST_NESTING. */
+static void release_graphs(const wefti_graph_node *node)
+{
+    for (size_t i = 0; i < node->attribute_count; i++) {
+        if (node->attributes[i].kind == WEFT_ATTRIBUTE_GRAPH) {
+            weft_graph_release(node->attributes[i].graph);
+        }
+    }
+}
+
 void weft_graph_release(weft_graph *graph)
 {
     if (graph == NULL || !wefti_refcount_release(&graph->owners)) {
@@ -61,6 +71,10 @@ void weft_graph_release(weft_graph *graph)
     for (size_t i = 0; i < graph->initializer_count; i++) {
         free_data(&graph->initializers[i]);
     }
+    for (size_t i = 0; i < graph->node_count; i++) {
+        release_graphs(&graph->nodes[i]);
+    }
+    wefti_free(graph->output_infos);
     wefti_free(graph->values);
     wefti_free(graph->nodes);
     wefti_free(graph->initializers);
@@ -235,6 +249,69 @@ weft_status weft_graph_add_input(weft_graph *graph, const weft_value_info *info,
     graph->values[value].input = (int32_t)graph->input_count;
     graph->inputs[graph->input_count++] = input;
     return WEFT_OK;
+}
+
+weft_status wefti_graph_add_open_input(weft_graph *graph, const char *name,
+                                       weft_error *error)
+{
+    WEFTI_TRY(check_open(graph, name, error));
+    int32_t value;
+    WEFTI_TRY(intern_new(graph, name, &value, error));
+    GROW(graph, input, "the table of inputs", error);
+    graph->values[value].input = (int32_t)graph->input_count;
+    graph->inputs[graph->input_count++] = (wefti_graph_input){
+        .value = value, .info = {.name = graph->values[value].name, .rank = -1}};
+    return WEFT_OK;
+}
+
+/* Ends the building of a graph that becomes a part of a node: what it reads and does
+ * not have becomes an input, and its inputs take what they are given. */
+static weft_status close_graph(weft_graph *graph, weft_error *error)
+{
+    if (wefti_atomic_u32_load_acquire(&graph->frozen) != 0) {
+        return WEFT_OK;
+    }
+    for (size_t i = 0; i < graph->input_count; i++) {
+        graph->inputs[i].info.type = WEFT_TYPE_NONE;
+        graph->inputs[i].info.rank = -1;
+    }
+    for (size_t i = 0; i < graph->value_count; i++) {
+        wefti_graph_value *value = &graph->values[i];
+        if (value->input >= 0 || value->initializer >= 0 || value->producer >= 0) {
+            continue;
+        }
+        GROW(graph, input, "the table of inputs", error);
+        value->input = (int32_t)graph->input_count;
+        graph->inputs[graph->input_count++] = (wefti_graph_input){
+            .value = (int32_t)i, .info = {.name = value->name, .rank = -1}};
+        graph->capture_count++;
+    }
+    wefti_atomic_u32_store_release(&graph->frozen, 1);
+    return WEFT_OK;
+}
+
+static weft_status take_graph(weft_graph *graph, const weft_attribute *attribute,
+                              weft_error *error)
+{
+    weft_graph *inner = attribute->graph;
+    if (inner == NULL || inner == graph) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "attribute '%s' has no graph of its own", attribute->name);
+    }
+    if (inner->opset != graph->opset) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "the graph of attribute '%s' has opset %d, not %d",
+                           attribute->name, (int)inner->opset, (int)graph->opset);
+    }
+    if (inner->nesting + 1 > WEFTI_MOST_NESTING) {
+        return wefti_error(error, WEFT_UNSUPPORTED,
+                           "graphs are nested more than %d deep",
+                           (int)WEFTI_MOST_NESTING);
+    }
+    if (graph->nesting < inner->nesting + 1) {
+        graph->nesting = inner->nesting + 1;
+    }
+    return close_graph(inner, error);
 }
 
 /* True when a tensor has this type and fits these dims. */
@@ -427,6 +504,32 @@ weft_status weft_graph_add_output(weft_graph *graph, const char *name,
     return WEFT_OK;
 }
 
+weft_status wefti_graph_describe_output(weft_graph *graph, const weft_value_info *info,
+                                        weft_error *error)
+{
+    if (graph->output_count == 0) {
+        return wefti_error(error, WEFT_INTERNAL, "there is no output to describe");
+    }
+    if (graph->output_infos == NULL || graph->output_count > graph->info_capacity) {
+        size_t capacity = 2 * graph->output_count;
+        weft_value_info *grown =
+            wefti_realloc(graph->output_infos, capacity, sizeof(*grown));
+        if (grown == NULL) {
+            return wefti_error_memory(error, "what is known of outputs");
+        }
+        for (size_t i = graph->info_capacity; i < capacity; i++) {
+            grown[i] = (weft_value_info){.rank = -1};
+        }
+        graph->output_infos = grown;
+        graph->info_capacity = capacity;
+    }
+    weft_value_info *kept = &graph->output_infos[graph->output_count - 1];
+    *kept = *info;
+    kept->name = NULL;
+    memset(kept->dim_names, 0, sizeof(kept->dim_names));
+    return WEFT_OK;
+}
+
 static weft_status copy_ids(weft_graph *graph, const char *const *names, size_t count,
                             const int32_t **result, weft_error *error)
 {
@@ -539,12 +642,48 @@ static weft_status copy_attribute(weft_graph *graph, weft_attribute *attribute,
         }
         WEFTI_TRY(copy_tensor(graph, &attribute->tensor, error));
         break;
+    case WEFT_ATTRIBUTE_GRAPH:
+        WEFTI_TRY(take_graph(graph, attribute, error));
+        break;
     default:
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "attribute '%s' has the unknown kind %d", attribute->name,
                            (int)attribute->kind);
     }
     return copied ? WEFT_OK : wefti_error_memory(error, "an attribute");
+}
+
+/* The node's own inputs, and what its graphs read of this one. */
+static weft_status copy_inputs(weft_graph *graph, const weft_node *node,
+                               wefti_graph_node *made, weft_error *error)
+{
+    size_t count = node->input_count;
+    for (size_t i = 0; i < node->attribute_count; i++) {
+        const weft_attribute *attribute = &node->attributes[i];
+        count += attribute->kind == WEFT_ATTRIBUTE_GRAPH
+                     ? attribute->graph->capture_count
+                     : 0;
+    }
+    const char **names = wefti_arena_calloc(&graph->arena, count, sizeof(*names));
+    if (names == NULL) {
+        return wefti_error_memory(error, "a node");
+    }
+    if (node->input_count > 0) {
+        memcpy(names, node->inputs, node->input_count * sizeof(*names));
+    }
+    made->input_count = node->input_count;
+    for (size_t i = 0; i < node->attribute_count; i++) {
+        const weft_attribute *attribute = &node->attributes[i];
+        if (attribute->kind != WEFT_ATTRIBUTE_GRAPH) {
+            continue;
+        }
+        const weft_graph *inner = attribute->graph;
+        size_t first = inner->input_count - inner->capture_count;
+        for (size_t j = first; j < inner->input_count; j++) {
+            names[made->input_count++] = inner->values[inner->inputs[j].value].name;
+        }
+    }
+    return copy_ids(graph, names, made->input_count, &made->inputs, error);
 }
 
 static weft_status copy_node(weft_graph *graph, const weft_node *node,
@@ -570,9 +709,8 @@ static weft_status copy_node(weft_graph *graph, const weft_node *node,
     }
     made->attributes = attributes;
     made->attribute_count = node->attribute_count;
-    made->input_count = node->input_count;
     made->output_count = node->output_count;
-    WEFTI_TRY(copy_ids(graph, node->inputs, node->input_count, &made->inputs, error));
+    WEFTI_TRY(copy_inputs(graph, node, made, error));
     WEFTI_TRY(
         copy_ids(graph, node->outputs, node->output_count, &made->outputs, error));
     return produce(graph, made->outputs, made->output_count, error);
@@ -595,6 +733,11 @@ weft_status weft_graph_add_node(weft_graph *graph, const weft_node *node,
         return wefti_error_prefix(error, status, "node %s '%s'", node->op_type,
                                   node->name == NULL ? "" : node->name);
     }
+    for (size_t i = 0; i < made.attribute_count; i++) {
+        if (made.attributes[i].kind == WEFT_ATTRIBUTE_GRAPH) {
+            weft_graph_retain(made.attributes[i].graph);
+        }
+    }
     graph->nodes[graph->node_count++] = made;
     return WEFT_OK;
 }
@@ -615,25 +758,6 @@ bool weft_graph_get_initializer(const weft_graph *graph, size_t index,
     *name = graph->values[initializer->value].name;
     *tensor = initializer->tensor;
     return true;
-}
-
-weft_status wefti_graph_declare_output(weft_graph *graph, const weft_value_info *info,
-                                       weft_error *error)
-{
-    WEFTI_TRY(check_open(graph, info, error));
-    int32_t value = wefti_graph_find_value(graph, info->name);
-    if (value < 0) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT, "there is no output '%s'",
-                           info->name);
-    }
-    weft_value_info *copy = wefti_arena_copy(&graph->arena, info, sizeof(*info));
-    if (copy == NULL) {
-        return wefti_error_memory(error, "an output");
-    }
-    copy->name = graph->values[value].name;
-    memset(copy->dim_names, 0, sizeof(copy->dim_names));
-    graph->values[value].declared = copy;
-    return WEFT_OK;
 }
 
 weft_status wefti_graph_add_problem(weft_graph *graph, int32_t node, const char *text,

@@ -19,14 +19,18 @@ typedef struct wefti_graph_value {
     int32_t initializer; /* index, or -1 */
     int32_t producer;    /* node, or -1 */
     int32_t standby;     /* index among the inputs that have a default, or -1 */
-    const weft_value_info *declared; /* of an output: what the file says, or NULL */
 } wefti_graph_value;
+
+/* Graphs inside of graphs inside of ... */
+enum { WEFTI_MOST_NESTING = 16 };
 
 typedef struct wefti_graph_node {
     const char *op_type;
-    const char *domain;              /* "" for ONNX's own */
-    const char *label;               /* "MatMul 'name'" */
-    const int32_t *inputs, *outputs; /* values, -1: absent */
+    const char *domain; /* "" for ONNX's own */
+    const char *label;  /* "MatMul 'name'" */
+    /* Values, -1: absent. The last inputs are what the node's graphs read of the graph
+     * around them, graph by graph in the order of the attributes. */
+    const int32_t *inputs, *outputs;
     size_t input_count, output_count;
     const weft_attribute *attributes;
     size_t attribute_count;
@@ -74,6 +78,13 @@ struct weft_graph {
     size_t output_count, output_capacity;
     wefti_graph_problem *problems; /* any: no model can be made */
     size_t problem_count, problem_capacity;
+    /* What a file says of outputs, before a run has told; NULL: nothing. */
+    weft_value_info *output_infos;
+    size_t info_capacity;
+    /* Of a graph inside of a node: its last inputs are what it reads of the graph
+     * around it. */
+    size_t capture_count;
+    int32_t nesting; /* of the graphs in its nodes: 0 without any */
     /* Names to values: open addressing, power-of-two size, -1 empty. */
     int32_t *name_slots;
     size_t name_slot_count;
@@ -85,14 +96,16 @@ weft_status wefti_graph_add_default_input(weft_graph *graph,
                                           const weft_value_info *info,
                                           weft_error *error);
 
-/* Notes what a file says of an output: a model whose output has another type, or
- * another size where both are fixed, is not made. */
-weft_status wefti_graph_declare_output(weft_graph *graph, const weft_value_info *info,
-                                       weft_error *error);
-
 /* Notes what is not supported; copies the text. */
 weft_status wefti_graph_add_problem(weft_graph *graph, int32_t node, const char *text,
                                     weft_error *error);
+/* Adds an input of any type and shape; copies the name. */
+weft_status wefti_graph_add_open_input(weft_graph *graph, const char *name,
+                                       weft_error *error);
+
+/* Keeps what is known of the output that was added last; strings are not kept. */
+weft_status wefti_graph_describe_output(weft_graph *graph, const weft_value_info *info,
+                                        weft_error *error);
 
 /* Finds a value by name; -1 when there is none. */
 int32_t wefti_graph_find_value(const weft_graph *graph, const char *name);

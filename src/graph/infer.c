@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "graph/net.h"
 #include "graph/planner.h"
+#include "ops/demand.h"
 
 /* Results above this size are left to the run unless the constants they come from are
  * about as large, and so is everything once a net has folded its budget beyond what its
@@ -319,6 +320,17 @@ typedef struct walk_params {
     void *user;
 } walk_params;
 
+/* Whether only a run tells what the node gives: see levels.h. */
+static bool decided_by_a_run(const wefti_net_node *node, const node_knowledge *know)
+{
+    bool computed = wefti_operator_is_control(node->op);
+    for (size_t i = 0; know->all_known && i < node->view.input_count; i++) {
+        computed = computed || (node->inputs[i] >= 0 && !know->inputs[i].constant &&
+                                wefti_operator_demands(node->op, i));
+    }
+    return computed;
+}
+
 /* One node, with what its inputs are. */
 static weft_status visit(wefti_net *net, const wefti_net_node *node,
                          const wefti_evaluator *evaluator, const walk_params *how,
@@ -328,7 +340,12 @@ static weft_status visit(wefti_net *net, const wefti_net_node *node,
     wefti_arena_init(&arena);
     node_knowledge know;
     weft_status status = gather_knowledge(net, node, &arena, &know, error);
-    bool wanted = know.all_known && (know.all_constant || !how->constants_only);
+    bool wanted = know.all_known && (know.all_constant || !how->constants_only) &&
+                  !(how->constants_only && wefti_operator_is_control(node->op));
+    if (status == WEFT_OK && how->forgiving && decided_by_a_run(node, &know)) {
+        wefti_arena_fini(&arena);
+        return wefti_operator_check(node->op, &node->view, error);
+    }
     if (status == WEFT_OK && !know.all_known && !how->constants_only) {
         status = how->forgiving
                      ? wefti_operator_check(node->op, &node->view, error)

@@ -30,7 +30,8 @@ int32_t wefti_level_of(const wefti_levels *levels, const wefti_net *net,
             continue;
         }
         bool unknown = levels->known[value] == WEFTI_UNKNOWN;
-        *host = unknown && wefti_operator_sizes_by_data(node->op);
+        *host = (unknown || !levels->follows[value]) &&
+                wefti_operator_sizes_by_data(node->op);
         needed =
             larger(needed, unknown ? levels->values[value] + 1 : levels->known[value]);
     }
@@ -57,8 +58,14 @@ static int32_t known_at(const wefti_levels *levels, const wefti_net *net,
 static void visit(wefti_levels *levels, const wefti_net *net,
                   const wefti_net_node *node)
 {
-    bool host;
+    bool host = false;
     int32_t level = wefti_level_of(levels, net, node, &host);
+    bool follows = !host;
+    for (size_t i = 0; i < node->view.input_count; i++) {
+        follows = follows && (is_constant(net, node->inputs[i]) ||
+                              levels->follows[node->inputs[i]] ||
+                              wefti_operator_reads_shapes(node->op));
+    }
     int32_t known = host ? WEFTI_UNKNOWN : known_at(levels, net, node, level);
     levels->any_host = levels->any_host || host;
     levels->count = larger(levels->count, level + 1);
@@ -66,6 +73,7 @@ static void visit(wefti_levels *levels, const wefti_net *net,
         if (node->outputs[i] >= 0) {
             levels->values[node->outputs[i]] = level + (host ? 1 : 0);
             levels->known[node->outputs[i]] = known;
+            levels->follows[node->outputs[i]] = follows;
         }
     }
 }
@@ -94,11 +102,12 @@ weft_status wefti_levels_find(const wefti_net *net, const weft_value_info *input
     *levels = (wefti_levels){
         .values = wefti_arena_calloc(arena, count, sizeof(int32_t)),
         .known = wefti_arena_calloc(arena, count, sizeof(int32_t)),
+        .follows = wefti_arena_calloc(arena, count, sizeof(bool)),
         .value_inputs = wefti_arena_calloc(arena, net->input_count, sizeof(bool)),
         .count = 1,
     };
     bool *demanded = wefti_arena_calloc(arena, count, sizeof(bool));
-    if (levels->values == NULL || levels->known == NULL ||
+    if (levels->values == NULL || levels->known == NULL || levels->follows == NULL ||
         levels->value_inputs == NULL || demanded == NULL) {
         return wefti_error_memory(error, "the levels of a model");
     }

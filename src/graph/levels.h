@@ -20,6 +20,10 @@ typedef struct wefti_levels {
     /* The level at which a value is known when a plan is made; WEFTI_UNKNOWN: none,
      * it has to be computed. */
     int32_t *known;
+    /* No value input has a part in it: it follows from constants and shapes. What an
+     * operator like NonZero reads has to be of this kind to be a part of a plan: it is
+     * data, and not to be a part of a key. */
+    bool *follows;
     bool *value_inputs; /* of the net */
     bool any_value_input;
     int32_t count; /* levels: 1 for a model without stages */

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/params.h"
 #include "graph/levels.h"
+#include "graph/stages.h"
 #include "runtime/memory_pool.h"
 
 enum { DEFAULT_MAX_PLANS = 1024, DEFAULT_MAX_PLAN_BYTES = 256 << 20 };
@@ -136,13 +137,17 @@ static weft_status describe_outputs(weft_model *model, weft_error *error)
     if (infos == NULL || others == NULL) {
         return wefti_error_memory(error, "a model");
     }
-    bool known = try_shapes(model, FIRST_BASE, infos) &&
+    bool known = !model->is_part && model->stages == NULL &&
+                 model->values.inputs == NULL && try_shapes(model, FIRST_BASE, infos) &&
                  (all_static(model) || try_shapes(model, SECOND_BASE, others));
     for (size_t i = 0; i < count; i++) {
+        if (!known) {
+            infos[i] = i < model->graph->info_capacity ? model->graph->output_infos[i]
+                                                       : (weft_value_info){.rank = -1};
+        }
         infos[i].name = model->net.values[model->net.outputs[i]].name;
         if (!known) {
-            infos[i].type = WEFT_TYPE_NONE;
-            infos[i].rank = -1;
+            continue;
         }
         for (int32_t j = 0; !all_static(model) && j < infos[i].rank; j++) {
             if (infos[i].dims[j] != others[i].dims[j]) {
@@ -206,31 +211,38 @@ static weft_status check_declared(const weft_model *model, weft_error *error)
 {
     for (size_t i = 0; i < model->net.output_count; i++) {
         const weft_value_info *found = &model->outputs[i];
-        const weft_value_info *declared =
-            model->graph->values[model->graph->outputs[i]].declared;
-        if (declared == NULL || found->type == WEFT_TYPE_NONE) {
+        weft_value_info declared = {.rank = -1};
+        if (i < model->graph->info_capacity) {
+            declared = model->graph->output_infos[i];
+        }
+        if (declared.type == WEFT_TYPE_NONE || found->type == WEFT_TYPE_NONE) {
             continue;
         }
-        if (declared->type != found->type) {
-            return contradiction(declared, found, -1, error);
+        if (declared.type != found->type) {
+            return contradiction(&declared, found, -1, error);
         }
-        int32_t axis = differing_axis(declared, found);
+        int32_t axis = differing_axis(&declared, found);
         if (axis >= 0 && (all_static(model) || stays(model, i, axis))) {
-            return contradiction(declared, found, axis, error);
+            return contradiction(&declared, found, axis, error);
         }
     }
     return WEFT_OK;
 }
 
-/* Finds the inputs whose value a plan depends on. */
-static weft_status find_values(weft_model *model, weft_error *error)
+/* Finds the inputs whose value a plan depends on, or divides the model. */
+static weft_status find_values(weft_model *model, const weft_model_params *params,
+                               weft_error *error)
 {
     wefti_levels levels;
     WEFTI_TRY(wefti_levels_find(&model->net, model->inputs, &model->net.arena, &levels,
                                 error));
+    if (levels.any_host || levels.count > 1) {
+        return wefti_stages_create(model, &levels, params, error);
+    }
     if (levels.any_value_input) {
-        model->values =
-            (wefti_plan_values){levels.value_inputs, WEFTI_MOST_VALUE_ELEMENTS};
+        model->values = (wefti_plan_values){levels.value_inputs,
+                                            model->is_part ? WEFTI_MOST_PART_ELEMENTS
+                                                           : WEFTI_MOST_VALUE_ELEMENTS};
     }
     return WEFT_OK;
 }
@@ -274,15 +286,17 @@ static weft_status prepare(weft_model *model, const weft_model_params *params,
                            weft_error *error)
 {
     model->no_fusion = params->no_fusion;
+    model->max_iterations =
+        params->max_iterations > 0 ? params->max_iterations : INT64_MAX;
     wefti_weight_memory memory = {reserve_weight, unreserve_weight, model->device};
     WEFTI_TRY(wefti_weights_create(&memory, &model->weights, error));
     WEFTI_TRY(open_cpu(model, error));
     WEFTI_TRY(wefti_net_create(model->graph, &model->net, error));
     WEFTI_TRY(fold_constants(model, error));
     WEFTI_TRY(describe_inputs(model, error));
-    WEFTI_TRY(find_values(model, error));
+    WEFTI_TRY(find_values(model, params, error));
     WEFTI_TRY(wefti_model_init_plans(model, params, error));
-    if (all_static(model) && model->values.inputs == NULL) {
+    if (all_static(model) && model->values.inputs == NULL && model->stages == NULL) {
         WEFTI_TRY(plan_static_shapes(model, error));
     }
     WEFTI_TRY(describe_outputs(model, error));
@@ -305,17 +319,10 @@ static weft_status check_params(const weft_model_params *given,
     return WEFT_OK;
 }
 
-weft_status weft_model_create(weft_device *device, weft_graph *graph,
-                              const weft_model_params *params, weft_model **model,
-                              weft_error *error)
+static weft_status create(weft_device *device, weft_graph *graph,
+                          const weft_model_params *params, bool is_part,
+                          weft_model **model, weft_error *error)
 {
-    WEFTI_TRY(wefti_fork_check(error));
-    if (device == NULL || graph == NULL || model == NULL) {
-        return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                           "device, graph or model is NULL");
-    }
-    *model = NULL;
-    WEFTI_TRY(wefti_device_check_open(device, error));
     weft_model_params checked;
     WEFTI_TRY(check_params(params, &checked, error));
     weft_model *made = wefti_malloc_aligned(sizeof(*made));
@@ -323,6 +330,7 @@ weft_status weft_model_create(weft_device *device, weft_graph *graph,
         return wefti_error_memory(error, "a model");
     }
     memset(made, 0, sizeof(*made));
+    made->is_part = is_part;
     wefti_refcount_init(&made->owners);
     made->device = weft_device_retain(device);
     made->graph = weft_graph_retain(graph);
@@ -336,6 +344,28 @@ weft_status weft_model_create(weft_device *device, weft_graph *graph,
     wefti_atomic_u32_store_release(&graph->frozen, 1);
     *model = made;
     return WEFT_OK;
+}
+
+weft_status weft_model_create(weft_device *device, weft_graph *graph,
+                              const weft_model_params *params, weft_model **model,
+                              weft_error *error)
+{
+    WEFTI_TRY(wefti_fork_check(error));
+    if (device == NULL || graph == NULL || model == NULL) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "device, graph or model is NULL");
+    }
+    *model = NULL;
+    WEFTI_TRY(wefti_device_check_open(device, error));
+    return create(device, graph, params, false, model, error);
+}
+
+weft_status wefti_model_create_part(weft_device *device, weft_graph *graph,
+                                    const weft_model_params *params, weft_model **model,
+                                    weft_error *error)
+{
+    *model = NULL;
+    return create(device, graph, params, true, model, error);
 }
 
 weft_model *weft_model_retain(weft_model *model)
@@ -352,6 +382,7 @@ void weft_model_release(weft_model *model)
         !wefti_refcount_release(&model->owners)) {
         return; /* in a child, locks may be held by threads that it does not have */
     }
+    wefti_stages_fini(model->stages); /* they borrow constants of this net */
     wefti_plan_cache_fini(&model->plans);
     wefti_weights_destroy(model->weights);
     wefti_net_destroy(&model->net);
@@ -400,6 +431,11 @@ bool weft_model_input_is_value(const weft_model *model, size_t index)
 {
     return model != NULL && index < model->net.input_count &&
            model->values.inputs != NULL && model->values.inputs[index];
+}
+
+bool weft_model_has_stages(const weft_model *model)
+{
+    return model->stages != NULL;
 }
 
 static int32_t find_info(const weft_value_info *infos, size_t count, const char *name)

@@ -8,8 +8,9 @@
 #include "graph/plan.h"
 #include "graph/plan_cache.h"
 
-/* Most elements of an input whose value decides a shape. */
-enum { WEFTI_MOST_VALUE_ELEMENTS = 256 };
+/* Most elements of an input whose value decides a shape; of one that another stage
+ * gives. */
+enum { WEFTI_MOST_VALUE_ELEMENTS = 256, WEFTI_MOST_PART_ELEMENTS = 65536 };
 
 struct weft_model {
     wefti_refcount owners;
@@ -22,14 +23,24 @@ struct weft_model {
     wefti_backend_device *cpu; /* folds constants; the device's own when it is one */
     bool owns_cpu;
     bool no_fusion;
+    bool is_part;                            /* of another model */
+    int64_t max_iterations;                  /* of a run; INT64_MAX: any number */
     const weft_value_info *inputs, *outputs; /* in the net's arena */
     wefti_dims dims;                         /* of the inputs, in the net's arena */
     /* Inputs whose value is a part of the plan's key; in the net's arena. */
     wefti_plan_values values;
+    /* How it is run where it cannot be planned as a whole; NULL: it can. */
+    struct wefti_stages *stages;
 
     /* synchronised */
     wefti_plan_cache plans;
 };
+
+/* A model that is a part of another one: its inputs may be of any type and shape, and
+ * its value inputs of any size that is likely. */
+weft_status wefti_model_create_part(weft_device *device, weft_graph *graph,
+                                    const weft_model_params *params, weft_model **model,
+                                    weft_error *error);
 
 /* Checks the inputs' types, ranks and fixed dimensions against the model, and that the
  * data of value inputs is there, without building a plan; errors name the tensor. */

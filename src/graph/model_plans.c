@@ -64,16 +64,23 @@ weft_status wefti_model_init_plans(weft_model *model, const weft_model_params *p
     return wefti_plan_cache_init(&model->plans, &cache, error);
 }
 
+/* Bytes for the copy of a value input, rounded up so that the next one is aligned. */
+static size_t value_room(const weft_model *model, const weft_tensor *tensor)
+{
+    size_t size_bytes = 0;
+    (void)wefti_plan_value_bytes(tensor, model->values.most_elements, &size_bytes);
+    return (size_bytes + 15) & ~(size_t)15;
+}
+
 /* Copies the inputs' shapes, and what the value inputs hold behind them: the caller may
  * change it while a plan is being built. */
 static weft_status copy_key(const weft_model *model, const weft_io *io,
                             wefti_known **key, weft_error *error)
 {
-    size_t most = 8 * (size_t)model->values.most_elements;
     size_t shapes = (io->input_count + 1) * sizeof(wefti_known);
     size_t values = 0;
     for (size_t i = 0; model->values.inputs != NULL && i < io->input_count; i++) {
-        values += model->values.inputs[i] ? most : 0;
+        values += model->values.inputs[i] ? value_room(model, &io->inputs[i]) : 0;
     }
     wefti_known *known = wefti_calloc(1, shapes + values);
     if (known == NULL) {
@@ -89,7 +96,7 @@ static weft_status copy_key(const weft_model *model, const weft_io *io,
             size_t size_bytes = wefti_known_bytes(&known[i]);
             known[i].constant =
                 size_bytes == 0 ? room : memcpy(room, io->inputs[i].data, size_bytes);
-            room += most;
+            room += value_room(model, &io->inputs[i]);
         }
     }
     *key = known;

@@ -275,9 +275,9 @@ static void list_missing(weft_error *error, const weft_error *one, const char *l
     }
 }
 
-static weft_status find_operators(const weft_graph *graph, weft_error *error)
+/* What is missing in a graph, and in the graphs of its nodes. */
+static void find_missing(const weft_graph *graph, weft_error *error, size_t *missing)
 {
-    size_t missing = 0;
     for (size_t i = 0; i < graph->node_count; i++) {
         const wefti_graph_node *node = &graph->nodes[i];
         const wefti_operator *found;
@@ -290,9 +290,20 @@ static weft_status find_operators(const weft_graph *graph, weft_error *error)
                             "%s: the domain 'weft' is not for models", node->label);
         }
         if (status != WEFT_OK) {
-            list_missing(error, &one, node->label, &missing);
+            list_missing(error, &one, node->label, missing);
+        }
+        for (size_t j = 0; j < node->attribute_count; j++) {
+            if (node->attributes[j].kind == WEFT_ATTRIBUTE_GRAPH) {
+                find_missing(node->attributes[j].graph, error, missing);
+            }
         }
     }
+}
+
+static weft_status find_operators(const weft_graph *graph, weft_error *error)
+{
+    size_t missing = 0;
+    find_missing(graph, error, &missing);
     return missing == 0 ? WEFT_OK : WEFT_UNSUPPORTED;
 }
 

@@ -139,6 +139,11 @@ static weft_status find_dimension(const weft_model *model, int32_t *input_axes,
 weft_status wefti_model_batch_axes(const weft_model *model, const char *dimension,
                                    int32_t *input_axes, weft_error *error)
 {
+    if (model->stages != NULL) {
+        return wefti_error(error, WEFT_UNSUPPORTED,
+                           "shapes inside of the model depend on what it computes: "
+                           "requests run alone");
+    }
     for (size_t i = 0; model->values.inputs != NULL && i < model->net.input_count;
          i++) {
         if (model->values.inputs[i]) {

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/profile.h"
 #include "graph/check.h"
+#include "graph/outputs.h"
 #include "graph/run.h"
 #include "runtime/context.h"
 #include "runtime/request.h"
@@ -219,8 +220,8 @@ static weft_status run_with_lease(weft_model *model, const weft_io *io,
     return hold_and_run(NULL, model, io, params, error);
 }
 
-static weft_status run_in_context(weft_context *context, weft_model *model,
-                                  const weft_io *io, weft_error *error)
+weft_status wefti_run_in_context(weft_context *context, weft_model *model,
+                                 const weft_io *io, weft_error *error)
 {
     wefti_plan_entry *entry =
         wefti_plan_cache_seek(&model->plans, io->inputs, io->input_count);
@@ -234,6 +235,127 @@ static weft_status run_in_context(weft_context *context, weft_model *model,
     return hold_and_run(context, model, io, NULL, error);
 }
 
+static weft_status describe_outputs(void *user, const wefti_plan *plan,
+                                    weft_error *error)
+{
+    const weft_io *io = user;
+    (void)error;
+    for (size_t i = 0; i < io->output_count; i++) {
+        io->outputs[i].rank = -1;
+    }
+    describe_output_tensors(plan, io);
+    return WEFT_OK;
+}
+
+/* The results of a model with stages, in a context of this call. */
+static weft_status run_stages_in(weft_context *context, weft_model *model,
+                                 const weft_io *io, weft_error *error)
+{
+    size_t count = io->input_count + io->output_count;
+    wefti_value *values = wefti_calloc(count, sizeof(*values));
+    if (values == NULL) {
+        return wefti_error_memory(error, "a run");
+    }
+    wefti_value *results = values + io->input_count;
+    wefti_flow flow;
+    wefti_flow_init(&flow, context, model->max_iterations);
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; status == WEFT_OK && i < io->input_count; i++) {
+        values[i].tensor = io->inputs[i];
+        status = weft_tensor_measure(&io->inputs[i], NULL, &values[i].tensor.size_bytes,
+                                     error);
+    }
+    if (status == WEFT_OK) {
+        status = wefti_flow_call(&flow, model, values, results, error);
+    }
+    if (status == WEFT_OK) {
+        status = wefti_outputs_store(model, io, results, error);
+    }
+    if (status != WEFT_OK) {
+        wefti_outputs_zero(io);
+    }
+    wefti_flow_drop_all(&flow, results, io->output_count);
+    wefti_flow_fini(&flow);
+    wefti_free(values);
+    return status;
+}
+
+/* The way of a run of a model with stages: one context for all of them. */
+static WEFTI_NOINLINE weft_status run_stages(weft_context *context, weft_model *model,
+                                             const weft_io *io,
+                                             const weft_lease_params *params,
+                                             weft_error *error)
+{
+    WEFTI_TRY(wefti_outputs_check(model, io, error));
+    weft_context *leased = NULL;
+    if (context == NULL) {
+        WEFTI_TRY(wefti_context_acquire(model->device, params, &leased, error));
+    }
+    weft_status status =
+        run_stages_in(context != NULL ? context : leased, model, io, error);
+    if (leased != NULL) {
+        wefti_context_release(leased);
+    }
+    return status;
+}
+
+static bool any_open(const weft_io *io)
+{
+    bool open = false;
+    for (size_t i = 0; i < io->output_count; i++) {
+        open = open || wefti_output_is_open(&io->outputs[i]);
+    }
+    return open;
+}
+
+/* Frees the outputs that were open, and opens them again. */
+static void open_again(const weft_io *io, const bool *was_open)
+{
+    for (size_t i = 0; i < io->output_count; i++) {
+        if (was_open[i]) {
+            wefti_free(io->outputs[i].data);
+            io->outputs[i] = (weft_tensor){.rank = -1};
+        }
+    }
+}
+
+static weft_status run_any(weft_context *context, weft_model *model, const weft_io *io,
+                           const weft_lease_params *params, weft_error *error);
+
+/* Gives outputs memory where the caller wants it from the library, for a model without
+ * stages: then the shapes can be told before the run. */
+static WEFTI_NOINLINE weft_status run_open(weft_context *context, weft_model *model,
+                                           const weft_io *io,
+                                           const weft_lease_params *params,
+                                           weft_error *error)
+{
+    char *room = wefti_calloc(io->output_count, sizeof(*io->outputs) + sizeof(bool));
+    if (room == NULL) {
+        return wefti_error_memory(error, "the outputs of a run");
+    }
+    weft_tensor *shapes = (weft_tensor *)(void *)room;
+    bool *was_open = (bool *)(shapes + io->output_count);
+    weft_io described = *io;
+    described.outputs = shapes;
+    weft_status status =
+        wefti_model_visit_plan(model, io, describe_outputs, &described, error);
+    for (size_t i = 0; status == WEFT_OK && i < io->output_count; i++) {
+        if (wefti_output_is_open(&io->outputs[i])) {
+            status = wefti_output_allocate(&shapes[i], error);
+            was_open[i] = status == WEFT_OK;
+            io->outputs[i] = was_open[i] ? shapes[i] : io->outputs[i];
+        }
+    }
+    if (status == WEFT_OK) {
+        status = run_any(context, model, io, params, error);
+    }
+    if (status != WEFT_OK) {
+        open_again(io, was_open);
+    }
+    wefti_free(room);
+    return status;
+}
+
 /* A run whose begin and end are recorded, in a context of the caller's or not. */
 static WEFTI_NOINLINE weft_status run_recorded(weft_context *context, weft_model *model,
                                                const weft_io *io,
@@ -241,15 +363,28 @@ static WEFTI_NOINLINE weft_status run_recorded(weft_context *context, weft_model
                                                weft_error *error)
 {
     int64_t begin_ns = wefti_clock_ns();
-    weft_status status = context != NULL ? run_in_context(context, model, io, error)
-                                         : run_with_lease(model, io, params, error);
+    weft_status status = run_any(context, model, io, params, error);
     record(model->device, WEFT_PROFILE_REQUEST, begin_ns, status);
     return status;
 }
 
+/* A run in the caller's context, or in one that is leased. */
+static weft_status run_any(weft_context *context, weft_model *model, const weft_io *io,
+                           const weft_lease_params *params, weft_error *error)
+{
+    if (WEFTI_UNLIKELY(model->stages != NULL)) {
+        return run_stages(context, model, io, params, error);
+    }
+    if (WEFTI_UNLIKELY(any_open(io))) {
+        return run_open(context, model, io, params, error);
+    }
+    return context != NULL ? wefti_run_in_context(context, model, io, error)
+                           : run_with_lease(model, io, params, error);
+}
+
 weft_status wefti_run_accepted(weft_model *model, const weft_io *io, weft_error *error)
 {
-    return run_with_lease(model, io, NULL, error);
+    return run_any(NULL, model, io, NULL, error);
 }
 
 weft_status weft_run(weft_model *model, const weft_io *io,
@@ -260,7 +395,7 @@ weft_status weft_run(weft_model *model, const weft_io *io,
     uint32_t shard;
     WEFTI_TRY(wefti_device_begin(model->device, &shard, error));
     weft_status status = WEFTI_LIKELY(model->device->profiler == NULL)
-                             ? run_with_lease(model, io, params, error)
+                             ? run_any(NULL, model, io, params, error)
                              : run_recorded(NULL, model, io, params, error);
     wefti_device_end(model->device, shard, wefti_outcome_of(status));
     return status;
@@ -280,21 +415,22 @@ weft_status weft_context_run(weft_context *context, weft_model *model,
     uint32_t shard;
     WEFTI_TRY(wefti_device_begin(model->device, &shard, error));
     weft_status status = WEFTI_LIKELY(model->device->profiler == NULL)
-                             ? run_in_context(context, model, io, error)
+                             ? run_any(context, model, io, NULL, error)
                              : run_recorded(context, model, io, NULL, error);
     wefti_device_end(model->device, shard, wefti_outcome_of(status));
     return status;
 }
 
-static weft_status describe_outputs(void *user, const wefti_plan *plan,
-                                    weft_error *error)
+/* Only a run tells the shapes. */
+static weft_status infer_stages(const weft_model *model, const weft_io *io,
+                                weft_error *error)
 {
-    const weft_io *io = user;
-    (void)error;
+    WEFTI_TRY(wefti_model_check_inputs(model, io, error));
     for (size_t i = 0; i < io->output_count; i++) {
+        io->outputs[i].type = model->outputs[i].type;
         io->outputs[i].rank = -1;
+        io->outputs[i].size_bytes = 0;
     }
-    describe_output_tensors(plan, io);
     return WEFT_OK;
 }
 
@@ -304,6 +440,9 @@ weft_status weft_model_infer_outputs(weft_model *model, const weft_io *io,
     WEFTI_TRY(wefti_fork_check(error));
     WEFTI_TRY(wefti_check_counts(model, io, error));
     WEFTI_TRY(wefti_device_check_open(model->device, error));
+    if (model->stages != NULL) {
+        return infer_stages(model, io, error);
+    }
     weft_io described = *io;
     return wefti_model_visit_plan(model, io, describe_outputs, &described, error);
 }
@@ -320,6 +459,10 @@ weft_status weft_model_dump_plan(weft_model *model, const weft_io *io, char **te
     inputs_only.outputs = inputs_only.output_count > 0 ? &(weft_tensor){0} : NULL;
     WEFTI_TRY(wefti_check_counts(model, &inputs_only, error));
     WEFTI_TRY(wefti_device_check_open(model->device, error));
+    if (model->stages != NULL) {
+        WEFTI_TRY(wefti_model_check_inputs(model, io, error));
+        return wefti_stages_dump(model, text, error);
+    }
     wefti_plan *plan;
     WEFTI_TRY(wefti_model_hold_plan(model, &inputs_only, &plan, error));
     weft_status status = wefti_plan_dump(plan, text, error);
@@ -343,7 +486,7 @@ static weft_status run_submitted(void *user, weft_error *error)
 {
     submitted_run *run = user;
     return run->model->device->profiler == NULL
-               ? run_with_lease(run->model, &run->io, NULL, error)
+               ? run_any(NULL, run->model, &run->io, NULL, error)
                : run_recorded(NULL, run->model, &run->io, NULL, error);
 }
 
@@ -392,6 +535,9 @@ static weft_status check_submit(weft_model *model, const weft_io *io, weft_error
                                "weft_model_infer_outputs before submitting",
                                model->outputs[i].name);
         }
+    }
+    if (model->stages != NULL) {
+        return wefti_outputs_check(model, io, error);
     }
     wefti_plan_visit visit;
     if (!wefti_plan_cache_enter(&model->plans, io->inputs, &visit)) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ops/demand.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define INPUT(index) (1u << (index))
@@ -11,8 +12,8 @@ typedef struct demand {
     uint32_t inputs; /* bit i: input i; EVERY: also those beyond */
 } demand;
 
-/* Of ONNX's own domain. A node whose operator asks for a constant and is not here is
- * refused when its plan is made, unless the input is one. */
+/* Of ONNX's own domain, sorted. A node whose operator asks for a constant and is not
+ * here is refused when its plan is made, unless the input is one. */
 static const demand demands[] = {
     {"AffineGrid", INPUT(1)},
     {"BlackmanWindow", INPUT(0)},
@@ -61,14 +62,18 @@ static const demand demands[] = {
     {"Upsample", INPUT(1)},
 };
 
+static int compare(const void *name, const void *candidate)
+{
+    return strcmp(name, ((const demand *)candidate)->name);
+}
+
 static uint32_t find(const wefti_operator *op)
 {
-    for (size_t i = 0; op->domain[0] == '\0' && i < WEFTI_COUNT_OF(demands); i++) {
-        if (strcmp(demands[i].name, op->name) == 0) {
-            return demands[i].inputs;
-        }
-    }
-    return 0;
+    const demand *found = op->domain[0] != '\0'
+                              ? NULL
+                              : bsearch(op->name, demands, WEFTI_COUNT_OF(demands),
+                                        sizeof(*demands), compare);
+    return found == NULL ? 0 : found->inputs;
 }
 
 bool wefti_operator_demands(const wefti_operator *op, size_t index)

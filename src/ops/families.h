@@ -71,6 +71,16 @@ WEFTI_INFER(size);
 WEFTI_FOLD(size);
 WEFTI_INFER(range);
 WEFTI_FOLD(range);
+/* sizes.c, unique.c, suppression.c: results whose size depends on data */
+WEFTI_INFER(control);
+WEFTI_INFER(non_zero);
+WEFTI_FOLD(non_zero);
+WEFTI_INFER(compress);
+WEFTI_FOLD(compress);
+WEFTI_INFER(unique);
+WEFTI_FOLD(unique);
+WEFTI_INFER(suppression);
+WEFTI_FOLD(suppression);
 /* attention.c */
 WEFTI_FAMILY(attention);
 /* reduce_log.c */

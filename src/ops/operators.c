@@ -27,6 +27,14 @@ enum { KNOWN_OPSET = 23, ANY = 1 << 20 };
         .fold = wefti_fold_##family                                                    \
     }
 
+/* One that runs graphs of its own: never lowered, see src/graph/stages.h. */
+#define CONTROL(op, first, names)                                                      \
+    {                                                                                  \
+        .domain = "", .name = #op, .since = (first), .until = LAST_OPSET,              \
+        .max_inputs = ANY, .min_outputs = 1, .max_outputs = ANY,                       \
+        .attributes = (names), .infer = wefti_infer_control                            \
+    }
+
 /* Sorted by domain and name. `since` is the first opset with this meaning, or 7. */
 static const wefti_operator operators[] = {
     OP(Abs, 7, 1, 1, elementwise, ""),
@@ -47,6 +55,7 @@ static const wefti_operator operators[] = {
     OP(Celu, 12, 1, 1, activation, "alpha"),
     OP(Clip, 11, 1, 3, clip, ""),
     OP(Col2Im, 18, 3, 3, col2im, "dilations pads strides"),
+    FOLDED(Compress, 9, 2, 2, compress, "axis"),
     OP(Concat, 7, 1, ANY, concat, "axis"),
     {.domain = "",
      .name = "Constant",
@@ -95,6 +104,7 @@ static const wefti_operator operators[] = {
     OP(HardSwish, 14, 1, 1, activation, ""),
     OP(Hardmax, 13, 1, 1, hardmax, "axis"),
     OP(Identity, 7, 1, 1, identity, ""),
+    CONTROL(If, 7, "else_branch then_branch"),
     OP(InstanceNormalization, 7, 3, 3, instance_norm, "epsilon"),
     OP(IsInf, 10, 1, 1, threshold, "detect_negative detect_positive"),
     OP(IsNaN, 9, 1, 1, elementwise, ""),
@@ -107,6 +117,7 @@ static const wefti_operator operators[] = {
     OP(LessOrEqual, 12, 2, 2, elementwise, ""),
     OP(Log, 7, 1, 1, elementwise, ""),
     OP(LogSoftmax, 7, 1, 1, softmax, "axis"),
+    CONTROL(Loop, 7, "body"),
     OP(LpNormalization, 7, 1, 1, lp_norm, "axis p"),
     OP(MatMul, 7, 2, 2, matmul, ""),
     OP(Max, 8, 1, ANY, variadic, ""),
@@ -119,6 +130,18 @@ static const wefti_operator operators[] = {
     OP(Mod, 10, 2, 2, elementwise, "fmod"),
     OP(Mul, 7, 2, 2, elementwise, ""),
     OP(Neg, 7, 1, 1, elementwise, ""),
+    {.domain = "",
+     .name = "NonMaxSuppression",
+     .since = 10,
+     .until = LAST_OPSET,
+     .min_inputs = 2,
+     .max_inputs = 5,
+     .min_outputs = 1,
+     .max_outputs = 1,
+     .attributes = "center_point_box",
+     .infer = wefti_infer_suppression,
+     .fold = wefti_fold_suppression},
+    FOLDED(NonZero, 9, 1, 1, non_zero, ""),
     OP(Not, 7, 1, 1, elementwise, ""),
     OP(OneHot, 9, 3, 3, one_hot, "axis"),
     OP(Or, 7, 2, 2, elementwise, ""),
@@ -147,6 +170,9 @@ static const wefti_operator operators[] = {
        "antialias axes coordinate_transformation_mode cubic_coeff_a exclude_outside "
        "extrapolation_value keep_aspect_ratio_policy mode nearest_mode"),
     OP(Round, 11, 1, 1, elementwise, ""),
+    CONTROL(Scan, 8,
+            "body num_scan_inputs scan_input_axes scan_input_directions "
+            "scan_output_axes scan_output_directions"),
     OP(Scatter, 9, 3, 3, scatter_elements, "axis"),
     OP(ScatterElements, 11, 3, 3, scatter_elements, "axis reduction"),
     OP(ScatterND, 11, 3, 3, scatter_nd, "reduction"),
@@ -174,6 +200,17 @@ static const wefti_operator operators[] = {
     ROW("", TopK, 10, 2, 2, 2, 2, top_k, "axis largest sorted"),
     OP(Transpose, 7, 1, 1, transpose, "perm"),
     OP(Trilu, 14, 1, 2, trilu, "upper"),
+    {.domain = "",
+     .name = "Unique",
+     .since = 11,
+     .until = LAST_OPSET,
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .min_outputs = 1,
+     .max_outputs = 4,
+     .attributes = "axis sorted",
+     .infer = wefti_infer_unique,
+     .fold = wefti_fold_unique},
     OP(Unsqueeze, 7, 1, 2, unsqueeze, "axes"),
     OP(Where, 9, 3, 3, elementwise, ""),
     OP(Xor, 7, 2, 2, elementwise, ""),

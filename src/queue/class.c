@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/tensor.h"
 #include "graph/check.h"
+#include "graph/outputs.h"
 #include "graph/rows.h"
 #include "queue/queue.h"
 
@@ -287,6 +288,25 @@ bool wefti_queue_overlap(const weft_tensor *a, const weft_tensor *b)
     return wefti_memory_overlaps(a->data, a->size_bytes, b->data, b->size_bytes);
 }
 
+/* Of a model whose shapes only a run tells: the caller has to know them. */
+static weft_status copy_unknown_outputs(const weft_model *model, const weft_io *io,
+                                        weft_tensor *outputs, weft_error *error)
+{
+    WEFTI_TRY(wefti_outputs_check(model, io, error));
+    for (size_t i = 0; i < io->output_count; i++) {
+        if (io->outputs[i].rank < 0) {
+            return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                               "output '%s' has no shape, and only a run can tell it; "
+                               "give it one, or use weft_run",
+                               model->outputs[i].name);
+        }
+        outputs[i] = io->outputs[i];
+        WEFTI_TRY(
+            weft_tensor_measure(&outputs[i], NULL, &outputs[i].size_bytes, error));
+    }
+    return WEFT_OK;
+}
+
 weft_status wefti_queue_copy_tensors(const wefti_queue_class *class, const weft_io *io,
                                      weft_tensor *tensors, weft_error *error)
 {
@@ -295,6 +315,9 @@ weft_status wefti_queue_copy_tensors(const wefti_queue_class *class, const weft_
     for (size_t i = 0; i < io->input_count; i++) {
         (void)weft_model_get_input(model, i, &info);
         WEFTI_TRY(copy_input(&info, &io->inputs[i], &tensors[i], error));
+    }
+    if (model->stages != NULL) {
+        return copy_unknown_outputs(model, io, tensors + io->input_count, error);
     }
     set_rows(class, wefti_queue_rows(class, io), io->input_count, io->output_count,
              tensors);

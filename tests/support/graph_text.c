@@ -28,13 +28,26 @@ static char *trim(char *text)
     return text;
 }
 
+/* The next mark that is not inside of braces, or NULL. */
+static char *find_mark(char *text, char mark)
+{
+    int depth = 0;
+    for (; *text != '\0'; text++) {
+        depth += *text == '{' ? 1 : *text == '}' ? -1 : 0;
+        if (*text == mark && depth == 0) {
+            return text;
+        }
+    }
+    return NULL;
+}
+
 /* Cuts `text` at `mark` in place and trims the parts; empty ones stay. */
 static size_t cut(char *text, char mark, char **parts)
 {
     size_t count = 0;
     while (text != NULL) {
         assert_true(count < MOST);
-        char *end = strchr(text, mark);
+        char *end = find_mark(text, mark);
         if (end != NULL) {
             *end++ = '\0';
         }
@@ -131,12 +144,18 @@ static void add_constant(weft_graph *graph, const char *name, char *what,
 }
 
 /* axis=1, alpha=0.5, mode='edge', perm=[1,0]; ints go to `ints`. */
-static weft_attribute read_attribute(char *text, int64_t *ints)
+static weft_attribute read_attribute(char *text, int64_t *ints, int32_t opset)
 {
     char *value = strchr(text, '=');
     assert_non_null(value);
     *value++ = '\0';
     weft_attribute attribute = {.name = text};
+    if (value[0] == '{') {
+        value[strlen(value) - 1] = '\0';
+        attribute.kind = WEFT_ATTRIBUTE_GRAPH;
+        attribute.graph = graph_text_make(value + 1, opset);
+        return attribute;
+    }
     value[strcspn(value, "]")] = '\0';
     if (value[0] == '[') {
         char *parts[MOST];
@@ -161,7 +180,7 @@ static weft_attribute read_attribute(char *text, int64_t *ints)
 }
 
 static void add_node(weft_graph *graph, char *outputs, char *call,
-                     const char *statement)
+                     const char *statement, int32_t opset)
 {
     weft_error error = {0};
     char *inputs[MOST], *results[MOST], *words[MOST];
@@ -181,14 +200,17 @@ static void add_node(weft_graph *graph, char *outputs, char *call,
     for (size_t i = 0; i < count; i++) {
         if (words[i][0] != '\0') {
             attributes[node.attribute_count] =
-                read_attribute(words[i], ints[node.attribute_count]);
+                read_attribute(words[i], ints[node.attribute_count], opset);
             node.attribute_count++;
         }
     }
     must(weft_graph_add_node(graph, &node, &error), &error, statement);
+    for (size_t i = 0; i < node.attribute_count; i++) {
+        weft_graph_release(attributes[i].graph);
+    }
 }
 
-static void add_statement(weft_graph *graph, char *statement)
+static void add_statement(weft_graph *graph, char *statement, int32_t opset)
 {
     weft_error error = {0};
     char *names[MOST];
@@ -210,7 +232,7 @@ static void add_statement(weft_graph *graph, char *statement)
         if (constant) {
             add_constant(graph, trim(statement), what, whole);
         } else {
-            add_node(graph, trim(statement), what, whole);
+            add_node(graph, trim(statement), what, whole, opset);
         }
     }
     free(whole);
@@ -225,12 +247,12 @@ weft_graph *graph_text_make(const char *text, int32_t opset)
     char *copy = strdup(text), *next = copy;
     for (size_t i = 0; next != NULL && i < MOST_STATEMENTS; i++) {
         char *statement = next + strspn(next, " \n");
-        next = strchr(statement, ';');
+        next = find_mark(statement, ';');
         if (next != NULL) {
             *next++ = '\0';
         }
         if (statement[0] != '\0') {
-            add_statement(graph, statement);
+            add_statement(graph, statement, opset);
         }
     }
     free(copy);

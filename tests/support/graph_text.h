@@ -10,6 +10,9 @@
  *   y = MatMul(x,w); a,b = Split(y) axis=1 num_outputs=2; z = Transpose(a) perm=[1,0];
  *   p = Pad(z,list) mode='edge'; -> p,b
  *
+ * A graph inside of a node, in braces, is such a text too:
+ *   y = If(c) then_branch={ t = Neg(x); -> t } else_branch={ e = Abs(x); -> e }; -> y
+ *
  * NAME: TYPE[...] is an input; words among its dims are named dynamic dims, `?` one
  * without a name. NAME = TYPE[...] is a constant of random numbers, NAME = TYPE{...} a
  * list of given numbers and NAME = TYPE(...) a scalar. The rest are nodes, named after

@@ -162,6 +162,7 @@ static void recipe_describe(const wefti_recipe *recipe, size_t step, char *text,
 
 const wefti_backend wefti_backend_null = {
     .name = "null",
+    .on_host = true,
     .device =
         {
             .open = device_open,

@@ -87,9 +87,10 @@ static int compare_functions(const void *a, const void *b)
 }
 
 /* Functions that no node calls do no harm. The model's list of them is sorted. */
-static weft_status check_function(const Onnx__ModelProto *model,
-                                  const Onnx__NodeProto *node, weft_error *error)
+static weft_status check_function(const wefti_onnx_reader *reader,
+                                  const Onnx__NodeProto *node)
 {
+    const Onnx__ModelProto *model = reader->model;
     Onnx__FunctionProto wanted = {.name = node->op_type, .domain = node->domain};
     const Onnx__FunctionProto *key = &wanted;
     if (model->n_functions == 0 ||
@@ -97,7 +98,7 @@ static weft_status check_function(const Onnx__ModelProto *model,
                  compare_functions)) {
         return WEFT_OK;
     }
-    return wefti_error(error, WEFT_UNSUPPORTED,
+    return wefti_error(reader->error, WEFT_UNSUPPORTED,
                        "node '" WEFTI_ONNX_NAME "' calls the function '" WEFTI_ONNX_NAME
                        "' of the model; functions are not supported, inline "
                        "them when exporting",
@@ -105,10 +106,9 @@ static weft_status check_function(const Onnx__ModelProto *model,
 }
 
 /* Adds a node, or what is left of one that is not supported. */
-static weft_status add_node(wefti_onnx_reader *reader, const Onnx__ModelProto *model,
-                            Onnx__NodeProto *node)
+static weft_status add_node(wefti_onnx_reader *reader, Onnx__NodeProto *node)
 {
-    weft_status status = check_function(model, node, reader->error);
+    weft_status status = check_function(reader, node);
     if (status == WEFT_OK) {
         status = wefti_onnx_add_node(reader, node);
     }
@@ -124,39 +124,40 @@ static weft_status add_node(wefti_onnx_reader *reader, const Onnx__ModelProto *m
     return status;
 }
 
-static weft_status add_nodes(wefti_onnx_reader *reader, const Onnx__ModelProto *model)
+weft_status wefti_onnx_read_graph(wefti_onnx_reader *reader,
+                                  const Onnx__GraphProto *source)
 {
-    if (model->n_functions > 0) {
-        qsort(model->functions, model->n_functions, sizeof *model->functions,
-              compare_functions);
+    reader->graph = NULL;
+    WEFTI_TRY(weft_graph_create(reader->opset, &reader->graph, reader->error));
+    WEFTI_TRY(add_initializers(reader, source));
+    for (size_t i = 0; i < source->n_input; i++) {
+        weft_status status = wefti_onnx_add_input(reader, source->input[i]);
+        WEFTI_TRY(wefti_onnx_forgive(reader, status, -1));
     }
-    for (size_t i = 0; i < model->graph->n_node; i++) {
-        WEFTI_TRY(add_node(reader, model, model->graph->node[i]));
+    for (size_t i = 0; i < source->n_node; i++) {
+        WEFTI_TRY(add_node(reader, source->node[i]));
+    }
+    for (size_t i = 0; i < source->n_output; i++) {
+        WEFTI_TRY(wefti_onnx_add_output(reader, source->output[i]));
     }
     return WEFT_OK;
 }
 
+/* Sorts the model's list of functions. */
 static weft_status build(wefti_onnx_reader *reader, const Onnx__ModelProto *model)
 {
-    const Onnx__GraphProto *graph = model->graph;
-    if (!graph) {
+    if (!model->graph) {
         return wefti_error(reader->error, WEFT_INVALID_MODEL,
                            "this is not an ONNX model, or it is empty: it has no "
                            "graph");
     }
-    int32_t opset = 0;
-    WEFTI_TRY(find_opset(model, &opset, reader->error));
-    WEFTI_TRY(weft_graph_create(opset, &reader->graph, reader->error));
-    WEFTI_TRY(add_initializers(reader, graph));
-    for (size_t i = 0; i < graph->n_input; i++) {
-        weft_status status = wefti_onnx_add_input(reader, graph->input[i]);
-        WEFTI_TRY(wefti_onnx_forgive(reader, status, -1));
+    if (model->n_functions > 0) {
+        qsort(model->functions, model->n_functions, sizeof *model->functions,
+              compare_functions);
     }
-    WEFTI_TRY(add_nodes(reader, model));
-    for (size_t i = 0; i < graph->n_output; i++) {
-        WEFTI_TRY(wefti_onnx_add_output(reader, graph->output[i]));
-    }
-    return WEFT_OK;
+    reader->model = model;
+    WEFTI_TRY(find_opset(model, &reader->opset, reader->error));
+    return wefti_onnx_read_graph(reader, model->graph);
 }
 
 /* Where a model comes from and how it is read. */

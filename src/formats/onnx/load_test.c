@@ -94,8 +94,8 @@ static void refuses_attributes_without_a_meaning(void **state)
         int kind;
         weft_status status;
         const char *words;
-    } cases[] = {{5, WEFT_UNSUPPORTED, "holds a graph"},
-                 {10, WEFT_UNSUPPORTED, "holds a graph"},
+    } cases[] = {{5, WEFT_INVALID_MODEL, "no graph"},
+                 {10, WEFT_UNSUPPORTED, "a list of graphs"},
                  {11, WEFT_UNSUPPORTED, "sparse"},
                  {13, WEFT_UNSUPPORTED, "holds a type"},
                  {8, WEFT_UNSUPPORTED, "list of texts"},
@@ -607,6 +607,111 @@ static void refuses_outputs_that_are_declared_otherwise(void **state)
     declared(-1, WEFT_TYPE_F32, 2, (int64_t[]){-1, 7}, "dimension 1 is declared as 7");
 }
 
+/* A Loop with an If inside that reads both graphs around it, and a Scan. */
+static size_t read_loop(uint8_t *bytes, size_t most)
+{
+    FILE *file = fopen(WEFT_SOURCE_DIR "/tests/corpus/onnx/loop.onnx", "rb");
+    assert_non_null(file);
+    size_t size = fread(bytes, 1, most, file);
+    fclose(file);
+    assert_true(size > 100 && size < most);
+    return size;
+}
+
+static void reads_graphs_inside_of_nodes(void **state)
+{
+    (void)state;
+    uint8_t bytes[4096];
+    size_t size = read_loop(bytes, sizeof bytes);
+    weft_graph *graph = NULL;
+    assert_int_equal(weft_graph_parse_onnx(bytes, size, NULL, &graph, NULL), WEFT_OK);
+    assert_int_equal(graph->nesting, 2);
+    const wefti_graph_node *loop = &graph->nodes[0];
+    assert_string_equal(loop->op_type, "Loop");
+    /* m, no condition, x; and x again, which the branch inside reads */
+    assert_int_equal(loop->input_count, 4);
+    assert_int_equal(loop->inputs[1], -1);
+    assert_int_equal(loop->inputs[3], wefti_graph_find_value(graph, "x"));
+    const weft_graph *body = loop->attributes[0].graph;
+    assert_int_equal(body->input_count, 4);
+    assert_int_equal(body->capture_count, 1);
+    const weft_graph *then = body->nodes[1].attributes[1].graph;
+    assert_int_equal(then->capture_count, 2);
+    assert_int_equal(then->input_count, 2);
+    assert_int_equal(graph->output_infos[0].rank, -1);
+    assert_int_equal(graph->output_infos[1].type, WEFT_TYPE_I64);
+    weft_graph_release(graph);
+}
+
+static void survives_every_spoilt_graph_inside_of_a_node(void **state)
+{
+    (void)state;
+    uint8_t bytes[4096];
+    size_t size = read_loop(bytes, sizeof bytes);
+    for (size_t cut = 0; cut < size; cut++) {
+        weft_graph *graph = NULL;
+        assert_int_not_equal(onnx_check_bytes(bytes, cut, &graph, NULL), WEFT_OK);
+        weft_graph_release(graph);
+    }
+    for (size_t bit = 0; bit < 8 * size; bit++) {
+        weft_graph *graph = NULL;
+        weft_error error = {0};
+        bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        weft_status status = onnx_check_bytes(bytes, size, &graph, &error);
+        bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        assert_true(status == error.status && status != WEFT_INTERNAL);
+        weft_graph_release(graph);
+    }
+    weft_status status = WEFT_OUT_OF_MEMORY;
+    for (uint64_t n = 1; status != WEFT_OK; n++) {
+        weft_graph *graph = NULL;
+        assert_true(n < 10000);
+        wefti_fault_arm(n, 1u << WEFTI_FAULT_ALLOCATION);
+        status = weft_graph_parse_onnx(bytes, size, NULL, &graph, NULL);
+        wefti_fault_arm(0, 0);
+        weft_graph_release(graph);
+    }
+}
+
+/* Which node, in which graph. */
+static void names_the_graph_that_is_wrong(void **state)
+{
+    (void)state;
+    onnx_builder inner, outer;
+    onnx_builder_init(&inner, 17);
+    onnx_builder_init(&outer, 17);
+    Onnx__NodeProto *bad = onnx_builder_node(&inner, "Neg", "bad", "x", "z");
+    onnx_builder_attribute(&inner, bad, "what", 99);
+    Onnx__NodeProto *branch = onnx_builder_node(&outer, "If", "branch", "x", "y");
+    onnx_builder_attribute(&outer, branch, "then_branch",
+                           ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH)
+        ->g = inner.graph;
+    onnx_check_refused(&outer, WEFT_INVALID_MODEL,
+                       "node If 'branch': the attribute 'then_branch': node Neg 'bad': "
+                       "the attribute 'what'");
+    onnx_builder_fini(&inner);
+}
+
+static void refuses_graphs_that_are_nested_too_deep(void **state)
+{
+    (void)state;
+    enum { DEPTH = 20 };
+    onnx_builder builders[DEPTH];
+    for (int i = 0; i < DEPTH; i++) {
+        onnx_builder_init(&builders[i], 17);
+        Onnx__NodeProto *node = onnx_builder_node(&builders[i], "If", "", "x", "y");
+        if (i > 0) {
+            onnx_builder_attribute(&builders[i], node, "then_branch",
+                                   ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH)
+                ->g = builders[i - 1].graph;
+        }
+    }
+    onnx_check_refused(&builders[DEPTH - 1], WEFT_INVALID_MODEL, "levels deep");
+    for (int i = 0; i < DEPTH - 1; i++) {
+        onnx_builder_fini(&builders[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -629,6 +734,10 @@ int main(void)
         cmocka_unit_test(survives_every_truncation),
         cmocka_unit_test(survives_every_flipped_bit_and_many_together),
         cmocka_unit_test(survives_every_failed_allocation),
+        cmocka_unit_test(reads_graphs_inside_of_nodes),
+        cmocka_unit_test(survives_every_spoilt_graph_inside_of_a_node),
+        cmocka_unit_test(names_the_graph_that_is_wrong),
+        cmocka_unit_test(refuses_graphs_that_are_nested_too_deep),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@ typedef struct node_attributes {
     weft_attribute *list;
     wefti_onnx_tensor *tensors; /* one for each, used by tensor attributes */
     char **texts;               /* one for each, used by text attributes */
+    weft_graph **graphs;        /* likewise */
     size_t count;
 } node_attributes;
 
@@ -20,7 +21,9 @@ static void free_attributes(node_attributes *attributes)
     for (size_t i = 0; i < attributes->count; i++) {
         wefti_onnx_tensor_release(&attributes->tensors[i]);
         wefti_free(attributes->texts[i]);
+        weft_graph_release(attributes->graphs[i]);
     }
+    wefti_free(attributes->graphs);
     wefti_free(attributes->list);
     wefti_free(attributes->tensors);
     wefti_free(attributes->texts);
@@ -31,7 +34,9 @@ static bool make_room(node_attributes *attributes, size_t count)
     attributes->list = wefti_calloc(count, sizeof *attributes->list);
     attributes->tensors = wefti_calloc(count, sizeof *attributes->tensors);
     attributes->texts = wefti_calloc(count, sizeof *attributes->texts);
-    if (!attributes->list || !attributes->tensors || !attributes->texts) {
+    attributes->graphs = wefti_calloc(count, sizeof(weft_graph *));
+    if (!attributes->list || !attributes->tensors || !attributes->texts ||
+        !attributes->graphs) {
         return false;
     }
     attributes->count = count;
@@ -42,9 +47,8 @@ static bool make_room(node_attributes *attributes, size_t count)
 static const char *unsupported_kind(const Onnx__AttributeProto *source)
 {
     switch (source->type) {
-    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH:
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPHS:
-        return "holds a graph: control flow is not supported";
+        return "holds a list of graphs, which is not supported";
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__SPARSE_TENSOR:
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__SPARSE_TENSORS:
         return "holds a sparse tensor, which is not supported";
@@ -81,6 +85,25 @@ static weft_status read_tensor(wefti_onnx_reader *reader, Onnx__TensorProto *sou
     return wefti_onnx_read_tensor(reader, source, tensor);
 }
 
+/* Reads a graph inside of a node; the reader's own goes on afterwards. */
+static weft_status read_graph(wefti_onnx_reader *reader, const Onnx__GraphProto *source,
+                              weft_graph **graph)
+{
+    if (!source) {
+        return wefti_error(reader->error, WEFT_INVALID_MODEL, "it has no graph");
+    }
+    weft_graph *outer = reader->graph;
+    bool forgiving = reader->forgiving;
+    reader->forgiving = false; /* the node around it is the problem then */
+    reader->depth++;
+    weft_status status = wefti_onnx_read_graph(reader, source);
+    reader->depth--;
+    reader->forgiving = forgiving;
+    *graph = reader->graph;
+    reader->graph = outer;
+    return status;
+}
+
 static weft_status read_attribute(wefti_onnx_reader *reader,
                                   const Onnx__AttributeProto *source,
                                   node_attributes *attributes, size_t index)
@@ -105,6 +128,11 @@ static weft_status read_attribute(wefti_onnx_reader *reader,
         attribute->kind = WEFT_ATTRIBUTE_TENSOR;
         attribute->tensor = &attributes->tensors[index].view;
         return read_tensor(reader, source->t, &attributes->tensors[index]);
+    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH:
+        attribute->kind = WEFT_ATTRIBUTE_GRAPH;
+        WEFTI_TRY(read_graph(reader, source->g, &attributes->graphs[index]));
+        attribute->graph = attributes->graphs[index];
+        return WEFT_OK;
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS:
         attribute->kind = WEFT_ATTRIBUTE_FLOATS;
         attribute->floats = source->floats;

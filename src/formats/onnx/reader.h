@@ -10,8 +10,11 @@
 
 /* One reading of a model into a graph. Class: confined. */
 typedef struct wefti_onnx_reader {
-    weft_graph *graph;
-    wefti_onnx_files files; /* external data */
+    weft_graph *graph; /* that is being filled: the model's, or one inside of a node */
+    int32_t opset;
+    int32_t depth;                 /* of `graph`: 0 for the model's */
+    const Onnx__ModelProto *model; /* its functions are sorted */
+    wefti_onnx_files files;        /* external data */
     weft_error *error;
     bool forgiving; /* what is not supported becomes a problem of the graph */
 } wefti_onnx_reader;
@@ -43,9 +46,14 @@ void wefti_onnx_tensor_release(wefti_onnx_tensor *tensor);
 weft_status wefti_onnx_add_input(wefti_onnx_reader *reader,
                                  const Onnx__ValueInfoProto *source);
 
-/* Adds a graph output, with what the file says of its type and shape. */
+/* Adds an output and what the file says of its shape. */
 weft_status wefti_onnx_add_output(wefti_onnx_reader *reader,
                                   const Onnx__ValueInfoProto *source);
+
+/* Reads a graph, with those inside of its nodes, into a new one: reader->graph, also
+ * after a failure. The nesting is bounded by the check of the wire format. */
+weft_status wefti_onnx_read_graph(wefti_onnx_reader *reader,
+                                  const Onnx__GraphProto *source);
 
 /* Adds a node; messages name it. */
 weft_status wefti_onnx_add_node(wefti_onnx_reader *reader,

@@ -89,21 +89,6 @@ static weft_status read_info(wefti_onnx_reader *reader,
     return WEFT_OK;
 }
 
-weft_status wefti_onnx_add_output(wefti_onnx_reader *reader,
-                                  const Onnx__ValueInfoProto *source)
-{
-    weft_error unread;
-    wefti_onnx_reader quiet = *reader;
-    weft_value_info info = {.name = wefti_onnx_text(source->name)};
-    quiet.error = &unread;
-    weft_status status = weft_graph_add_output(reader->graph, info.name, reader->error);
-    /* What cannot be read of its type says nothing against the output. */
-    if (status == WEFT_OK && read_info(&quiet, source, &info) == WEFT_OK) {
-        status = wefti_graph_declare_output(reader->graph, &info, reader->error);
-    }
-    return wefti_onnx_blame_model(reader, status);
-}
-
 /* A name that an initializer has taken: the input has a default value. */
 static bool has_default(const weft_graph *graph, const char *name)
 {
@@ -115,6 +100,14 @@ weft_status wefti_onnx_add_input(wefti_onnx_reader *reader,
                                  const Onnx__ValueInfoProto *source)
 {
     weft_value_info info = {.name = wefti_onnx_text(source->name)};
+    if (reader->depth > 0 && !kind_of(source->type)) {
+        /* What a node's graph is given, its node decides. */
+        return has_default(reader->graph, info.name)
+                   ? WEFT_OK
+                   : wefti_onnx_blame_model(
+                         reader, wefti_graph_add_open_input(reader->graph, info.name,
+                                                            reader->error));
+    }
     weft_status status = read_info(reader, source, &info);
     if (status != WEFT_OK) {
         return wefti_error_prefix(reader->error, status, "input '" WEFTI_ONNX_NAME "'",
@@ -124,4 +117,20 @@ weft_status wefti_onnx_add_input(wefti_onnx_reader *reader,
                  ? wefti_graph_add_default_input(reader->graph, &info, reader->error)
                  : weft_graph_add_input(reader->graph, &info, reader->error);
     return wefti_onnx_blame_model(reader, status);
+}
+
+weft_status wefti_onnx_add_output(wefti_onnx_reader *reader,
+                                  const Onnx__ValueInfoProto *source)
+{
+    weft_status status = weft_graph_add_output(
+        reader->graph, wefti_onnx_text(source->name), reader->error);
+    WEFTI_TRY(wefti_onnx_blame_model(reader, status));
+    /* What cannot be read of its type says nothing against the output. */
+    wefti_onnx_reader quiet = *reader;
+    weft_value_info info = {0};
+    quiet.error = NULL;
+    if (read_info(&quiet, source, &info) != WEFT_OK) {
+        return WEFT_OK;
+    }
+    return wefti_graph_describe_output(reader->graph, &info, reader->error);
 }
