@@ -73,9 +73,9 @@ typedef struct wefti_fill_params {
 /* ELEMENTWISE: a program of up to 16 instructions runs for each element of `dims`.
  * Register r < 4 is input r; register 4 + i is the result of instruction i; the last
  * result is the output. Inputs have strides (0 broadcasts); the output is dense.
- * For f32 every operation works, in programs of any length. For other types a program
- * has one instruction. Arithmetic is in `type`; comparisons and logic give bool.
- * Results are IEEE; MIN and MAX give NaN when an operand is NaN. */
+ * For f32 every operation but those of bits works, in programs of any length. For other
+ * types a program has one instruction. Arithmetic is in `type`; comparisons and logic
+ * give bool. Results are IEEE; MIN and MAX give NaN when an operand is NaN. */
 typedef enum wefti_operation {
     /* one operand: a */
     WEFTI_OP_COPY,
@@ -104,6 +104,16 @@ typedef enum wefti_operation {
     WEFTI_OP_NOT,
     WEFTI_OP_IS_NAN,
     WEFTI_OP_SCALE, /* fma(a, alpha, beta) */
+    WEFTI_OP_TAN,
+    WEFTI_OP_ASIN,
+    WEFTI_OP_ACOS,
+    WEFTI_OP_ATAN,
+    WEFTI_OP_SINH,
+    WEFTI_OP_COSH,
+    WEFTI_OP_ASINH,
+    WEFTI_OP_ACOSH,
+    WEFTI_OP_ATANH,
+    WEFTI_OP_BIT_NOT, /* this and the other bits: integers only */
     /* two operands: a, b */
     WEFTI_OP_ADD,
     WEFTI_OP_SUB,
@@ -122,6 +132,12 @@ typedef enum wefti_operation {
     WEFTI_OP_OR,
     WEFTI_OP_XOR,
     WEFTI_OP_PRELU, /* a < 0 ? a * b : a */
+    WEFTI_OP_BIT_AND,
+    WEFTI_OP_BIT_OR,
+    WEFTI_OP_BIT_XOR,
+    /* By no amount from 0 to the width less 1: every bit is shifted out. */
+    WEFTI_OP_SHIFT_LEFT,
+    WEFTI_OP_SHIFT_RIGHT, /* signed types: the sign comes in */
     /* three operands: a, b, c */
     WEFTI_OP_WHERE, /* a (bool) ? b : c */
     WEFTI_OP_FMA,   /* fma(a, b, c) */

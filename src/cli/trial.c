@@ -186,7 +186,7 @@ weft_status cli_case_run_alone(cli_case *request, weft_error *error)
         }
         status = cli_tensor_allocate(info.name, &request->expected[i], error);
     }
-    bool *open = cli_calloc(request->output_count, sizeof(*open));
+    bool *open = cli_allocate(request->output_count, sizeof(*open));
     for (size_t i = 0; i < request->output_count; i++) {
         open[i] = request->expected[i].rank < 0;
     }

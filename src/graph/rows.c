@@ -122,9 +122,14 @@ static weft_status apply_rule(wefti_rows_node *at, weft_error *error)
         }
         at->output = value;
         const wefti_known *one = &all->one->values[value].known;
-        if (wefti_rows_axis(one, &all->many->values[value].known, all->count) !=
-                rows.axis ||
-            one->dims[rows.axis] % rows.outer != 0) {
+        int32_t axis =
+            wefti_rows_axis(one, &all->many->values[value].known, all->count);
+        if (axis >= 0 && axis != rows.axis && rule == wefti_rows_recurrent) {
+            /* All times have a dimension that the last state lacks. */
+            rows.axis = at->axis = axis;
+            WEFTI_TRY(rule(at, &rows.outer, error));
+        }
+        if (axis != rows.axis || one->dims[rows.axis] % rows.outer != 0) {
             return no_axis(at, error);
         }
         all->values[value] = rows;

@@ -101,6 +101,15 @@ WEFTI_ROWS_RULE(pad);
 WEFTI_ROWS_RULE(gather);
 WEFTI_ROWS_RULE(tile);
 WEFTI_ROWS_RULE(trilu);
+/* rows_indices.c */
+WEFTI_ROWS_RULE(batch);
+WEFTI_ROWS_RULE(resize);
+WEFTI_ROWS_RULE(lines);
+WEFTI_ROWS_RULE(elements);
+WEFTI_ROWS_RULE(gather_nd);
+WEFTI_ROWS_RULE(reverse_sequence);
+WEFTI_ROWS_RULE(matmul_integer);
+WEFTI_ROWS_RULE(recurrent);
 
 /* Checks that two programs of one net do the same arithmetic: one for one row, one for
  * many. Only the movement of data and the number of rows may differ. */

@@ -155,6 +155,42 @@ static bool same_attention(const wefti_program_step *a, const wefti_program_step
             x->mask_type == y->mask_type);
 }
 
+static bool same_points(const wefti_program_step *a, const wefti_program_step *b)
+{
+    const wefti_points_params *x = a->params, *y = b->params;
+    return x->type == y->type && x->tuple_size == y->tuple_size &&
+           x->reduction == y->reduction &&
+           memcmp(x->tuple_dims, y->tuple_dims,
+                  (size_t)x->tuple_size * sizeof(int64_t)) == 0;
+}
+
+static bool same_cumulate(const wefti_program_step *a, const wefti_program_step *b)
+{
+    const wefti_cumulate_params *x = a->params, *y = b->params;
+    return x->type == y->type && x->count == y->count && x->product == y->product &&
+           x->exclusive == y->exclusive && x->reverse == y->reverse;
+}
+
+static bool same_top_k(const wefti_program_step *a, const wefti_program_step *b)
+{
+    const wefti_top_k_params *x = a->params, *y = b->params;
+    return x->type == y->type && x->count == y->count && x->k == y->k &&
+           x->largest == y->largest;
+}
+
+static bool same_fold(const wefti_program_step *a, const wefti_program_step *b)
+{
+    const wefti_fold_params *x = a->params, *y = b->params;
+    return x->channel_count == y->channel_count &&
+           same_sizes(x->block_dims, y->block_dims) &&
+           same_sizes(x->out_dims, y->out_dims) &&
+           same_sizes(x->kernel_dims, y->kernel_dims) &&
+           same_sizes(x->strides, y->strides) &&
+           same_sizes(x->dilations, y->dilations) &&
+           same_sizes(x->pads_begin, y->pads_begin) &&
+           same_operands(a, b, WEFTI_FOLD_BIAS);
+}
+
 static bool same_arithmetic(const wefti_program_step *a, const wefti_program_step *b)
 {
     static bool (*const compare[WEFTI_KERNEL_COUNT])(const wefti_program_step *,
@@ -168,6 +204,11 @@ static bool same_arithmetic(const wefti_program_step *a, const wefti_program_ste
         [WEFTI_KERNEL_CONV] = same_conv,
         [WEFTI_KERNEL_POOL] = same_pool,
         [WEFTI_KERNEL_ATTENTION] = same_attention,
+        [WEFTI_KERNEL_GATHER_POINTS] = same_points,
+        [WEFTI_KERNEL_SCATTER_POINTS] = same_points,
+        [WEFTI_KERNEL_CUMULATE] = same_cumulate,
+        [WEFTI_KERNEL_TOP_K] = same_top_k,
+        [WEFTI_KERNEL_FOLD] = same_fold,
     };
     return a->kernel == b->kernel && strcmp(a->label, b->label) == 0 &&
            compare[a->kernel] != NULL && compare[a->kernel](a, b);

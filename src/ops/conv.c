@@ -79,12 +79,7 @@ weft_status wefti_lower_conv(wefti_lowering *lowering,
                                     wefti_attribute_int(lowering->node, "group", 1),
                                 .activation = request->activation,
                                 .activation_alpha = request->activation_alpha};
-    memcpy(params.in_dims, window.in, sizeof(params.in_dims));
-    memcpy(params.out_dims, window.out, sizeof(params.out_dims));
-    memcpy(params.kernel_dims, window.kernel, sizeof(params.kernel_dims));
-    memcpy(params.strides, window.strides, sizeof(params.strides));
-    memcpy(params.dilations, window.dilations, sizeof(params.dilations));
-    memcpy(params.pads_begin, window.pads_begin, sizeof(params.pads_begin));
+    wefti_window_of_conv(&window, &params);
     wefti_view operands[4] = {lowering->inputs[0], lowering->inputs[1],
                               wefti_lower_input(lowering, 2), request->residual};
     wefti_program_step step =

@@ -37,6 +37,16 @@ static const element_kind kinds[] = {
     {"Sin", WEFTI_OP_SIN, WEFTI_TYPES_F32, false},
     {"Cos", WEFTI_OP_COS, WEFTI_TYPES_F32, false},
     {"Softplus", WEFTI_OP_SOFTPLUS, WEFTI_TYPES_F32, false},
+    {"Tan", WEFTI_OP_TAN, WEFTI_TYPES_F32, false},
+    {"Asin", WEFTI_OP_ASIN, WEFTI_TYPES_F32, false},
+    {"Acos", WEFTI_OP_ACOS, WEFTI_TYPES_F32, false},
+    {"Atan", WEFTI_OP_ATAN, WEFTI_TYPES_F32, false},
+    {"Sinh", WEFTI_OP_SINH, WEFTI_TYPES_F32, false},
+    {"Cosh", WEFTI_OP_COSH, WEFTI_TYPES_F32, false},
+    {"Asinh", WEFTI_OP_ASINH, WEFTI_TYPES_F32, false},
+    {"Acosh", WEFTI_OP_ACOSH, WEFTI_TYPES_F32, false},
+    {"Atanh", WEFTI_OP_ATANH, WEFTI_TYPES_F32, false},
+    {"BitwiseNot", WEFTI_OP_BIT_NOT, WEFTI_TYPES_INTEGER, false},
     {"Not", WEFTI_OP_NOT, WEFTI_TYPES_BOOL, true},
     {"IsNaN", WEFTI_OP_IS_NAN, WEFTI_TYPES_FLOAT, true},
     {"Add", WEFTI_OP_ADD, WEFTI_TYPES_ARITHMETIC, false},
@@ -45,6 +55,10 @@ static const element_kind kinds[] = {
     {"Div", WEFTI_OP_DIV, WEFTI_TYPES_ARITHMETIC, false},
     {"Mod", WEFTI_OP_MOD, WEFTI_TYPES_ARITHMETIC, false},
     {"PRelu", WEFTI_OP_PRELU, WEFTI_TYPES_FLOAT, false},
+    {"BitwiseAnd", WEFTI_OP_BIT_AND, WEFTI_TYPES_INTEGER, false},
+    {"BitwiseOr", WEFTI_OP_BIT_OR, WEFTI_TYPES_INTEGER, false},
+    {"BitwiseXor", WEFTI_OP_BIT_XOR, WEFTI_TYPES_INTEGER, false},
+    {"BitShift", WEFTI_OP_SHIFT_LEFT, WEFTI_TYPES_INTEGER, false},
     {"Equal", WEFTI_OP_EQUAL, WEFTI_TYPES_VALUE, true},
     {"Less", WEFTI_OP_LESS, WEFTI_TYPES_ARITHMETIC, true},
     {"LessOrEqual", WEFTI_OP_LESS_EQUAL, WEFTI_TYPES_ARITHMETIC, true},
@@ -87,6 +101,11 @@ bool wefti_elementwise_instruction(const wefti_node_view *node,
             instruction->operation = WEFTI_OP_GELU_TANH;
         }
         break;
+    case WEFTI_OP_SHIFT_LEFT:
+        if (strcmp(wefti_attribute_string(node, "direction", ""), "RIGHT") == 0) {
+            instruction->operation = WEFTI_OP_SHIFT_RIGHT;
+        }
+        break;
     case WEFTI_OP_MOD:
         instruction->alpha = wefti_attribute_int(node, "fmod", 0) ? 1.0F : 0.0F;
         break;
@@ -109,11 +128,18 @@ static weft_status check_attributes(const wefti_node_view *node,
                                node->label, approximate);
         }
     }
+    if (kind->operation == WEFTI_OP_SHIFT_LEFT) {
+        const char *direction = wefti_attribute_string(node, "direction", "");
+        if (strcmp(direction, "LEFT") != 0 && strcmp(direction, "RIGHT") != 0) {
+            return wefti_error(error, WEFT_INVALID_MODEL,
+                               "%s: direction is \"%s\"; expected LEFT or RIGHT",
+                               node->label, direction);
+        }
+    }
     bool is_float = (WEFTI_TYPES_FLOAT & WEFTI_TYPE_SET(inputs[0].type)) != 0;
-    if (kind->operation == WEFTI_OP_MOD && is_float &&
+    if (kind->operation == WEFTI_OP_MOD && is_float && node->opset < 28 &&
         !wefti_attribute_int(node, "fmod", 0)) {
-        return wefti_error(error,
-                           node->opset < 28 ? WEFT_INVALID_MODEL : WEFT_UNSUPPORTED,
+        return wefti_error(error, WEFT_INVALID_MODEL,
                            "%s: Mod of %s needs the attribute fmod=1", node->label,
                            weft_type_name(inputs[0].type));
     }

@@ -104,6 +104,35 @@ WEFTI_FAMILY(top_k);
 WEFTI_FAMILY(conv_transpose);
 WEFTI_FAMILY(col2im);
 WEFTI_FAMILY(recurrent);
+/* loss.c, rotary.c, gated.c, sequence.c, bit_cast.c */
+WEFTI_FAMILY(likelihood_loss);
+WEFTI_FAMILY(cross_entropy);
+WEFTI_FAMILY(rotary);
+WEFTI_FAMILY(swiglu);
+WEFTI_FAMILY(causal_conv);
+WEFTI_FAMILY(reverse_sequence);
+WEFTI_FAMILY(tensor_scatter);
+WEFTI_FAMILY(bit_cast);
+/* quantize.c, integer_product.c */
+WEFTI_FAMILY(quantize);
+WEFTI_FAMILY(dequantize);
+WEFTI_FAMILY(dynamic_quantize);
+WEFTI_FAMILY(matmul_integer);
+WEFTI_FAMILY(conv_integer);
+WEFTI_FAMILY(qlinear_matmul);
+WEFTI_FAMILY(qlinear_conv);
+/* spectrum.c, signal_window.c, einsum.c, image_functions.c */
+WEFTI_FAMILY(dft);
+WEFTI_FAMILY(stft);
+WEFTI_INFER(signal_window);
+WEFTI_FOLD(signal_window);
+WEFTI_INFER(mel_matrix);
+WEFTI_FOLD(mel_matrix);
+WEFTI_FAMILY(einsum);
+WEFTI_FAMILY(lrn);
+WEFTI_FAMILY(lp_pool);
+WEFTI_FAMILY(center_crop_pad);
+WEFTI_FAMILY(affine_grid);
 /* fused.c */
 WEFTI_FAMILY(fused_matmul);
 WEFTI_FAMILY(fused_conv);

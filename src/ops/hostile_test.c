@@ -85,7 +85,14 @@ static const char *const attribute_names[] = {
     "p",
 };
 
-static const char *const texts[] = {"SAME_UPPER",
+static const char *const texts[] = {"ij,jk->ik",
+                                    "ii",
+                                    "a...,b...->ab...",
+                                    "LEFT",
+                                    "delta",
+                                    "mean",
+                                    "none",
+                                    "SAME_UPPER",
                                     "SAME_LOWER",
                                     "VALID",
                                     "NOTSET",
@@ -179,7 +186,8 @@ static void add_attribute(hostile *h, chance *c, size_t index)
 static void add_input(hostile *h, chance *c, size_t index)
 {
     static const weft_type types[] = {WEFT_TYPE_F32, WEFT_TYPE_F32, WEFT_TYPE_F32,
-                                      WEFT_TYPE_F32, WEFT_TYPE_I64, WEFT_TYPE_BOOL};
+                                      WEFT_TYPE_F32, WEFT_TYPE_I64, WEFT_TYPE_BOOL,
+                                      WEFT_TYPE_U8,  WEFT_TYPE_I8};
     int64_t dims[WEFT_MAX_RANK];
     int32_t rank = (int32_t)pick(c, pick(c, 6) == 0 ? 9 : 5);
     for (int32_t i = 0; i < rank; i++) {
@@ -198,7 +206,7 @@ static void add_input(hostile *h, chance *c, size_t index)
         return;
     }
     bool same = index > 0 && pick(c, 2) == 0;
-    weft_type type = same ? h->c.inputs[0].type : types[pick(c, 6)];
+    weft_type type = same ? h->c.inputs[0].type : types[pick(c, 8)];
     if (type == WEFT_TYPE_NONE) {
         type = WEFT_TYPE_F32;
     }
@@ -232,6 +240,7 @@ static void make_case(hostile *h, chance *c, const wefti_operator *op)
     opset = op->domain[0] ? opset : opset + (int32_t)pick(c, op->until - opset + 1);
     op_begin(&h->c, op->domain, op->name, opset);
     int32_t most = op->max_inputs > 5 ? 5 : op->max_inputs;
+    most = most < op->min_inputs ? op->min_inputs : most;
     int32_t inputs = op->min_inputs + (int32_t)pick(c, most - op->min_inputs + 1);
     for (int32_t i = 0; i < inputs; i++) {
         add_input(h, c, (size_t)i);

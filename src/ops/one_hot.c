@@ -42,12 +42,16 @@ static weft_status read_depth(const wefti_node_view *node, const wefti_known *in
 {
     const wefti_known *known = &inputs[1];
     WEFTI_TRY(wefti_check_type(node, inputs, 1, WEFTI_TYPES_NUMBER, error));
-    if (known->constant && wefti_known_element_count(known) == 1 &&
-        known->type == WEFT_TYPE_F32) {
+    if (!known->constant) {
+        return wefti_error(error, WEFT_UNSUPPORTED,
+                           "%s: depth (input 1) decides a shape, so it must be a "
+                           "constant or follow from shapes",
+                           node->label);
+    }
+    if (wefti_known_element_count(known) == 1 && known->type == WEFT_TYPE_F32) {
         float value = *(const float *)known->constant;
         *depth = value >= 0 && value < 0x1p31F ? (int64_t)value : -1;
-    } else if (known->constant && wefti_known_element_count(known) == 1 &&
-               known->type == WEFT_TYPE_F64) {
+    } else if (wefti_known_element_count(known) == 1 && known->type == WEFT_TYPE_F64) {
         double value = *(const double *)known->constant;
         *depth = value >= 0 && value < 0x1p31 ? (int64_t)value : -1;
     } else {

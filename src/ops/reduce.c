@@ -86,9 +86,12 @@ weft_status wefti_infer_reduce(const wefti_node_view *node, const wefti_known *i
                                wefti_known *outputs, weft_error *error)
 {
     bool reduced[WEFT_MAX_RANK];
-    bool roots = find_kind(node)->reduction == WEFTI_REDUCE_L2;
-    WEFTI_TRY(wefti_check_type(node, inputs, 0,
-                               roots ? WEFTI_TYPES_FLOAT : WEFTI_TYPES_NUMBER, error));
+    wefti_reduction reduction = find_kind(node)->reduction;
+    bool compares = reduction == WEFTI_REDUCE_MAX || reduction == WEFTI_REDUCE_MIN;
+    uint32_t types = reduction == WEFTI_REDUCE_L2 ? WEFTI_TYPES_FLOAT
+                     : compares                   ? WEFTI_TYPES_VALUE
+                                                  : WEFTI_TYPES_NUMBER;
+    WEFTI_TRY(wefti_check_type(node, inputs, 0, types, error));
     WEFTI_TRY(wefti_reduce_axes(node, inputs, reduced, error));
     return set_reduced(node, &inputs[0], reduced, inputs[0].type, outputs, error);
 }
@@ -157,6 +160,28 @@ weft_status wefti_lower_reduction(wefti_lowering *lowering, wefti_reduction redu
     return wefti_lower_end(lowering, &step);
 }
 
+/* Bytes and truth values are compared as i32. */
+static weft_status lower_narrow(wefti_lowering *lowering, wefti_reduction reduction,
+                                const wefti_view *input, const bool *reduced,
+                                const wefti_view *output)
+{
+    bool largest = reduction == WEFTI_REDUCE_MAX, truth = input->type == WEFT_TYPE_BOOL;
+    bool is_signed = input->type == WEFT_TYPE_I8;
+    if (wefti_view_element_count(input) == 0) {
+        uint8_t low = is_signed ? 0x80 : 0;
+        uint8_t high = truth ? 1 : (is_signed ? 0x7f : 0xff);
+        return wefti_lower_fill(lowering, output, largest ? low : high);
+    }
+    wefti_view wide, result;
+    WEFTI_TRY(wefti_lower_temporary(lowering, WEFT_TYPE_I32, input->rank, input->dims,
+                                    &wide));
+    WEFTI_TRY(wefti_lower_temporary(lowering, WEFT_TYPE_I32, output->rank, output->dims,
+                                    &result));
+    WEFTI_TRY(wefti_lower_copy(lowering, input, &wide));
+    WEFTI_TRY(wefti_lower_reduction(lowering, reduction, &wide, reduced, &result));
+    return wefti_lower_copy(lowering, &result, output);
+}
+
 static bool any_axis(const bool *reduced, int32_t rank)
 {
     for (int32_t i = 0; i < rank; i++) {
@@ -200,7 +225,9 @@ weft_status wefti_lower_reduce_node(wefti_lowering *lowering)
     if (noop && wefti_attribute_int(lowering->node, "noop_with_empty_axes", 0)) {
         return lower_alone(lowering, reduction, &output);
     }
-    return wefti_lower_reduction(lowering, reduction, input, reduced, &output);
+    bool narrow = (WEFTI_TYPES_NUMBER & WEFTI_TYPE_SET(input->type)) == 0;
+    return narrow ? lower_narrow(lowering, reduction, input, reduced, &output)
+                  : wefti_lower_reduction(lowering, reduction, input, reduced, &output);
 }
 
 weft_status wefti_infer_arg_reduce(const wefti_node_view *node,
@@ -212,11 +239,6 @@ weft_status wefti_infer_arg_reduce(const wefti_node_view *node,
     int32_t axis = 0;
     WEFTI_TRY(wefti_check_axis(node, wefti_attribute_int(node, "axis", 0),
                                inputs[0].rank, &axis, error));
-    if (wefti_attribute_int(node, "select_last_index", 0)) {
-        return wefti_error(error, WEFT_UNSUPPORTED,
-                           "%s: select_last_index is not supported; the first index is",
-                           node->label);
-    }
     if (inputs[0].dims[axis] == 0) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "%s: there is nothing to choose from, dimension %d is 0",
@@ -225,6 +247,30 @@ weft_status wefti_infer_arg_reduce(const wefti_node_view *node,
     bool reduced[WEFT_MAX_RANK] = {false};
     reduced[axis] = true;
     return set_reduced(node, &inputs[0], reduced, WEFT_TYPE_I64, outputs, error);
+}
+
+/* The last of the largest is the first one seen from the end. */
+static weft_status lower_from_end(wefti_lowering *lowering, wefti_reduction reduction,
+                                  int32_t axis, const wefti_view *output)
+{
+    static const wefti_instruction subtract = {.operation = WEFTI_OP_SUB, .b = 1};
+    wefti_view input = lowering->inputs[0], operands[2];
+    bool reduced[WEFT_MAX_RANK] = {false};
+    reduced[axis] = true;
+    int64_t last = input.dims[axis] - 1, none = 0;
+    if (wefti_view_element_count(&input) == 0) {
+        return WEFT_OK;
+    }
+    input.offset_bytes +=
+        last * input.strides[axis] * (int64_t)weft_type_size(input.type);
+    input.strides[axis] = -input.strides[axis];
+    WEFTI_TRY(
+        wefti_lower_constant(lowering, WEFT_TYPE_I64, 0, &none, &last, &operands[0]));
+    WEFTI_TRY(wefti_lower_temporary(lowering, WEFT_TYPE_I64, output->rank, output->dims,
+                                    &operands[1]));
+    WEFTI_TRY(
+        wefti_lower_reduction(lowering, reduction, &input, reduced, &operands[1]));
+    return wefti_lower_elementwise(lowering, operands, 2, &subtract, 1, output);
 }
 
 weft_status wefti_lower_arg_reduce_node(wefti_lowering *lowering)
@@ -236,9 +282,13 @@ weft_status wefti_lower_arg_reduce_node(wefti_lowering *lowering)
     const wefti_view *input = &lowering->inputs[0];
     bool reduced[WEFT_MAX_RANK] = {false};
     int64_t axis = wefti_attribute_int(lowering->node, "axis", 0);
-    reduced[axis < 0 ? axis + input->rank : axis] = true;
-    bool largest = strcmp(lowering->node->op_type, "ArgMax") == 0;
-    return wefti_lower_reduction(lowering,
-                                 largest ? WEFTI_REDUCE_ARGMAX : WEFTI_REDUCE_ARGMIN,
-                                 input, reduced, &output);
+    axis += axis < 0 ? input->rank : 0;
+    reduced[axis] = true;
+    wefti_reduction reduction = strcmp(lowering->node->op_type, "ArgMax") == 0
+                                    ? WEFTI_REDUCE_ARGMAX
+                                    : WEFTI_REDUCE_ARGMIN;
+    if (wefti_attribute_int(lowering->node, "select_last_index", 0)) {
+        return lower_from_end(lowering, reduction, (int32_t)axis, &output);
+    }
+    return wefti_lower_reduction(lowering, reduction, input, reduced, &output);
 }

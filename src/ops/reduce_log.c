@@ -8,13 +8,13 @@
 #include "ops/reduce.h"
 
 /* ReduceLogSum, ReduceLogSumExp, LpNormalization, MeanVarianceNormalization: sums with
- * elementwise programs around them, in f32. */
+ * elementwise programs around them. */
 
 weft_status wefti_infer_reduce_log(const wefti_node_view *node,
                                    const wefti_known *inputs, wefti_known *outputs,
                                    weft_error *error)
 {
-    WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_F32, error));
+    WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_FLOAT, error));
     return wefti_infer_reduce(node, inputs, outputs, error);
 }
 
@@ -27,6 +27,27 @@ static weft_status make_kept(wefti_lowering *lowering, const wefti_view *input,
         dims[i] = reduced[i] ? 1 : input->dims[i];
     }
     return wefti_lower_temporary(lowering, input->type, input->rank, dims, kept);
+}
+
+/* Adds a program, which for other types than f32 takes a step for each instruction:
+ * the results between lie in `between`, of the output's shape. */
+static weft_status lower_program(wefti_lowering *lowering, const wefti_view *inputs,
+                                 int32_t input_count, const wefti_instruction two[2],
+                                 const wefti_view *output)
+{
+    if (output->type == WEFT_TYPE_F32) {
+        return wefti_lower_elementwise(lowering, inputs, input_count, two, 2, output);
+    }
+    wefti_view between[2] = {*output, inputs[input_count - 1]};
+    wefti_instruction second = two[1];
+    second.a = 0;
+    WEFTI_TRY(wefti_lower_temporary(lowering, output->type, output->rank, output->dims,
+                                    &between[0]));
+    int32_t first_arity = wefti_operation_arity(two[0].operation);
+    int32_t second_arity = wefti_operation_arity(second.operation);
+    WEFTI_TRY(
+        wefti_lower_elementwise(lowering, inputs, first_arity, two, 1, &between[0]));
+    return wefti_lower_elementwise(lowering, between, second_arity, &second, 1, output);
 }
 
 /* log(sum(exp(x - m))) + m with m the largest x, or a finite number near it. */
@@ -52,13 +73,13 @@ static weft_status lower_log_sum_exp(wefti_lowering *lowering, const bool *reduc
         wefti_lower_reduction(lowering, WEFTI_REDUCE_MAX, &input, reduced, &most));
     WEFTI_TRY(wefti_lower_elementwise(lowering, &most, 1, bound, 1, &middle));
     const wefti_view both[] = {input, middle};
-    WEFTI_TRY(wefti_lower_elementwise(lowering, both, 2, shifted, 2, &raised));
+    WEFTI_TRY(lower_program(lowering, both, 2, shifted, &raised));
     WEFTI_TRY(
         wefti_lower_reduction(lowering, WEFTI_REDUCE_SUM, &raised, reduced, &sum));
     wefti_view shaped[] = {sum, middle};
     (void)wefti_view_reshape(&shaped[0], output->rank, output->dims); /* both dense */
     (void)wefti_view_reshape(&shaped[1], output->rank, output->dims);
-    return wefti_lower_elementwise(lowering, shaped, 2, back, 2, output);
+    return lower_program(lowering, shaped, 2, back, output);
 }
 
 weft_status wefti_lower_reduce_log_node(wefti_lowering *lowering)

@@ -185,3 +185,13 @@ weft_status wefti_window_read(const wefti_node_view *node, const wefti_known *in
     align_window(window);
     return WEFT_OK;
 }
+
+void wefti_window_of_conv(const wefti_window *window, wefti_conv_params *params)
+{
+    memcpy(params->in_dims, window->in, sizeof(params->in_dims));
+    memcpy(params->out_dims, window->out, sizeof(params->out_dims));
+    memcpy(params->kernel_dims, window->kernel, sizeof(params->kernel_dims));
+    memcpy(params->strides, window->strides, sizeof(params->strides));
+    memcpy(params->dilations, window->dilations, sizeof(params->dilations));
+    memcpy(params->pads_begin, window->pads_begin, sizeof(params->pads_begin));
+}

@@ -20,4 +20,7 @@ weft_status wefti_window_read(const wefti_node_view *node, const wefti_known *in
                               const int64_t *kernel, wefti_window *window,
                               weft_error *error);
 
+/* Writes the window's sizes into a convolution's parameters. */
+void wefti_window_of_conv(const wefti_window *window, wefti_conv_params *params);
+
 #endif

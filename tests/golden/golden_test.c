@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs every model of tests/golden on the CPU: against PyTorch's recorded outputs,
  * with and without fusion; on each instruction set of this machine and from 8 threads
- * with the same bits. index.json lists them; tools/export_models.py made them. */
+ * with the same bits. index.json lists them; tools/export_models.py made them.
+ * nodes.json lists node tests of ONNX, made by tools/export_nodes.py. */
 #include <weft/weft.h>
 
 #include <math.h>
@@ -144,21 +145,26 @@ static bool same_bits(const recording *recorded, const weft_tensor *a,
     return true;
 }
 
-/* The largest |a - b| / (atol + rtol |b|) of an f32 tensor; other types must be
+static double element(const weft_tensor *tensor, size_t i)
+{
+    return tensor->type == WEFT_TYPE_F32 ? (double)((const float *)tensor->data)[i]
+                                         : ((const double *)tensor->data)[i];
+}
+
+/* The largest |a - b| / (atol + rtol |b|) of an f32 or f64 tensor; other types must be
  * equal. */
 static double distance(const weft_tensor *got, const weft_tensor *wanted, double rtol,
                        double atol)
 {
-    if (wanted->type != WEFT_TYPE_F32) {
+    if (wanted->type != WEFT_TYPE_F32 && wanted->type != WEFT_TYPE_F64) {
         return memcmp(got->data, wanted->data, wanted->size_bytes) == 0 ? 0 : INFINITY;
     }
-    const float *a = got->data, *b = wanted->data;
     double worst = 0;
-    for (size_t i = 0; i < wanted->size_bytes / sizeof *a; i++) {
-        bool both_nan = isnan(a[i]) && isnan(b[i]);
-        double error = fabs((double)a[i] - (double)b[i]);
-        double ratio =
-            a[i] == b[i] || both_nan ? 0 : error / (atol + rtol * fabs(b[i]));
+    for (size_t i = 0; i < wanted->size_bytes / weft_type_size(wanted->type); i++) {
+        double a = element(got, i), b = element(wanted, i);
+        bool both_nan = isnan(a) && isnan(b);
+        double error = fabs(a - b);
+        double ratio = a == b || both_nan ? 0 : error / (atol + rtol * fabs(b));
         worst = ratio <= worst ? worst : ratio; /* also when it is not a number */
     }
     return worst;
@@ -360,7 +366,9 @@ int main(int argc, char **argv)
     static golden models[CAPACITY];
     static struct CMUnitTest tests[CAPACITY + 1];
     json_t *index = json_load_file(GOLDEN "index.json", 0, NULL);
-    const json_t *rows = json_object_get(index, "rows");
+    json_t *nodes = json_load_file(GOLDEN "nodes.json", 0, NULL);
+    json_t *rows = json_object_get(index, "rows");
+    json_array_extend(rows, json_object_get(nodes, "rows"));
     size_t read = list_models(rows, "models", models, CAPACITY);
     size_t count = read + list_models(rows, "refused", models + read, CAPACITY - read);
     for (size_t i = 0; i < count; i++) {
@@ -375,5 +383,6 @@ int main(int argc, char **argv)
                                : _cmocka_run_group_tests("golden", tests, count + 1,
                                                          open_devices, close_devices);
     json_decref(index);
+    json_decref(nodes);
     return failed;
 }

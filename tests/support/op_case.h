@@ -10,7 +10,7 @@
  * between. op_run does it many times: inputs dense or scattered with other strides,
  * outputs aliased or not, on every instruction set, packed or not; all must give the
  * same bits. */
-enum { OP_CASE_MAX = 10 };
+enum { OP_CASE_MAX = 20 };
 
 typedef struct op_case {
     const wefti_operator *op;

@@ -48,7 +48,8 @@ WEFTI_INLINE int64_t modulo(int64_t a, int64_t b, bool truncates)
 }
 
 WEFTI_INLINE int64_t integer_value(const wefti_operation operation, int64_t a,
-                                   int64_t b, const elementwise_args *args)
+                                   int64_t b, const elementwise_args *args,
+                                   const int64_t bits)
 {
     switch (operation) {
     case WEFTI_OP_NEG:
@@ -75,6 +76,18 @@ WEFTI_INLINE int64_t integer_value(const wefti_operation operation, int64_t a,
         return a < b ? a : b;
     case WEFTI_OP_MAX:
         return a > b ? a : b;
+    case WEFTI_OP_BIT_NOT:
+        return ~a;
+    case WEFTI_OP_BIT_AND:
+        return a & b;
+    case WEFTI_OP_BIT_OR:
+        return a | b;
+    case WEFTI_OP_BIT_XOR:
+        return a ^ b;
+    case WEFTI_OP_SHIFT_LEFT:
+        return b >= 0 && b < bits ? (int64_t)((uint64_t)a << b) : 0;
+    case WEFTI_OP_SHIFT_RIGHT:
+        return b >= 0 && b < bits ? a >> b : (a < 0 ? -1 : 0);
     default:
         return a; /* COPY */
     }
@@ -219,7 +232,8 @@ WEFTI_INLINE const void *row_of(const elementwise_args *args, int32_t operand,
     static void type##_##name(const elementwise_args *args)                            \
     {                                                                                  \
         FOR_BLOCK(args, T, T,                                                          \
-                  integer_value(WEFTI_OP_##name, (int64_t)a, (int64_t)b, args));       \
+                  integer_value(WEFTI_OP_##name, (int64_t)a, (int64_t)b, args,         \
+                                8 * (int64_t)sizeof(T)));                              \
     }
 #define COMPARISON(type, T, name)                                                      \
     static void type##_##name(const elementwise_args *args)                            \
@@ -250,7 +264,13 @@ WEFTI_INLINE const void *row_of(const elementwise_args *args, int32_t operand,
     F(type, T, MOD)                                                                    \
     F(type, T, POW)                                                                    \
     F(type, T, MIN)                                                                    \
-    F(type, T, MAX)
+    F(type, T, MAX)                                                                    \
+    F(type, T, BIT_NOT)                                                                \
+    F(type, T, BIT_AND)                                                                \
+    F(type, T, BIT_OR)                                                                 \
+    F(type, T, BIT_XOR)                                                                \
+    F(type, T, SHIFT_LEFT)                                                             \
+    F(type, T, SHIFT_RIGHT)
 #define EACH_COMPARISON(F, type, T)                                                    \
     F(type, T, EQUAL)                                                                  \
     F(type, T, LESS)                                                                   \

@@ -61,6 +61,12 @@ static bool is_logic(wefti_operation operation)
            operation == WEFTI_OP_OR || operation == WEFTI_OP_XOR;
 }
 
+static bool is_of_bits(wefti_operation operation)
+{
+    return operation == WEFTI_OP_BIT_NOT ||
+           (operation >= WEFTI_OP_BIT_AND && operation <= WEFTI_OP_SHIFT_RIGHT);
+}
+
 /* What integers can do; all but the first line with one rounding-free meaning. */
 static bool has_integer_form(wefti_operation operation)
 {
@@ -81,7 +87,8 @@ static bool has_integer_form(wefti_operation operation)
     case WEFTI_OP_MAX:
         return true;
     default:
-        return is_comparison(operation) && operation != WEFTI_OP_IS_NAN;
+        return is_of_bits(operation) ||
+               (is_comparison(operation) && operation != WEFTI_OP_IS_NAN);
     }
 }
 
@@ -108,7 +115,7 @@ static bool has_f64_form(wefti_operation operation)
     case WEFTI_OP_POW:
         return false;
     default:
-        return has_integer_form(operation);
+        return has_integer_form(operation) && !is_of_bits(operation);
     }
 }
 
@@ -116,7 +123,7 @@ static bool has_form(wefti_operation operation, weft_type type)
 {
     switch (type) {
     case WEFT_TYPE_F32:
-        return true;
+        return !is_of_bits(operation);
     case WEFT_TYPE_F64:
         return has_f64_form(operation);
     case WEFT_TYPE_I64:

@@ -396,6 +396,15 @@ static double operation_ns(wefti_operation operation, weft_type type)
     switch (operation) {
     case WEFTI_OP_POW:
     case WEFTI_OP_MOD:
+    case WEFTI_OP_TAN:
+    case WEFTI_OP_ASIN:
+    case WEFTI_OP_ACOS:
+    case WEFTI_OP_ATAN:
+    case WEFTI_OP_SINH:
+    case WEFTI_OP_COSH:
+    case WEFTI_OP_ASINH:
+    case WEFTI_OP_ACOSH:
+    case WEFTI_OP_ATANH:
         return 155.0;
     case WEFTI_OP_GELU:
     case WEFTI_OP_GELU_TANH:

@@ -58,6 +58,24 @@ WEFTI_INLINE vf arithmetic_1(const wefti_operation operation, vf a, constants c)
         return vf_elu(a, c.alpha);
     case WEFTI_OP_SIGN:
         return vf_sign(a);
+    case WEFTI_OP_TAN:
+        return vf_tan(a);
+    case WEFTI_OP_ASIN:
+        return vf_asin(a);
+    case WEFTI_OP_ACOS:
+        return vf_acos(a);
+    case WEFTI_OP_ATAN:
+        return vf_atan(a);
+    case WEFTI_OP_SINH:
+        return vf_sinh(a);
+    case WEFTI_OP_COSH:
+        return vf_cosh(a);
+    case WEFTI_OP_ASINH:
+        return vf_asinh(a);
+    case WEFTI_OP_ACOSH:
+        return vf_acosh(a);
+    case WEFTI_OP_ATANH:
+        return vf_atanh(a);
     default:
         return vf_fma(a, c.alpha, c.beta); /* SCALE */
     }
@@ -300,7 +318,16 @@ static void where(const elementwise_args *args, bool scalar_a, bool scalar_b,
     F(SOFTPLUS)                                                                        \
     F(ELU)                                                                             \
     F(SIGN)                                                                            \
-    F(SCALE)
+    F(SCALE)                                                                           \
+    F(TAN)                                                                             \
+    F(ASIN)                                                                            \
+    F(ACOS)                                                                            \
+    F(ATAN)                                                                            \
+    F(SINH)                                                                            \
+    F(COSH)                                                                            \
+    F(ASINH)                                                                           \
+    F(ACOSH)                                                                           \
+    F(ATANH)
 #define FOR_EACH_2(F) F(ADD) F(SUB) F(MUL) F(DIV) F(MOD) F(POW) F(MIN) F(MAX) F(PRELU)
 #define FOR_EACH_COMPARISON(F)                                                         \
     F(EQUAL) F(LESS) F(LESS_EQUAL) F(GREATER) F(GREATER_EQUAL)

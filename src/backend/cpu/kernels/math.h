@@ -302,6 +302,28 @@ VF_LANE_BY_LANE(vf_pow_lanes, wefti_pow)
 VF_LANE_BY_LANE(vf_mod, wefti_mod)
 VF_LANE_BY_LANE(vf_fmod, fmodf)
 
+/* The same for functions of one operand, which take some 10 ns a lane. */
+#define VF_LANE_BY_LANE_1(name)                                                        \
+    static WEFTI_NOINLINE WEFTI_UNUSED vf vf_##name(vf x)                              \
+    {                                                                                  \
+        float xs[WEFTI_LANES];                                                         \
+        vf_store(xs, x);                                                               \
+        for (int32_t i = 0; i < WEFTI_LANES; i++) {                                    \
+            xs[i] = wefti_##name(xs[i]);                                               \
+        }                                                                              \
+        return vf_load(xs);                                                            \
+    }
+
+VF_LANE_BY_LANE_1(tan)
+VF_LANE_BY_LANE_1(asin)
+VF_LANE_BY_LANE_1(acos)
+VF_LANE_BY_LANE_1(atan)
+VF_LANE_BY_LANE_1(sinh)
+VF_LANE_BY_LANE_1(cosh)
+VF_LANE_BY_LANE_1(asinh)
+VF_LANE_BY_LANE_1(acosh)
+VF_LANE_BY_LANE_1(atanh)
+
 /* The square, the common power, is x * x in wefti_pow too. */
 WEFTI_INLINE vf vf_pow(vf x, vf y)
 {

@@ -261,7 +261,16 @@ static int64_t remainder_of(int64_t a, int64_t b, bool truncates)
     return !truncates && r != 0 && (r < 0) != (b < 0) ? r + b : r;
 }
 
-static int64_t integer_arithmetic(const wefti_instruction *i, int64_t a, int64_t b)
+static int64_t shift(int64_t a, int64_t b, int64_t bits, bool left)
+{
+    if (b < 0 || b >= bits) {
+        return !left && a < 0 ? -1 : 0;
+    }
+    return left ? (int64_t)((uint64_t)a << b) : a >> b;
+}
+
+static int64_t integer_arithmetic(const wefti_instruction *i, int64_t a, int64_t b,
+                                  int64_t bits)
 {
     switch (i->operation) {
     case WEFTI_OP_NEG:
@@ -288,6 +297,18 @@ static int64_t integer_arithmetic(const wefti_instruction *i, int64_t a, int64_t
         return a < b ? a : b;
     case WEFTI_OP_MAX:
         return a > b ? a : b;
+    case WEFTI_OP_BIT_NOT:
+        return ~a;
+    case WEFTI_OP_BIT_AND:
+        return a & b;
+    case WEFTI_OP_BIT_OR:
+        return a | b;
+    case WEFTI_OP_BIT_XOR:
+        return a ^ b;
+    case WEFTI_OP_SHIFT_LEFT:
+        return shift(a, b, bits, true);
+    case WEFTI_OP_SHIFT_RIGHT:
+        return shift(a, b, bits, false);
     default:
         return a; /* COPY */
     }
@@ -304,7 +325,8 @@ static void element_integer(weft_type type, const wefti_instruction *i,
     int64_t a = load_integer(type, operands[0]);
     int64_t b = operands[1] != NULL ? load_integer(type, operands[1]) : 0;
     COMPARE(i, a, b, (uint8_t *)result)
-    store_integer(type, result, integer_arithmetic(i, a, b));
+    store_integer(type, result,
+                  integer_arithmetic(i, a, b, 8 * (int64_t)weft_type_size(type)));
 }
 
 static void element_bool(const wefti_instruction *i, const void *const *operands,

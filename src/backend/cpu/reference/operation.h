@@ -61,6 +61,24 @@ WEFTI_INLINE float ref_unary(const wefti_instruction *i, float a)
         return ref_sign(a);
     case WEFTI_OP_SCALE:
         return fmaf(a, i->alpha, i->beta);
+    case WEFTI_OP_TAN:
+        return wefti_tan(a);
+    case WEFTI_OP_ASIN:
+        return wefti_asin(a);
+    case WEFTI_OP_ACOS:
+        return wefti_acos(a);
+    case WEFTI_OP_ATAN:
+        return wefti_atan(a);
+    case WEFTI_OP_SINH:
+        return wefti_sinh(a);
+    case WEFTI_OP_COSH:
+        return wefti_cosh(a);
+    case WEFTI_OP_ASINH:
+        return wefti_asinh(a);
+    case WEFTI_OP_ACOSH:
+        return wefti_acosh(a);
+    case WEFTI_OP_ATANH:
+        return wefti_atanh(a);
     default:
         return a;
     }

@@ -4,6 +4,7 @@
 
 #include "backend/cpu/scalar_math.c"
 #include "backend/cpu/scalar_math_f64.c"
+#include "backend/cpu/scalar_trigonometry.c"
 #include "backend/cuda/kernels/attention.cu"
 #include "backend/cuda/kernels/elementwise.cu"
 #include "backend/cuda/kernels/move.cu"
