@@ -18,6 +18,11 @@ static const char *const kernel_names[WEFTI_KERNEL_COUNT] = {
     [WEFTI_KERNEL_CUMULATE] = "cumulate",
     [WEFTI_KERNEL_TOP_K] = "top_k",
     [WEFTI_KERNEL_FOLD] = "fold",
+    [WEFTI_KERNEL_SAMPLE] = "sample",
+    [WEFTI_KERNEL_ROI_ALIGN] = "roi_align",
+    [WEFTI_KERNEL_POOL_INDICES] = "pool_indices",
+    [WEFTI_KERNEL_LINEAR_ATTENTION] = "linear_attention",
+    [WEFTI_KERNEL_DETERMINANT] = "determinant",
 };
 
 const char *wefti_kernel_name(wefti_kernel kernel)

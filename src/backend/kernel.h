@@ -42,6 +42,11 @@ typedef enum wefti_kernel {
     WEFTI_KERNEL_CUMULATE,
     WEFTI_KERNEL_TOP_K,
     WEFTI_KERNEL_FOLD,
+    WEFTI_KERNEL_SAMPLE,
+    WEFTI_KERNEL_ROI_ALIGN,
+    WEFTI_KERNEL_POOL_INDICES,
+    WEFTI_KERNEL_LINEAR_ATTENTION,
+    WEFTI_KERNEL_DETERMINANT,
     WEFTI_KERNEL_COUNT,
 } wefti_kernel;
 
@@ -393,5 +398,88 @@ typedef struct wefti_fold_params {
     int64_t block_dims[3], out_dims[3], kernel_dims[3];
     int64_t strides[3], dilations[3], pads_begin[3];
 } wefti_fold_params;
+
+/* SAMPLE, f32, dense: output[b][c][p] is the image input[b][c] at the point
+ * points[b][p], between pixels a weighted sum of its neighbours. Coordinates count
+ * pixels, the first dimension first (`pixels`), or go from -1 to 1, the last dimension
+ * first. What lies outside is 0, the nearest pixel, or mirrored. */
+enum { WEFTI_SAMPLE_INPUT = 0, WEFTI_SAMPLE_POINTS = 1, WEFTI_SAMPLE_OUTPUT = 2 };
+typedef enum wefti_sample_mode {
+    WEFTI_SAMPLE_NEAREST,
+    WEFTI_SAMPLE_LINEAR,
+    WEFTI_SAMPLE_CUBIC,
+} wefti_sample_mode;
+typedef enum wefti_sample_padding {
+    WEFTI_SAMPLE_ZEROS,
+    WEFTI_SAMPLE_BORDER,
+    WEFTI_SAMPLE_REFLECTION,
+} wefti_sample_padding;
+typedef struct wefti_sample_params {
+    wefti_sample_mode mode;
+    wefti_sample_padding padding;
+    bool align_corners; /* -1 and 1 are the middles of the outer pixels */
+    bool pixels;
+    int32_t rank; /* of an image: 1 to 3 */
+    int64_t batch, channels, point_count;
+    int64_t in_dims[3]; /* leading ones */
+} wefti_sample_params;
+
+/* ROI_ALIGN, f32, dense: output[r][c] are the cells of the rectangle regions[r], x and
+ * y of two corners, in channel c of the image images[r]: the mean (or largest) of
+ * samples spread evenly. A region of an image that is not there fails the request. */
+enum {
+    WEFTI_ROI_ALIGN_INPUT = 0,
+    WEFTI_ROI_ALIGN_REGIONS = 1,
+    WEFTI_ROI_ALIGN_IMAGES = 2,
+    WEFTI_ROI_ALIGN_OUTPUT = 3,
+};
+typedef struct wefti_roi_align_params {
+    int64_t batch, channels, height, width;
+    int64_t region_count, out_height, out_width;
+    int64_t
+        sampling_ratio; /* samples of a cell in each direction; 0: as many as pixels */
+    float spatial_scale;
+    bool half_pixel, largest;
+    weft_type index_type; /* i32 or i64 */
+} wefti_roi_align_params;
+
+/* POOL_INDICES: a POOL of the largest that also tells where it is, as the i64 number of
+ * the element in the whole input; the first of the largest. VALUES may be absent. */
+enum {
+    WEFTI_POOL_INDICES_INPUT = 0,
+    WEFTI_POOL_INDICES_VALUES = 1,
+    WEFTI_POOL_INDICES_INDICES = 2,
+};
+typedef struct wefti_pool_indices_params {
+    wefti_pool_params pool;
+    bool column_major; /* numbers go by the first spatial dimension first */
+} wefti_pool_indices_params;
+
+/* LINEAR_ATTENTION, f32, dense, features [batch, times, heads * size]: each head of
+ * keys has a state [key_size][value_size], which at each time is multiplied by
+ * exp(decay), then changed by key * v with v the value, or beta * (value - key state),
+ * then read: output = scale * (query state). Heads of queries share those of keys. */
+enum {
+    WEFTI_LINEAR_ATTENTION_Q = 0,
+    WEFTI_LINEAR_ATTENTION_K = 1,
+    WEFTI_LINEAR_ATTENTION_V = 2,
+    WEFTI_LINEAR_ATTENTION_PAST = 3,  /* the state before; absent: zeros */
+    WEFTI_LINEAR_ATTENTION_DECAY = 4, /* may be absent */
+    WEFTI_LINEAR_ATTENTION_BETA = 5,  /* may be absent */
+    WEFTI_LINEAR_ATTENTION_OUTPUT = 6,
+    WEFTI_LINEAR_ATTENTION_STATE = 7, /* output */
+};
+typedef struct wefti_linear_attention_params {
+    int64_t batch, times, q_heads, kv_heads, key_size, value_size;
+    int64_t beta_heads; /* 1 or kv_heads */
+    bool decay_by_key;  /* else one for each head */
+    float scale;
+} wefti_linear_attention_params;
+
+/* DETERMINANT, f32, dense: of `count` matrices of n x n. */
+enum { WEFTI_DETERMINANT_INPUT = 0, WEFTI_DETERMINANT_OUTPUT = 1 };
+typedef struct wefti_determinant_params {
+    int64_t count, n;
+} wefti_determinant_params;
 
 #endif

@@ -191,6 +191,32 @@ static bool same_fold(const wefti_program_step *a, const wefti_program_step *b)
            same_operands(a, b, WEFTI_FOLD_BIAS);
 }
 
+static bool same_sample(const wefti_program_step *a, const wefti_program_step *b)
+{
+    const wefti_sample_params *x = a->params, *y = b->params;
+    return x->mode == y->mode && x->padding == y->padding &&
+           x->align_corners == y->align_corners && x->pixels == y->pixels &&
+           x->rank == y->rank && same_sizes(x->in_dims, y->in_dims);
+}
+
+static bool same_linear_attention(const wefti_program_step *a,
+                                  const wefti_program_step *b)
+{
+    const wefti_linear_attention_params *x = a->params, *y = b->params;
+    return x->times == y->times && x->q_heads == y->q_heads &&
+           x->kv_heads == y->kv_heads && x->key_size == y->key_size &&
+           x->value_size == y->value_size && x->beta_heads == y->beta_heads &&
+           x->decay_by_key == y->decay_by_key && same_float(x->scale, y->scale) &&
+           same_operands(a, b, WEFTI_LINEAR_ATTENTION_PAST);
+}
+
+static bool same_pool_indices(const wefti_program_step *a, const wefti_program_step *b)
+{
+    (void)a;
+    (void)b;
+    return false; /* the numbers count the elements of the whole batch */
+}
+
 static bool same_arithmetic(const wefti_program_step *a, const wefti_program_step *b)
 {
     static bool (*const compare[WEFTI_KERNEL_COUNT])(const wefti_program_step *,
@@ -209,6 +235,9 @@ static bool same_arithmetic(const wefti_program_step *a, const wefti_program_ste
         [WEFTI_KERNEL_CUMULATE] = same_cumulate,
         [WEFTI_KERNEL_TOP_K] = same_top_k,
         [WEFTI_KERNEL_FOLD] = same_fold,
+        [WEFTI_KERNEL_SAMPLE] = same_sample,
+        [WEFTI_KERNEL_POOL_INDICES] = same_pool_indices,
+        [WEFTI_KERNEL_LINEAR_ATTENTION] = same_linear_attention,
     };
     return a->kernel == b->kernel && strcmp(a->label, b->label) == 0 &&
            compare[a->kernel] != NULL && compare[a->kernel](a, b);

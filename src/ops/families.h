@@ -133,6 +133,16 @@ WEFTI_FAMILY(lrn);
 WEFTI_FAMILY(lp_pool);
 WEFTI_FAMILY(center_crop_pad);
 WEFTI_FAMILY(affine_grid);
+/* sampling.c, unpool.c, linear_attention.c */
+WEFTI_FAMILY(grid_sample);
+WEFTI_FAMILY(deform_conv);
+WEFTI_FAMILY(roi_align);
+WEFTI_FAMILY(max_unpool);
+WEFTI_FAMILY(upsample);
+WEFTI_FAMILY(det);
+WEFTI_FAMILY(linear_attention);
+WEFTI_INFER(has_element);
+WEFTI_FOLD(has_element);
 /* fused.c */
 WEFTI_FAMILY(fused_matmul);
 WEFTI_FAMILY(fused_conv);

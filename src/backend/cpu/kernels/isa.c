@@ -27,5 +27,10 @@ const wefti_cpu_isa WEFTI_ISA_NAME(wefti_cpu_isa) = {
             [WEFTI_KERNEL_CUMULATE] = wefti_prepare_cumulate_reference,
             [WEFTI_KERNEL_TOP_K] = wefti_prepare_top_k_reference,
             [WEFTI_KERNEL_FOLD] = wefti_prepare_fold_reference,
+            [WEFTI_KERNEL_SAMPLE] = wefti_prepare_sample_reference,
+            [WEFTI_KERNEL_ROI_ALIGN] = wefti_prepare_roi_align_reference,
+            [WEFTI_KERNEL_POOL_INDICES] = wefti_prepare_pool_indices_reference,
+            [WEFTI_KERNEL_LINEAR_ATTENTION] = wefti_prepare_linear_attention_reference,
+            [WEFTI_KERNEL_DETERMINANT] = wefti_prepare_determinant_reference,
         },
 };

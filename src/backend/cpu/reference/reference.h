@@ -26,6 +26,11 @@ WEFTI_DECLARE_PREPARE(wefti_prepare_scatter_points_reference);
 WEFTI_DECLARE_PREPARE(wefti_prepare_cumulate_reference);
 WEFTI_DECLARE_PREPARE(wefti_prepare_top_k_reference);
 WEFTI_DECLARE_PREPARE(wefti_prepare_fold_reference);
+WEFTI_DECLARE_PREPARE(wefti_prepare_sample_reference);
+WEFTI_DECLARE_PREPARE(wefti_prepare_roi_align_reference);
+WEFTI_DECLARE_PREPARE(wefti_prepare_pool_indices_reference);
+WEFTI_DECLARE_PREPARE(wefti_prepare_linear_attention_reference);
+WEFTI_DECLARE_PREPARE(wefti_prepare_determinant_reference);
 
 extern const wefti_cpu_isa wefti_cpu_isa_reference;
 
