@@ -19,7 +19,7 @@ NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 COUNT ?= 10000000
 EXPLORE_FLAGS ?=
 
-.PHONY: help deps build run test test-gpu bench soak check install uninstall clean tsan \
+.PHONY: help deps build run test test-gpu test-wheel bench soak check install uninstall clean tsan \
   asan ubsan clang fuzz-build aarch64 format explore
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make test       build and run all tests"
 	@echo "make build      build library and command into $(BUILD)/"
 	@echo "make test-gpu   run the CUDA tests and tables on this machine's card"
+	@echo "make test-wheel build the Python wheel and test it in an empty environment"
 	@echo "make bench      time Weft beside PyTorch and ONNX Runtime"
 	@echo "make soak       all tables at once for SECONDS=$(SECONDS), every answer compared"
 	@echo "make install    install into PREFIX ($(PREFIX)); make uninstall takes it back"
@@ -60,6 +61,11 @@ test-gpu: build
 	@$(BUILD)/tests/backend_conformance_test cuda
 	@$(BUILD)/weft check --device cuda:0 --threads 1,2,4,8,16,32,64
 	@$(BUILD)/weft bench --device cuda:0 --threads 1,8,16,32,64
+
+PYTHON ?= python3
+test-wheel: deps
+	@tools/install-deps python3-venv
+	@python/tests/wheel $(PYTHON)
 
 bench: build
 	@$(BUILD)/weft bench --null

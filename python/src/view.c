@@ -173,6 +173,31 @@ static int open_buffer(door_view *view, PyObject *object, const char *role,
     return describe_buffer(&view->buffer, role, name, layout);
 }
 
+/* An object's own exception becomes the cause of one that names the argument. */
+static int refuse_foreign(const char *role, const char *name)
+{
+    PyObject *type, *cause, *trace;
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+        return -1; /* Ctrl-C and the like */
+    }
+    PyErr_Fetch(&type, &cause, &trace);
+    PyErr_NormalizeException(&type, &cause, &trace);
+    PyObject *words = PyObject_Str(cause);
+    const char *text = words ? PyUnicode_AsUTF8AndSize(words, NULL) : NULL;
+    PyErr_Clear();
+    door_refuse(WEFT_INVALID_ARGUMENT, "%s '%s' cannot be read: %.*s", role, name,
+                text ? (int)strcspn(text, "\n") : 0, text ? text : "");
+    Py_XDECREF(words);
+    Py_XDECREF(type);
+    Py_XDECREF(trace);
+    PyObject *raised;
+    PyErr_Fetch(&type, &raised, &trace);
+    PyErr_NormalizeException(&type, &raised, &trace);
+    PyException_SetCause(raised, cause);
+    PyErr_Restore(type, raised, trace);
+    return -1;
+}
+
 /* numpy arrays of ml_dtypes.bfloat16 have no buffer; their bits do. */
 static int open_bfloat16(door_view *view, PyObject *object, const char *role,
                          const char *name, door_layout *layout)
@@ -190,7 +215,7 @@ static int open_bfloat16(door_view *view, PyObject *object, const char *role,
         is_bfloat16 ? PyObject_CallMethod(object, "view", "s", "uint16") : NULL;
     if (!bits) {
         PyErr_Restore(type, value, trace);
-        return -1;
+        return refuse_foreign(role, name);
     }
     Py_XDECREF(type);
     Py_XDECREF(value);
@@ -204,7 +229,7 @@ static int open_exchange(door_view *view, PyObject *object, const dl_exchange *e
                          const char *role, const char *name, door_layout *layout)
 {
     if (exchange->from_object(object, &view->managed)) {
-        return -1;
+        return refuse_foreign(role, name);
     }
     view->kind = DOOR_MANAGED;
     return describe_dlpack(&view->managed->tensor, view->managed->flags & DL_READ_ONLY,
@@ -266,7 +291,8 @@ static int open_dlpack(door_view *view, PyObject *object, const char *role,
     }
     PyObject *capsule = call_dlpack(method);
     Py_DECREF(method);
-    int result = capsule ? open_capsule(view, capsule, role, name, layout) : -1;
+    int result = capsule ? open_capsule(view, capsule, role, name, layout)
+                         : refuse_foreign(role, name);
     Py_XDECREF(capsule);
     return result;
 }

@@ -196,6 +196,29 @@ class Calls(unittest.TestCase):
             self.assertEqual(error.status, weft.Status.INVALID_ARGUMENT)
             self.assertIsInstance(error, ValueError)
 
+    def test_what_an_argument_raises_itself_becomes_the_cause(self):
+        class Broken:
+            def __dlpack__(self, **named):
+                raise RuntimeError("on the moon\nand more")
+
+        memory = memoryview(bytearray(4))
+        memory.release()
+        for broken, words in ((Broken(), "on the moon"), (memory, "released"),
+                              (np.array([object()]), "'O'")):
+            with self.assertRaises(weft.ArgumentError) as raised:
+                self.relu(broken)
+            self.assertIn("input 'x'", str(raised.exception))
+            self.assertIn(words, str(raised.exception))
+            self.assertNotIn("more", str(raised.exception))
+        self.assertIsNone(raised.exception.__cause__)
+
+        class Interrupted:
+            def __dlpack__(self, **named):
+                raise KeyboardInterrupt
+
+        with self.assertRaises(KeyboardInterrupt):
+            self.relu(Interrupted())
+
     def test_errors_of_loading(self):
         for status, source in {weft.Status.NOT_FOUND: "/nowhere/m.onnx",
                                weft.Status.INVALID_MODEL: b"not a model",

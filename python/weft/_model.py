@@ -9,7 +9,7 @@ from typing import Any, Mapping, NamedTuple
 from . import _device, _weft
 
 #: Runs measured to be shorter than this keep the GIL; see docs/python.md.
-DEFAULT_GIL_THRESHOLD_US = 20.0
+DEFAULT_GIL_THRESHOLD_US = 10.0
 
 _NUMPY_NAMES = {"f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16",
                 "i64": "int64", "i32": "int32", "i8": "int8", "u8": "uint8",
