@@ -54,6 +54,7 @@ void door_call_let_go(door_call *call)
     size_t count = call->io.input_count + call->io.output_count;
     for (size_t i = 0; i < count; i++) {
         door_view_close(&call->views[i]);
+        Py_CLEAR(call->objects[i]);
     }
 }
 
@@ -76,7 +77,7 @@ static int set_input(door_call *call, size_t index, PyObject *object)
                      call->model->input_names[index]);
         return -1;
     }
-    call->objects[index] = object;
+    call->objects[index] = Py_NewRef(object);
     return 0;
 }
 
@@ -164,7 +165,7 @@ int door_call_positional(door_call *call, PyObject *const *arguments, Py_ssize_t
         return -1;
     }
     for (Py_ssize_t i = 0; i < count; i++) {
-        call->objects[i] = arguments[i];
+        call->objects[i] = Py_NewRef(arguments[i]);
     }
     return 0;
 }

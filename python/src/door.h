@@ -180,7 +180,7 @@ typedef struct door_call {
     weft_io io;
     weft_tensor *tensors; /* inputs, then outputs: those of io */
     door_view *views;     /* inputs, then outputs that the caller gave */
-    PyObject **objects;   /* the arguments, borrowed while they are bound */
+    PyObject **objects;   /* the arguments, owned */
     PyObject **results;   /* owned */
     door_shape *shape;
     void *block; /* of the arrays, when there are more than a few */

@@ -315,16 +315,18 @@ static int open_view(door_view *view, PyObject *object, const char *role,
                : result;
 }
 
+/* Giving memory back may run code of its owner, so the view is empty before. */
 static void close_source(door_view *view)
 {
-    if (view->kind == DOOR_BUFFER) {
+    int kind = view->kind;
+    view->kind = DOOR_NOTHING;
+    if (kind == DOOR_BUFFER) {
         PyBuffer_Release(&view->buffer);
-    } else if (view->kind == DOOR_MANAGED && view->managed->deleter) {
+    } else if (kind == DOOR_MANAGED && view->managed->deleter) {
         view->managed->deleter(view->managed);
-    } else if (view->kind == DOOR_LEGACY && view->legacy->deleter) {
+    } else if (kind == DOOR_LEGACY && view->legacy->deleter) {
         view->legacy->deleter(view->legacy);
     }
-    view->kind = DOOR_NOTHING;
 }
 
 void door_view_close(door_view *view)

@@ -219,6 +219,18 @@ class Calls(unittest.TestCase):
         with self.assertRaises(KeyboardInterrupt):
             self.relu(Interrupted())
 
+    def test_a_mapping_that_changes_during_the_call(self):
+        inputs = {}
+
+        class Sly:
+            def __dlpack__(self, **named):
+                inputs.clear()
+                return np.float32([1, 2]).__dlpack__()
+
+        for _ in range(100):
+            inputs.update(a=Sly(), b=np.float32([10, 20]))
+            np.testing.assert_array_equal(self.two(inputs).sum, [11, 22])
+
     def test_errors_of_loading(self):
         for status, source in {weft.Status.NOT_FOUND: "/nowhere/m.onnx",
                                weft.Status.INVALID_MODEL: b"not a model",

@@ -61,7 +61,7 @@ class CancelledError(Error, concurrent.futures.CancelledError):
     """CANCELLED: the request was cancelled. Not asyncio's, which cancels tasks."""
 
 
-_CLASSES = {
+_CLASSES: dict[int, type[Error]] = {
     Status.INVALID_ARGUMENT: ArgumentError,
     Status.TIMEOUT: TimeoutError,
     Status.CANCELLED: CancelledError,

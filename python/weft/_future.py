@@ -112,9 +112,13 @@ class _Listener:
         poll.register(self.bell.fileno(), select.POLLIN)
         while not self.stopped:
             poll.poll()
-            for function, future in self.bell.take():
-                _call(function, future)
-                function = future = None  # held until the next otherwise
+            self.call_all()
+        self.call_all()  # what ended last
+
+    def call_all(self) -> None:
+        for function, future in self.bell.take():
+            _call(function, future)
+            del function, future  # held until the next otherwise
 
     def stop(self) -> None:
         self.stopped = True
