@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/null_cost.h"
 #include "cli/suite.h"
+#include "cli/sweep.h"
 
 /* bench, check and report: the same suite with other defaults. */
 
@@ -24,14 +25,20 @@ enum {
     KEY_MAX_BATCH,
     KEY_DELAY,
     KEY_IN_FLIGHT,
+    KEY_BATCHES,
 };
 
 typedef struct arguments {
     const char *command;
     cli_suite_options suite;
     bool null_cost;
+    bool seconds_given;
+    cli_sweep_options sweep;  /* with a model */
+    const char *model_option; /* the last one given that needs a model */
     const char *queue_option; /* the last one given that needs --queue */
 } arguments;
+
+enum { MOST_BATCH = 65536 };
 
 #define ALL_TABLES ((1u << CLI_TABLE_COUNT) - 1)
 #define TABLE(name) (1u << CLI_TABLE_##name)
@@ -56,6 +63,7 @@ static void parse_seconds(arguments *chosen, const char *text)
                   text);
     }
     chosen->suite.seconds = seconds;
+    chosen->seconds_given = true;
 }
 
 static void parse_threads(arguments *chosen, const char *text)
@@ -159,6 +167,11 @@ static error_t parse(int key, char *value, struct argp_state *state)
         chosen->null_cost = true;
         return 0;
     case ARGP_KEY_ARG:
+        if (strcmp(chosen->command, "bench") == 0 && strstr(value, ".onnx") != NULL &&
+            chosen->sweep.model.model == NULL) {
+            chosen->sweep.model.model = value;
+            return 0;
+        }
         cli_usage(chosen->command, "'%s' is not an option; rows are chosen by --rows",
                   value);
     case KEY_QUEUE:
@@ -168,7 +181,26 @@ static error_t parse(int key, char *value, struct argp_state *state)
             chosen->suite.tables |= TABLE(BATCHING);
         }
         return 0;
+    case 'D':
+        chosen->model_option = "--dim";
+        cli_setting_add("bench", chosen->sweep.model.dims,
+                        &chosen->sweep.model.dim_count, CLI_RUN_MAX_DIMS, "--dim",
+                        value);
+        return 0;
+    case KEY_BATCHES:
+        chosen->model_option = "--batches";
+        if (!cli_parse_counts(value, MOST_BATCH, &chosen->sweep.batches)) {
+            cli_usage("bench",
+                      "'--batches %s' is not a list of numbers from 1 to %d, such as "
+                      "1,8,64",
+                      value, MOST_BATCH);
+        }
+        return 0;
     case ARGP_KEY_SUCCESS:
+        if (chosen->model_option != NULL && chosen->sweep.model.model == NULL) {
+            cli_usage("bench", "'%s' is of a model; type: weft bench MODEL.onnx %s ...",
+                      chosen->model_option, chosen->model_option);
+        }
         if (chosen->queue_option != NULL && chosen->suite.mode == CLI_DIRECT) {
             cli_usage(chosen->command, "'%s' is of the queue; add --queue",
                       chosen->queue_option);
@@ -233,7 +265,12 @@ static const struct argp_option bench_options[] = {
     {"queue", KEY_QUEUE, NULL, 0,
      "Time each row through a queue too, beside the direct calls", 0},
     QUEUE_OPTIONS,
-    {"seconds", KEY_SECONDS, "S", 0, "Length of each timed pass (default: 1)", 0},
+    {"seconds", KEY_SECONDS, "S", 0,
+     "Length of each timed pass (default: 1; of a model 0.25)", 0},
+    {"dim", 'D', "NAME=SIZE", 0,
+     "Of a model: size of a dynamic dimension, by its name or as INPUT.AXIS", 0},
+    {"batches", KEY_BATCHES, "LIST", 0,
+     "Of a model: rows of a call (default: 1,2,4,8,16,32)", 0},
     {"null", KEY_NULL, NULL, 0,
      "Only the fixed cost of a call, on the null backend, by number of threads", 0},
     {0},
@@ -268,16 +305,20 @@ static int run_suite(const cli_suite_options *options)
     return status;
 }
 
+const struct argp cli_parser_bench = {
+    bench_options,
+    parse,
+    "[MODEL.onnx]",
+    "Run tables 1 to 4 and one caller: every answer checked, then timed. With a model: "
+    "its rates by threads, batch sizes, direct and through a queue, and which setting "
+    "to use.\vFor example:\n\n"
+    "  weft bench model.onnx --dim length=64 --html bench.html",
+    NULL,
+    NULL,
+    NULL};
+
 int cli_command_bench(int argument_count, char **argument_list)
 {
-    static const struct argp parser = {
-        bench_options,
-        parse,
-        NULL,
-        "Run tables 1 to 4 and one caller: every answer checked, then timed.",
-        NULL,
-        NULL,
-        NULL};
     arguments chosen = {
         .command = "bench",
         .suite = {.device = "cpu",
@@ -285,44 +326,55 @@ int cli_command_bench(int argument_count, char **argument_list)
                             TABLE(MIXED) | TABLE(ONE_CALLER),
                   .seconds = 1},
     };
-    cli_parse(&parser, "bench", argument_count, argument_list, &chosen);
+    cli_parse(&cli_parser_bench, "bench", argument_count, argument_list, &chosen);
+    if (chosen.sweep.model.model != NULL) {
+        chosen.sweep.model.device = chosen.suite.device;
+        chosen.sweep.model.isa = chosen.suite.isa;
+        chosen.sweep.threads = chosen.suite.threads;
+        chosen.sweep.seconds = chosen.seconds_given ? chosen.suite.seconds : 0.25;
+        chosen.sweep.json = chosen.suite.json;
+        chosen.sweep.html = chosen.suite.html;
+        return cli_sweep(&chosen.sweep);
+    }
     if (chosen.null_cost) {
         return cli_null_cost(&chosen.suite);
     }
     return run_suite(&chosen.suite);
 }
 
+const struct argp cli_parser_check = {
+    check_options,
+    parse,
+    NULL,
+    "Check the ten models, the race reproduction and the models from files: every "
+    "answer compared, nothing timed.",
+    NULL,
+    NULL,
+    NULL};
+
 int cli_command_check(int argument_count, char **argument_list)
 {
-    static const struct argp parser = {
-        check_options,
-        parse,
-        NULL,
-        "Check the ten models, the race reproduction and the models from files: every "
-        "answer compared, nothing timed.",
-        NULL,
-        NULL,
-        NULL};
     arguments chosen = {
         .command = "check",
         .suite = {.device = "cpu",
                   .tables = TABLE(MODELS) | TABLE(RACE) | TABLE(FILES)},
     };
-    cli_parse(&parser, "check", argument_count, argument_list, &chosen);
+    cli_parse(&cli_parser_check, "check", argument_count, argument_list, &chosen);
     return run_suite(&chosen.suite);
 }
 
+const struct argp cli_parser_report = {
+    report_options,
+    parse,
+    NULL,
+    "Run every table, direct and through a queue, and write weft-report.json and "
+    "weft-report.html. Exits 0 only if every row passed.",
+    NULL,
+    NULL,
+    NULL};
+
 int cli_command_report(int argument_count, char **argument_list)
 {
-    static const struct argp parser = {
-        report_options,
-        parse,
-        NULL,
-        "Run every table, direct and through a queue, and write weft-report.json and "
-        "weft-report.html. Exits 0 only if every row passed.",
-        NULL,
-        NULL,
-        NULL};
     arguments chosen = {
         .command = "report",
         .suite = {.device = "cpu",
@@ -332,6 +384,6 @@ int cli_command_report(int argument_count, char **argument_list)
                   .json = "weft-report.json",
                   .html = "weft-report.html"},
     };
-    cli_parse(&parser, "report", argument_count, argument_list, &chosen);
+    cli_parse(&cli_parser_report, "report", argument_count, argument_list, &chosen);
     return run_suite(&chosen.suite);
 }

@@ -20,7 +20,29 @@ enum { CLI_EXIT_USAGE = 2 };
 
 /* What each takes: --help, completion and man pages are made of these. */
 struct argp;
-extern const struct argp cli_parser_inspect;
+extern const struct argp cli_parser_run, cli_parser_inspect, cli_parser_info,
+    cli_parser_bench, cli_parser_check, cli_parser_soak, cli_parser_report;
+
+typedef struct cli_command {
+    const char *name;
+    int (*run)(int argument_count, char **arguments);
+    const char *what;
+    const struct argp *parser;
+} cli_command;
+
+/* All of them; ended by one without a name. */
+extern const cli_command cli_commands[];
+
+/* Finds one by name; NULL when there is none. */
+const cli_command *cli_command_find(const char *name);
+
+/* What `weft` is, in two lines. */
+extern const char cli_about[];
+
+/* For the build: `weft help --man [COMMAND]` and `weft help --completion SHELL`. Return
+ * exit statuses. */
+int cli_write_manual(const char *command);
+int cli_write_completion(const char *shell);
 
 /* Says what is wrong and what to type, and returns CLI_EXIT_USAGE; for wrong use that
  * shows only once the model is known. */

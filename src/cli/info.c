@@ -65,15 +65,16 @@ static void print_cards(void)
     }
 }
 
+const struct argp cli_parser_info = {
+    list, parse, NULL, "Tell device, instruction set, cores, build and limits.",
+    NULL, NULL,  NULL};
+
 int cli_command_info(int argument_count, char **arguments)
 {
-    static const struct argp parser = {
-        list, parse, NULL, "Tell device, instruction set, cores, build and limits.",
-        NULL, NULL,  NULL};
     options chosen = {.device = "cpu"};
     weft_device *device = NULL;
     weft_device_info info;
-    cli_parse(&parser, "info", argument_count, arguments, &chosen);
+    cli_parse(&cli_parser_info, "info", argument_count, arguments, &chosen);
     int status = cli_open_device(chosen.device, chosen.isa, &device);
     if (status != 0) {
         return status;

@@ -368,19 +368,20 @@ static int run(const cli_run_options *options, weft_device *device, weft_model *
     return status;
 }
 
+const struct argp cli_parser_run = {
+    list,
+    parse,
+    "MODEL.onnx",
+    "Run a model file.\vA model of which x is the only input:\n\n"
+    "  weft run model.onnx --input x=x.npy --output y=y.npy\n"
+    "  weft run model.onnx --input x=random:7 --threads 8 --iterations 50 --check\n"
+    "  weft run model.onnx --input x=random:7 --threads 64 --iterations 50 --queue",
+    NULL,
+    NULL,
+    NULL};
+
 int cli_command_run(int argument_count, char **arguments)
 {
-    static const struct argp parser = {
-        list,
-        parse,
-        "MODEL.onnx",
-        "Run a model file.\vA model of which x is the only input:\n\n"
-        "  weft run model.onnx --input x=x.npy --output y=y.npy\n"
-        "  weft run model.onnx --input x=random:7 --threads 8 --iterations 50 --check\n"
-        "  weft run model.onnx --input x=random:7 --threads 64 --iterations 50 --queue",
-        NULL,
-        NULL,
-        NULL};
     cli_run_options options = {.device = "cpu", .threads = 1, .iterations = 1};
     weft_device *device = NULL;
     weft_model *model = NULL;
@@ -390,7 +391,7 @@ int cli_command_run(int argument_count, char **arguments)
     options.inputs = settings;
     options.outputs = settings + most;
     options.dims = settings + 2 * most;
-    cli_parse(&parser, "run", argument_count, arguments, &options);
+    cli_parse(&cli_parser_run, "run", argument_count, arguments, &options);
     if (options.model == NULL) {
         cli_usage("run", "no model given; type: weft run MODEL.onnx --input x=random");
     }

@@ -319,23 +319,24 @@ static void init_locks(soak *self)
     }
 }
 
+const struct argp cli_parser_soak = {
+    list,
+    parse,
+    NULL,
+    "Run all tables, direct and queued, with random priorities, time limits, "
+    "cancels "
+    "and callbacks, while queues and models come and go, for a given time; every "
+    "answer is compared.",
+    NULL,
+    NULL,
+    NULL};
+
 int cli_command_soak(int argument_count, char **arguments)
 {
-    static const struct argp parser = {
-        list,
-        parse,
-        NULL,
-        "Run all tables, direct and queued, with random priorities, time limits, "
-        "cancels "
-        "and callbacks, while queues and models come and go, for a given time; every "
-        "answer is compared.",
-        NULL,
-        NULL,
-        NULL};
     soak_options chosen = {.device = "cpu", .seconds = 3600, .seed = 1};
     soak *self = cli_allocate(1, sizeof(*self));
     self->options = &chosen;
-    cli_parse(&parser, "soak", argument_count, arguments, &chosen);
+    cli_parse(&cli_parser_soak, "soak", argument_count, arguments, &chosen);
     make_memory_tell();
     signal(SIGALRM, give_up);
     int status = cli_open_device(chosen.device, NULL, &self->device);
