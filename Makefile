@@ -19,7 +19,8 @@ NO_ASLR = $(shell setarch -R true 2>/dev/null && echo setarch -R)
 COUNT ?= 10000000
 EXPLORE_FLAGS ?=
 
-.PHONY: help deps build run test test-gpu test-wheel bench soak check install uninstall clean tsan \
+.PHONY: help deps build run test test-gpu test-wheel bench soak check check-large \
+  install uninstall clean tsan \
   asan ubsan clang fuzz-build aarch64 format explore
 
 help:
@@ -32,6 +33,7 @@ help:
 	@echo "make soak       all tables at once for SECONDS=$(SECONDS), every answer compared"
 	@echo "make install    install into PREFIX ($(PREFIX)); make uninstall takes it back"
 	@echo "make check      format, include direction, contracts, sizes"
+	@echo "make check-large  a model with 2.6 GB of weights in an external file"
 	@echo "make tsan, asan, ubsan    the tests under a sanitizer"
 	@echo "make clang      the tests built by clang, lock annotations checked"
 	@echo "make aarch64    cross compile, and run the tests under qemu"
@@ -77,6 +79,9 @@ soak: build
 check:
 	@tools/install-deps clang-format-14 python3
 	@tools/check
+
+check-large: build
+	@tools/check_large_weights $(BUILD)/weft
 
 # No dependency on `build`, so that `sudo make install` leaves no files of root.
 install:

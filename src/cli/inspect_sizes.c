@@ -37,6 +37,7 @@ static int64_t guess(const char *name, int32_t axis, int attempt)
     static const char *const pictures[] = {"height", "width", NULL};
     static const char *const picture_names[] = {"h", "w", NULL};
     static const char *const one[] = {"past", "num", NULL};
+    static const char *const lengths[] = {"seq", "len", "time", "token", "frame", NULL};
     int64_t size = 128;
     if (name == NULL ? axis == 0 : has(name, batches) || is(name, batch_names)) {
         return 1;
@@ -45,6 +46,8 @@ static int64_t guess(const char *name, int32_t axis, int attempt)
         size = 224;
     } else if (name != NULL && has(name, one)) {
         return 1;
+    } else if (name != NULL && axis == 0 && !has(name, lengths)) {
+        return 1; /* a name that says nothing, as exporters make them up: "s52" */
     }
     size >>= attempt;
     return size > 0 ? size : 1;

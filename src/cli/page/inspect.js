@@ -217,6 +217,15 @@ function draw() {
   for (const item of items) svg.append(box(item, total));
   by("canvas").replaceChildren(svg);
 }
+// The end of a path, as much as there is room for.
+function tail(path, most) {
+  const parts = path.slice(1).split("/");
+  let text = parts.pop();
+  while (parts.length && text.length + parts[parts.length - 1].length < most) {
+    text = parts.pop() + "/" + text;
+  }
+  return text;
+}
 const cut = (text, most) => text.length <= most ? text : text.slice(0, most - 1) + "\u2026";
 function box(item, total) {
   const place = item.place, node = nodes[item.number];
@@ -229,7 +238,7 @@ function box(item, total) {
   made.append(drawn("rect", {class: "body", width: WIDTH, height: HEIGHT, rx: 7}));
   made.append(drawn("rect", {class: place ? "k0" : "k" + kindOf(node.op), x: 0, y: 6,
     width: 4, height: HEIGHT - 12, rx: 2}));
-  made.append(drawn("text", {x: 12, y: 18}, place ? "\u25b8 " + cut(place.name, 20)
+  made.append(drawn("text", {x: 12, y: 18}, place ? "\u25b8 " + cut(tail(place.path, 22), 22)
     : cut(node.op, 22)));
   const words = place ? `${place.all} operators` : node.fate === "fused"
     ? "in " + cut(nodes[node.fused_into].op, 12)
@@ -335,7 +344,7 @@ while (opened.size === 1 && root.parts.size === 1 && root.nodes.length === 0 &&
   ![...root.parts.values()].some(p => opened.has(p))) {
   opened.add([...root.parts.values()][0]);
 }
-openSome(48);
+openSome(size(root) < 12 ? 24 : 0);
 tell(root);
 draw();
 if (items.length) { fit(); draw(); }
