@@ -264,6 +264,9 @@ static int check_out(const door_call *call, PyObject *out)
 static int check_dims(const weft_tensor *given, const weft_tensor *wanted,
                       const weft_value_info *info)
 {
+    if (wanted->rank < 0) {
+        return 0; /* the run compares it */
+    }
     bool same = given->rank == wanted->rank;
     for (int32_t i = 0; same && i < given->rank; i++) {
         same = given->dims[i] == wanted->dims[i];
@@ -293,6 +296,10 @@ static int open_output(door_call *call, size_t index, PyObject *out,
         return -1;
     }
     *output = call->shape->outputs[index];
+    if (output->rank < 0) { /* the run allocates it: see take_outputs */
+        *output = (weft_tensor){.rank = -1};
+        return 0;
+    }
     call->results[index] =
         door_make_output(output, call->shape->shapes[index], exchange);
     return call->results[index] ? 0 : -1;
@@ -317,6 +324,34 @@ int door_call_ready(door_call *call, const door_options *options)
         }
     }
     return 0;
+}
+
+/* Copies an output that the run has allocated into an object. */
+static PyObject *take_output(const weft_tensor *output)
+{
+    weft_tensor copy = *output;
+    PyObject *shape = door_shape_tuple(output);
+    PyObject *made = shape ? door_make_output(&copy, shape, NULL) : NULL;
+    if (made && output->size_bytes > 0) {
+        memcpy(copy.data, output->data, output->size_bytes);
+    }
+    Py_XDECREF(shape);
+    return made;
+}
+
+/* Outputs whose shape only the run could tell. */
+static int take_outputs(door_call *call)
+{
+    int failed = 0;
+    for (size_t i = 0; i < call->io.output_count; i++) {
+        if (call->results[i]) {
+            continue;
+        }
+        call->results[i] = failed ? NULL : take_output(&call->io.outputs[i]);
+        failed = call->results[i] ? 0 : -1;
+        weft_output_free(&call->io.outputs[i]);
+    }
+    return failed;
 }
 
 PyObject *door_call_result(const door_call *call)
@@ -393,5 +428,5 @@ PyObject *door_call_run(door_call *call)
         shape->run_ns = took_ns < shape->run_ns ? took_ns : shape->run_ns;
     }
     shape->run_count++;
-    return door_call_result(call);
+    return take_outputs(call) ? NULL : door_call_result(call);
 }

@@ -137,6 +137,7 @@ typedef struct door_model door_model;
 
 /* Finds the entry of the inputs' shapes, or asks the model, without the GIL. The caller
  * drops it with door_shape_drop. */
+PyObject *door_shape_tuple(const weft_tensor *tensor); /* None: only a run tells */
 door_shape *door_shapes_find(door_model *model, const weft_io *io);
 void door_shape_drop(door_shape *shape);
 void door_shapes_clear(door_shapes *shapes);

@@ -76,8 +76,11 @@ void door_shapes_clear(door_shapes *shapes)
     }
 }
 
-static PyObject *shape_tuple(const weft_tensor *tensor)
+PyObject *door_shape_tuple(const weft_tensor *tensor)
 {
+    if (tensor->rank < 0) {
+        return Py_NewRef(Py_None); /* only a run tells */
+    }
     PyObject *tuple = PyTuple_New(tensor->rank);
     for (int32_t i = 0; tuple && i < tensor->rank; i++) {
         PyObject *number = PyLong_FromLongLong(tensor->dims[i]);
@@ -120,7 +123,7 @@ static int ask_model(door_shape *shape, weft_model *model, const weft_io *io)
         return door_raise(&error);
     }
     for (size_t i = 0; i < shape->output_count; i++) {
-        shape->shapes[i] = shape_tuple(&shape->outputs[i]);
+        shape->shapes[i] = door_shape_tuple(&shape->outputs[i]);
         if (!shape->shapes[i]) {
             return -1;
         }

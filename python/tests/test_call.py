@@ -306,6 +306,22 @@ class Calls(unittest.TestCase):
         device.drain(1.0)
         self.assertGreaterEqual(device.statistics()["done"], 1)
 
+    def test_outputs_whose_shape_only_a_run_tells(self):
+        model = weft.load(onnx_bytes.model(
+            [onnx_bytes.node("NonZero", ["x"], ["at"])],
+            [("x", "float32", ("n",))], [("at", "int64", (1, "found"))]))
+        x = np.array([1, 0, 2, 0, 3], np.float32)
+        for length in (5, 2, 1):
+            np.testing.assert_array_equal(model(x[:length]), [x[:length].nonzero()[0]])
+        self.assertEqual(np.asarray(model(np.zeros(3, np.float32))).shape, (1, 0))
+        room = np.zeros((1, 3), np.int64)
+        self.assertIs(model(x, out=room), room)
+        np.testing.assert_array_equal(room, [[0, 2, 4]])
+        with self.assertRaisesRegex(weft.Error, "the run gave"):
+            model(x, out=np.zeros((1, 2), np.int64))
+        with self.assertRaisesRegex(weft.Error, "no shape"):
+            model.submit(x)
+
 
 if __name__ == "__main__":
     unittest.main()
