@@ -184,8 +184,7 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case 'D':
         chosen->model_option = "--dim";
         cli_setting_add("bench", chosen->sweep.model.dims,
-                        &chosen->sweep.model.dim_count, CLI_RUN_MAX_DIMS, "--dim",
-                        value);
+                        &chosen->sweep.model.dim_count, "--dim", value);
         return 0;
     case KEY_BATCHES:
         chosen->model_option = "--batches";
@@ -326,7 +325,10 @@ int cli_command_bench(int argument_count, char **argument_list)
                             TABLE(MIXED) | TABLE(ONE_CALLER),
                   .seconds = 1},
     };
+    cli_setting *dims = cli_allocate((size_t)argument_count, sizeof(*dims));
+    chosen.sweep.model.dims = dims;
     cli_parse(&cli_parser_bench, "bench", argument_count, argument_list, &chosen);
+    int status = 0;
     if (chosen.sweep.model.model != NULL) {
         chosen.sweep.model.device = chosen.suite.device;
         chosen.sweep.model.isa = chosen.suite.isa;
@@ -334,12 +336,14 @@ int cli_command_bench(int argument_count, char **argument_list)
         chosen.sweep.seconds = chosen.seconds_given ? chosen.suite.seconds : 0.25;
         chosen.sweep.json = chosen.suite.json;
         chosen.sweep.html = chosen.suite.html;
-        return cli_sweep(&chosen.sweep);
+        status = cli_sweep(&chosen.sweep);
+    } else if (chosen.null_cost) {
+        status = cli_null_cost(&chosen.suite);
+    } else {
+        status = run_suite(&chosen.suite);
     }
-    if (chosen.null_cost) {
-        return cli_null_cost(&chosen.suite);
-    }
-    return run_suite(&chosen.suite);
+    free(dims);
+    return status;
 }
 
 const struct argp cli_parser_check = {

@@ -29,7 +29,7 @@ typedef struct sweep {
     weft_model *model;
     weft_device_info info;
     cli_sizes sizes;
-    int32_t axes[CLI_MAX_IO]; /* of the batch dimension, -1: none */
+    int32_t *axes; /* of the batch dimension in each input, -1: none */
     bool joins, has_batch;
     char dimension[NAME_SIZE], why[600];
     setting settings[MOST_SETTINGS];
@@ -54,6 +54,7 @@ static void find_axes(sweep *self, const weft_inspect_rows *rows)
 {
     weft_value_info info;
     self->has_batch = rows->joins;
+    self->axes = cli_allocate(weft_model_input_count(self->model), sizeof(*self->axes));
     for (size_t i = 0; weft_model_get_input(self->model, i, &info); i++) {
         self->axes[i] = -1;
         for (int32_t k = 0; k < info.rank && self->axes[i] < 0; k++) {
@@ -141,14 +142,19 @@ static int open_model(sweep *self)
 static int make_case(const sweep *self, int32_t lane, int32_t batch, cli_case *request)
 {
     cli_run_options *run = cli_allocate(1, sizeof(*run));
-    char *texts[CLI_MAX_IO + CLI_RUN_MAX_DIMS] = {0};
+    size_t input_count = weft_model_input_count(self->model);
+    size_t dim_count = input_count * WEFT_MAX_RANK;
+    cli_setting *settings = cli_allocate(input_count + dim_count, sizeof(*settings));
+    char **texts = cli_allocate(input_count + dim_count, sizeof(*texts));
     size_t text_count = 0;
     weft_value_info info;
     run->model = self->options->model.model;
+    run->inputs = settings;
+    run->dims = settings + input_count;
     for (size_t i = 0; weft_model_get_input(self->model, i, &info); i++) {
         texts[text_count] = cli_format("%s=random:7", info.name);
         cli_setting_parse(texts[text_count++], &run->inputs[run->input_count++]);
-        for (int32_t k = 0; k < info.rank && run->dim_count < CLI_RUN_MAX_DIMS; k++) {
+        for (int32_t k = 0; k < info.rank; k++) {
             if (info.dims[k] >= 0) {
                 continue;
             }
@@ -162,6 +168,8 @@ static int make_case(const sweep *self, int32_t lane, int32_t batch, cli_case *r
     for (size_t i = 0; i < text_count; i++) {
         free(texts[i]);
     }
+    free(texts);
+    free(settings);
     free(run);
     return status;
 }
@@ -458,6 +466,8 @@ int cli_sweep(const cli_sweep_options *options)
     }
     weft_model_release(self->model);
     weft_device_release(self->device);
+    free(self->axes);
+    free(self->sizes.shapes);
     free(self);
     return status;
 }

@@ -271,7 +271,7 @@ static const wefti_operator operators[] = {
     OP(Unsqueeze, 7, 1, 2, unsqueeze, "axes"),
     {.domain = "",
      .name = "Upsample",
-     .since = FIRST_OPSET,
+     .since = WEFT_OPSET_FIRST,
      .until = 9,
      .min_inputs = 1,
      .max_inputs = 2,
