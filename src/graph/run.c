@@ -3,6 +3,7 @@
 
 #include <weft/request.h>
 
+#include "base/float_state.h"
 #include "base/fork.h"
 #include "base/memory.h"
 #include "base/profile.h"
@@ -291,8 +292,10 @@ static WEFTI_NOINLINE weft_status run_stages(weft_context *context, weft_model *
     if (context == NULL) {
         WEFTI_TRY(wefti_context_acquire(model->device, params, &leased, error));
     }
-    weft_status status =
-        run_stages_in(context != NULL ? context : leased, model, io, error);
+    wefti_float_state state = wefti_float_enter(); /* nodes between parts compute too */
+    weft_status status = run_stages_in(
+        context != NULL ? context : wefti_context_place(leased), model, io, error);
+    wefti_float_leave(state);
     if (leased != NULL) {
         wefti_context_release(leased);
     }

@@ -118,7 +118,7 @@ static weft_status align(const wefti_cpu_call *call, void *scratch, int64_t begi
     for (int64_t i = ref_tile_start(count, begin); i < last; i++) {
         int64_t n = i / p->channels;
         int64_t image = image_of(p, call->operands[WEFTI_ROI_ALIGN_IMAGES], n);
-        region r;
+        region r = {0};
         if (image < 0 || image >= p->batch) {
             return wefti_error(error, WEFT_INVALID_ARGUMENT,
                                "region %" PRId64 " is of image %" PRId64
