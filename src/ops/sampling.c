@@ -142,7 +142,7 @@ static bool read_deformed(wefti_body *body, deformed *d)
     if (d->groups < 1 || d->offset_groups < 1 || d->channels % d->groups != 0 ||
         d->channels % d->offset_groups != 0 || w.known.dims[0] % d->groups != 0 ||
         w.known.dims[1] != d->channels / d->groups || d->taps > 1 << 16 ||
-        d->offset_groups > 1 << 16) {
+        d->places > 1 << 24 || d->offset_groups > 1 << 16) {
         wefti_body_refuse(body, WEFT_INVALID_ARGUMENT,
                           "channels, groups and offset groups do not fit");
         return false;

@@ -103,8 +103,12 @@ static void upsample_body(wefti_body *body)
         operands[2] = wefti_body_constant(body, WEFT_TYPE_F32, 1, &dim, given);
     }
     const char *mode = wefti_attribute_string(body->node, "mode", "nearest");
-    wefti_body_with_string(body, "mode",
-                           strcmp(mode, "nearest") == 0 ? "nearest" : "linear");
+    bool nearest = strcmp(mode, "nearest") == 0;
+    if (!nearest && strcmp(mode, "linear") != 0 && strcmp(mode, "bilinear") != 0) {
+        wefti_body_refuse(body, WEFT_INVALID_MODEL,
+                          "mode is not one of nearest and linear");
+    }
+    wefti_body_with_string(body, "mode", nearest ? "nearest" : "linear");
     wefti_body_with_string(body, "coordinate_transformation_mode", "asymmetric");
     wefti_body_with_string(body, "nearest_mode", "floor");
     wefti_body_output(body, 0, wefti_body_call(body, "Resize", 3, operands));
