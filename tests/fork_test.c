@@ -117,6 +117,9 @@ static size_t make_calls(things *t, call *calls)
 #define PLACE(type) ((type **)(void *)&any)
     BOTH(weft_device_open, ("cpu", NULL, PLACE(weft_device), &e),
          (NULL, NULL, NULL, NULL));
+    BOTH(weft_profiler_create, (NULL, PLACE(weft_profiler), &e), (NULL, NULL, NULL));
+    BOTH(weft_graph_inspect, (t->graph, NULL, PLACE(weft_inspection), &e),
+         (NULL, NULL, NULL, NULL));
     BOTH(weft_device_drain, (t->device, 0, &e), (NULL, 0, NULL));
     BOTH(weft_device_trim, (t->device, &e), (NULL, NULL));
     BOTH(weft_graph_create, (18, PLACE(weft_graph), &e), (0, NULL, NULL));

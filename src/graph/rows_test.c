@@ -587,6 +587,7 @@ static const text_case mixed[] = {
 
 /* Models with these run alone: nobody has written their rules yet. */
 static const char *const without_rule[] = {"AffineGrid",
+                                           "Compress",
                                            "Col2Im",
                                            "DeformConv",
                                            "Det",

@@ -30,7 +30,7 @@ enum { KNOWN_OPSET = 23, ANY = 1 << 20 };
 /* One that runs graphs of its own: never lowered, see src/graph/stages.h. */
 #define CONTROL(op, first, names)                                                      \
     {                                                                                  \
-        .domain = "", .name = #op, .since = (first), .until = WEFT_OPSET_LAST,              \
+        .domain = "", .name = #op, .since = (first), .until = WEFT_OPSET_LAST,         \
         .max_inputs = ANY, .min_outputs = 1, .max_outputs = ANY,                       \
         .attributes = (names), .infer = wefti_infer_control                            \
     }

@@ -395,8 +395,10 @@ static void test_arg_max(void **state)
     op_end(&c);
     op_begin(&c, "", "ArgMax", 13);
     op_int(&c, "select_last_index", 1);
-    op_f32(&c, DIMS(1, 3), NULL);
-    op_expect_error(&c, 1, WEFT_UNSUPPORTED, "select_last_index");
+    op_int(&c, "axis", 1);
+    op_f32(&c, DIMS(1, 4), F32(1, 3, 3, 2));
+    op_run(&c, 1);
+    op_expect_bytes(&c, 0, WEFT_TYPE_I64, DIMS(1, 1), I64(2));
     op_end(&c);
 }
 

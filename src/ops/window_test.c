@@ -350,8 +350,10 @@ static void test_bad_pools(void **state)
     op_end(&c);
     op_begin(&c, "", "MaxPool", 13);
     op_ints(&c, "kernel_shape", 1, I64(2));
-    op_f32(&c, DIMS(1, 1, 4), NULL);
-    op_expect_error(&c, 2, WEFT_UNSUPPORTED, "Indices");
+    op_f32(&c, DIMS(1, 1, 4), F32(1, 5, 5, 2));
+    op_run(&c, 2);
+    op_expect_f32(&c, 0, DIMS(1, 1, 3), F32(5, 5, 5), 0);
+    op_expect_bytes(&c, 1, WEFT_TYPE_I64, DIMS(1, 1, 3), I64(1, 1, 2));
     op_end(&c);
     op_begin(&c, "", "MaxPool", 13);
     op_ints(&c, "kernel_shape", 1, I64(2));

@@ -84,12 +84,6 @@ static weft_status prepare_elementwise(const wefti_step *step,
     wefti_elementwise_params *p = &call->p;
     *p = *(const wefti_elementwise_params *)step->params;
     WEFTI_TRY(wefti_check_elementwise(p, &call->count, error));
-    const wefti_operation first = p->instructions[0].operation;
-    if (first == WEFTI_OP_BIT_NOT ||
-        (first >= WEFTI_OP_BIT_AND && first <= WEFTI_OP_SHIFT_RIGHT)) {
-        return wefti_error(error, WEFT_UNSUPPORTED, "cuda has no %s",
-                           wefti_operation_name(first));
-    }
     int64_t *strides[WEFTI_ELEMENTWISE_MAX_INPUTS];
     for (int32_t i = 0; i < WEFTI_ELEMENTWISE_MAX_INPUTS; i++) {
         strides[i] = p->input_strides[i];

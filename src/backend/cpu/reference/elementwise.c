@@ -225,95 +225,6 @@ static void store_integer(weft_type type, void *target, int64_t number)
     }
 }
 
-static int64_t wrapping_product(int64_t a, int64_t b)
-{
-    return (int64_t)((uint64_t)a * (uint64_t)b);
-}
-
-static int64_t integer_power(int64_t a, int64_t b)
-{
-    if (b < 0) {
-        return a == 1 ? 1 : (a == -1 ? (b % 2 != 0 ? -1 : 1) : 0);
-    }
-    int64_t result = 1;
-    for (; b != 0; b /= 2) {
-        result = b % 2 != 0 ? wrapping_product(result, a) : result;
-        a = wrapping_product(a, a);
-    }
-    return result;
-}
-
-/* By zero gives 0. */
-static int64_t quotient(int64_t a, int64_t b)
-{
-    if (b == 0) {
-        return 0;
-    }
-    return b == -1 ? wrapping_product(a, -1) : a / b;
-}
-
-static int64_t remainder_of(int64_t a, int64_t b, bool truncates)
-{
-    if (b == 0 || b == -1) {
-        return 0;
-    }
-    int64_t r = a % b;
-    return !truncates && r != 0 && (r < 0) != (b < 0) ? r + b : r;
-}
-
-static int64_t shift(int64_t a, int64_t b, int64_t bits, bool left)
-{
-    if (b < 0 || b >= bits) {
-        return !left && a < 0 ? -1 : 0;
-    }
-    return left ? (int64_t)((uint64_t)a << b) : a >> b;
-}
-
-static int64_t integer_arithmetic(const wefti_instruction *i, int64_t a, int64_t b,
-                                  int64_t bits)
-{
-    switch (i->operation) {
-    case WEFTI_OP_NEG:
-        return wrapping_product(a, -1);
-    case WEFTI_OP_ABS:
-        return a < 0 ? wrapping_product(a, -1) : a;
-    case WEFTI_OP_RELU:
-        return a < 0 ? 0 : a;
-    case WEFTI_OP_SIGN:
-        return (a > 0) - (a < 0);
-    case WEFTI_OP_ADD:
-        return (int64_t)((uint64_t)a + (uint64_t)b);
-    case WEFTI_OP_SUB:
-        return (int64_t)((uint64_t)a - (uint64_t)b);
-    case WEFTI_OP_MUL:
-        return wrapping_product(a, b);
-    case WEFTI_OP_DIV:
-        return quotient(a, b);
-    case WEFTI_OP_MOD:
-        return remainder_of(a, b, i->alpha == 1.0f);
-    case WEFTI_OP_POW:
-        return integer_power(a, b);
-    case WEFTI_OP_MIN:
-        return a < b ? a : b;
-    case WEFTI_OP_MAX:
-        return a > b ? a : b;
-    case WEFTI_OP_BIT_NOT:
-        return ~a;
-    case WEFTI_OP_BIT_AND:
-        return a & b;
-    case WEFTI_OP_BIT_OR:
-        return a | b;
-    case WEFTI_OP_BIT_XOR:
-        return a ^ b;
-    case WEFTI_OP_SHIFT_LEFT:
-        return shift(a, b, bits, true);
-    case WEFTI_OP_SHIFT_RIGHT:
-        return shift(a, b, bits, false);
-    default:
-        return a; /* COPY */
-    }
-}
-
 static void element_integer(weft_type type, const wefti_instruction *i,
                             const void *const *operands, void *result)
 {
@@ -326,7 +237,7 @@ static void element_integer(weft_type type, const wefti_instruction *i,
     int64_t b = operands[1] != NULL ? load_integer(type, operands[1]) : 0;
     COMPARE(i, a, b, (uint8_t *)result)
     store_integer(type, result,
-                  integer_arithmetic(i, a, b, 8 * (int64_t)weft_type_size(type)));
+                  ref_integer(i, a, b, 8 * (int64_t)weft_type_size(type)));
 }
 
 static void element_bool(const wefti_instruction *i, const void *const *operands,

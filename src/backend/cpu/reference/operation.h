@@ -108,4 +108,94 @@ WEFTI_INLINE float ref_binary(const wefti_instruction *i, float a, float b)
     }
 }
 
+WEFTI_INLINE int64_t ref_wrapping_product(int64_t a, int64_t b)
+{
+    return (int64_t)((uint64_t)a * (uint64_t)b);
+}
+
+WEFTI_INLINE int64_t ref_integer_power(int64_t a, int64_t b)
+{
+    if (b < 0) {
+        return a == 1 ? 1 : (a == -1 ? (b % 2 != 0 ? -1 : 1) : 0);
+    }
+    int64_t result = 1;
+    for (; b != 0; b /= 2) {
+        result = b % 2 != 0 ? ref_wrapping_product(result, a) : result;
+        a = ref_wrapping_product(a, a);
+    }
+    return result;
+}
+
+/* By zero gives 0. */
+WEFTI_INLINE int64_t ref_quotient(int64_t a, int64_t b)
+{
+    if (b == 0) {
+        return 0;
+    }
+    return b == -1 ? ref_wrapping_product(a, -1) : a / b;
+}
+
+WEFTI_INLINE int64_t ref_remainder(int64_t a, int64_t b, bool truncates)
+{
+    if (b == 0 || b == -1) {
+        return 0;
+    }
+    int64_t r = a % b;
+    return !truncates && r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+
+WEFTI_INLINE int64_t ref_shift(int64_t a, int64_t b, int64_t bits, bool left)
+{
+    if (b < 0 || b >= bits) {
+        return !left && a < 0 ? -1 : 0;
+    }
+    return left ? (int64_t)((uint64_t)a << b) : a >> b;
+}
+
+/* All integers are computed as int64, and what comes out is cut to `bits`: it wraps. */
+WEFTI_INLINE int64_t ref_integer(const wefti_instruction *i, int64_t a, int64_t b,
+                                  int64_t bits)
+{
+    switch (i->operation) {
+    case WEFTI_OP_NEG:
+        return ref_wrapping_product(a, -1);
+    case WEFTI_OP_ABS:
+        return a < 0 ? ref_wrapping_product(a, -1) : a;
+    case WEFTI_OP_RELU:
+        return a < 0 ? 0 : a;
+    case WEFTI_OP_SIGN:
+        return (a > 0) - (a < 0);
+    case WEFTI_OP_ADD:
+        return (int64_t)((uint64_t)a + (uint64_t)b);
+    case WEFTI_OP_SUB:
+        return (int64_t)((uint64_t)a - (uint64_t)b);
+    case WEFTI_OP_MUL:
+        return ref_wrapping_product(a, b);
+    case WEFTI_OP_DIV:
+        return ref_quotient(a, b);
+    case WEFTI_OP_MOD:
+        return ref_remainder(a, b, i->alpha == 1.0f);
+    case WEFTI_OP_POW:
+        return ref_integer_power(a, b);
+    case WEFTI_OP_MIN:
+        return a < b ? a : b;
+    case WEFTI_OP_MAX:
+        return a > b ? a : b;
+    case WEFTI_OP_BIT_NOT:
+        return ~a;
+    case WEFTI_OP_BIT_AND:
+        return a & b;
+    case WEFTI_OP_BIT_OR:
+        return a | b;
+    case WEFTI_OP_BIT_XOR:
+        return a ^ b;
+    case WEFTI_OP_SHIFT_LEFT:
+        return ref_shift(a, b, bits, true);
+    case WEFTI_OP_SHIFT_RIGHT:
+        return ref_shift(a, b, bits, false);
+    default:
+        return a; /* COPY */
+    }
+}
+
 #endif

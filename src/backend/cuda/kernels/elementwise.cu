@@ -224,74 +224,6 @@ WEFTI_DEVICE void elementwise_store_integer(weft_type type, void *target, int64_
     }
 }
 
-WEFTI_DEVICE int64_t elementwise_product(int64_t a, int64_t b)
-{
-    return (int64_t)((uint64_t)a * (uint64_t)b);
-}
-
-WEFTI_DEVICE int64_t elementwise_power(int64_t a, int64_t b)
-{
-    if (b < 0) {
-        return a == 1 ? 1 : (a == -1 ? (b % 2 != 0 ? -1 : 1) : 0);
-    }
-    int64_t result = 1;
-    for (; b != 0; b /= 2) {
-        result = b % 2 != 0 ? elementwise_product(result, a) : result;
-        a = elementwise_product(a, a);
-    }
-    return result;
-}
-
-WEFTI_DEVICE int64_t elementwise_quotient(int64_t a, int64_t b)
-{
-    if (b == 0) {
-        return 0;
-    }
-    return b == -1 ? elementwise_product(a, -1) : a / b;
-}
-
-WEFTI_DEVICE int64_t elementwise_remainder(int64_t a, int64_t b, bool truncates)
-{
-    if (b == 0 || b == -1) {
-        return 0;
-    }
-    const int64_t r = a % b;
-    return !truncates && r != 0 && (r < 0) != (b < 0) ? r + b : r;
-}
-
-WEFTI_DEVICE int64_t elementwise_integer(const wefti_instruction *i, int64_t a,
-                                         int64_t b)
-{
-    switch (i->operation) {
-    case WEFTI_OP_NEG:
-        return elementwise_product(a, -1);
-    case WEFTI_OP_ABS:
-        return a < 0 ? elementwise_product(a, -1) : a;
-    case WEFTI_OP_RELU:
-        return a < 0 ? 0 : a;
-    case WEFTI_OP_SIGN:
-        return (a > 0) - (a < 0);
-    case WEFTI_OP_ADD:
-        return (int64_t)((uint64_t)a + (uint64_t)b);
-    case WEFTI_OP_SUB:
-        return (int64_t)((uint64_t)a - (uint64_t)b);
-    case WEFTI_OP_MUL:
-        return elementwise_product(a, b);
-    case WEFTI_OP_DIV:
-        return elementwise_quotient(a, b);
-    case WEFTI_OP_MOD:
-        return elementwise_remainder(a, b, i->alpha == 1.0f);
-    case WEFTI_OP_POW:
-        return elementwise_power(a, b);
-    case WEFTI_OP_MIN:
-        return a < b ? a : b;
-    case WEFTI_OP_MAX:
-        return a > b ? a : b;
-    default:
-        return a; /* COPY */
-    }
-}
-
 /* One operand of a program of one instruction. */
 typedef struct elementwise_place {
     const void *data;
@@ -334,7 +266,8 @@ WEFTI_DEVICE void elementwise_number(const wefti_cuda_elementwise_call *call,
     if (elementwise_is_comparison(i->operation)) {
         flags[index] = ELEMENTWISE_COMPARE(i->operation, a, b);
     } else {
-        elementwise_store_integer(type, flags, index, elementwise_integer(i, a, b));
+        elementwise_store_integer(type, flags, index, ref_integer(i, a, b,
+                                                          8 * (int64_t)weft_type_size(type)));
     }
 }
 
