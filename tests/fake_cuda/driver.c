@@ -31,7 +31,6 @@ struct cuda_function_object {
     const emulate_kernel *kernel;
 };
 
-/* A copy has no kernel; its arguments are target, source and size. */
 typedef struct kernel_call {
     const emulate_kernel *kernel;
     uint32_t blocks, threads;
@@ -359,9 +358,7 @@ static block *add_block_locked(size_t size_bytes, bool on_device)
 
 static bool uses(const kernel_call *call, const block *b)
 {
-    const size_t count =
-        call->kernel == NULL ? 2 : call->kernel->call_bytes / sizeof(uint64_t);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < call->kernel->call_bytes / sizeof(uint64_t); i++) {
         if (call->arguments[i] >= (uintptr_t)b->address &&
             call->arguments[i] < (uintptr_t)b->address + b->size_bytes) {
             return true;
@@ -480,12 +477,7 @@ static void run_launch(cuda_executable executable)
             executable->running--;
             pthread_mutex_unlock(&lock);
         }
-        if (call.kernel != NULL) {
-            emulate_launch(call.kernel, call.arguments, call.blocks, call.threads);
-        } else {
-            memcpy((void *)(uintptr_t)call.arguments[0],
-                   (const void *)(uintptr_t)call.arguments[1], call.arguments[2]);
-        }
+        emulate_launch(call.kernel, call.arguments, call.blocks, call.threads);
     }
 }
 
@@ -711,17 +703,6 @@ cuda_result cuGraphDestroy(cuda_graph graph)
     return 0;
 }
 
-static void append_node(cuda_graph graph, cuda_node made, bool well_formed)
-{
-    if (made->before != graph->last || !well_formed) {
-        pthread_mutex_lock(&lock);
-        violate_locked("a node that does not follow the last, or is not well formed");
-        pthread_mutex_unlock(&lock);
-    }
-    *(graph->last != NULL ? &graph->last->next : &graph->first) = made;
-    graph->last = made;
-}
-
 cuda_result cuGraphAddKernelNode_v2(cuda_node *node, cuda_graph graph,
                                     const cuda_node *before, size_t count,
                                     const cuda_kernel_node *kernel)
@@ -734,26 +715,14 @@ cuda_result cuGraphAddKernelNode_v2(cuda_node *node, cuda_graph graph,
     made->call.blocks = kernel->grid_x;
     made->call.threads = kernel->block_x;
     memcpy(made->call.arguments, kernel->arguments[0], found->call_bytes);
-    append_node(graph, made, found->call_bytes <= sizeof(made->call.arguments));
-    *node = made;
-    return 0;
-}
-
-cuda_result cuGraphAddMemcpyNode(cuda_node *node, cuda_graph graph,
-                                 const cuda_node *before, size_t count,
-                                 const cuda_copy_node *copy, cuda_context context)
-{
-    (void)context;
-    TRY(enter_context());
-    cuda_node made = calloc(1, sizeof(*made));
-    made->before = count > 0 ? before[0] : NULL;
-    made->call.arguments[0] = copy->target.address;
-    made->call.arguments[1] = copy->source.address;
-    made->call.arguments[2] = copy->width_bytes;
-    append_node(graph, made,
-                copy->height == 1 && copy->depth == 1 &&
-                    copy->source.memory_type == CUDA_MEMORY_TYPE_UNIFIED &&
-                    copy->target.memory_type == CUDA_MEMORY_TYPE_UNIFIED);
+    if (made->before != graph->last ||
+        found->call_bytes > sizeof(made->call.arguments)) {
+        pthread_mutex_lock(&lock);
+        violate_locked("a kernel that does not follow the last");
+        pthread_mutex_unlock(&lock);
+    }
+    *(graph->last != NULL ? &graph->last->next : &graph->first) = made;
+    graph->last = made;
     *node = made;
     return 0;
 }

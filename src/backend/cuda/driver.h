@@ -58,21 +58,6 @@ typedef struct cuda_kernel_node {
     cuda_context context;
 } cuda_kernel_node;
 
-/* CUDA_MEMCPY3D; memory of any kind is named by its address. */
-enum { CUDA_MEMORY_TYPE_UNIFIED = 4 };
-typedef struct cuda_copy_side {
-    size_t x_bytes, y, z, lod;
-    int memory_type;
-    const void *host;
-    cuda_pointer address;
-    void *array, *reserved;
-    size_t pitch, height;
-} cuda_copy_side;
-typedef struct cuda_copy_node {
-    cuda_copy_side source, target;
-    size_t width_bytes, height, depth;
-} cuda_copy_node;
-
 /* F(result, our name, the library's symbol, parameters): every call that is used. */
 #define CUDA_DRIVER_CALLS(F)                                                           \
     F(init, cuInit, (unsigned int flags))                                              \
@@ -121,9 +106,6 @@ typedef struct cuda_copy_node {
     F(graph_add_kernel, cuGraphAddKernelNode_v2,                                       \
       (cuda_node * node, cuda_graph graph, const cuda_node *before, size_t count,      \
        const cuda_kernel_node *kernel))                                                \
-    F(graph_add_copy, cuGraphAddMemcpyNode,                                            \
-      (cuda_node * node, cuda_graph graph, const cuda_node *before, size_t count,      \
-       const cuda_copy_node *copy, cuda_context context))                              \
     F(graph_instantiate, cuGraphInstantiateWithFlags,                                  \
       (cuda_executable * executable, cuda_graph graph, unsigned long long flags))      \
     F(executable_destroy, cuGraphExecDestroy, (cuda_executable executable))            \

@@ -9,10 +9,6 @@
  */
 enum { STAGE_THREADS = 256, STAGE_BYTES_OF_BLOCK = 16384, MOST_STAGE_BLOCKS = 64 };
 
-/* From here on the card's copy engines move a tensor: alone they are no quicker than a
- * kernel, but kernels of many runs that move so much hold each other up on the bus. */
-enum { ENGINE_BYTES = 384 * 1024 };
-
 /* A graph being built: a chain of kernels. */
 typedef struct builder {
     wefti_cuda_stream *stream;
@@ -97,39 +93,11 @@ static weft_status flush_stage(builder *b, wefti_cuda_stage_call *stage, bool la
     return add_kernel(b, WEFTI_CUDA_weft_stage, (uint32_t)blocks, STAGE_THREADS, &call);
 }
 
-static weft_status add_engine_copy(builder *b, void *target, const void *source,
-                                   size_t size_bytes)
-{
-    wefti_backend_device *device = b->stream->device;
-    const cuda_copy_node node = {
-        .source = {.memory_type = CUDA_MEMORY_TYPE_UNIFIED,
-                   .address = (cuda_pointer)(uintptr_t)source,
-                   .pitch = size_bytes,
-                   .height = 1},
-        .target = {.memory_type = CUDA_MEMORY_TYPE_UNIFIED,
-                   .address = (cuda_pointer)(uintptr_t)target,
-                   .pitch = size_bytes,
-                   .height = 1},
-        .width_bytes = size_bytes,
-        .height = 1,
-        .depth = 1,
-    };
-    const cuda_node before = b->last;
-    return wefti_cuda_check(device,
-                            device->driver.graph_add_copy(&b->last, b->graph, &before,
-                                                          before != NULL, &node,
-                                                          device->context),
-                            "adding a copy to a graph", b->error);
-}
-
 static weft_status add_move(builder *b, wefti_cuda_stage_call *stage, void *target,
                             const void *source, size_t size_bytes)
 {
     if (size_bytes == 0) {
         return WEFT_OK;
-    }
-    if (size_bytes >= ENGINE_BYTES) {
-        return add_engine_copy(b, target, source, size_bytes);
     }
     if (stage->count == WEFTI_CUDA_STAGED_TENSORS) {
         WEFTI_TRY(flush_stage(b, stage, false));

@@ -289,9 +289,9 @@ WEFTI_KERNEL(MOVE_THREADS, weft_pool, wefti_cuda_pool_call)
     ((float *)call.operands[WEFTI_POOL_OUTPUT])[index] = result;
 }
 
-/* All blocks walk through all tensors, 16 bytes a thread and four of them under way, and
- * the bytes of what is left; both ends are aligned to 16. */
-#define STAGE_UNDER_WAY 4
+/* All blocks walk through all tensors, 16 bytes a thread, and the bytes of what is left;
+ * both ends are aligned to 16. One piece at a time: with more under way a single copy is
+ * quicker, but those of many runs hold each other up on the bus. */
 WEFTI_KERNEL(MOVE_THREADS, weft_stage, wefti_cuda_stage_call)
 {
     const int64_t stride = (int64_t)gridDim.x * MOVE_THREADS;
@@ -300,20 +300,8 @@ WEFTI_KERNEL(MOVE_THREADS, weft_stage, wefti_cuda_stage_call)
         const int64_t blocks = call.bytes[i] / 16;
         const device_float4 *source = (const device_float4 *)call.sources[i];
         device_float4 *target = (device_float4 *)call.targets[i];
-        for (int64_t k = first; k < blocks; k += STAGE_UNDER_WAY * stride) {
-            device_float4 held[STAGE_UNDER_WAY];
-            WEFTI_UNROLL
-            for (int32_t j = 0; j < STAGE_UNDER_WAY; j++) {
-                if (k + j * stride < blocks) {
-                    held[j] = source[k + j * stride];
-                }
-            }
-            WEFTI_UNROLL
-            for (int32_t j = 0; j < STAGE_UNDER_WAY; j++) {
-                if (k + j * stride < blocks) {
-                    target[k + j * stride] = held[j];
-                }
-            }
+        for (int64_t k = first; k < blocks; k += stride) {
+            target[k] = source[k];
         }
         if (first < call.bytes[i] % 16) {
             ((uint8_t *)(target + blocks))[first] =
