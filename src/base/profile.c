@@ -6,6 +6,7 @@
 
 #include "base/atomic.h"
 #include "base/error.h"
+#include "base/fork.h"
 #include "base/memory.h"
 #include "base/params.h"
 #include "base/refcount.h"
@@ -36,6 +37,7 @@ struct weft_profiler {
 weft_status weft_profiler_create(const weft_profiler_params *params,
                                  weft_profiler **profiler, weft_error *error)
 {
+    WEFTI_TRY(wefti_fork_check(error));
     if (profiler == NULL) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "profiler is NULL");
     }

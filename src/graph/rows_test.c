@@ -587,21 +587,27 @@ static const text_case mixed[] = {
 
 /* Models with these run alone: nobody has written their rules yet. */
 static const char *const without_rule[] = {"AffineGrid",
-                                           "Compress",
                                            "Col2Im",
+                                           "Compress",
                                            "DeformConv",
                                            "Det",
                                            "DynamicQuantizeLinear",
                                            "Einsum",
                                            "EyeLike",
+                                           "If",
+                                           "Loop",
+                                           "MaxUnpool",
                                            "MeanVarianceNormalization",
                                            "NegativeLogLikelihoodLoss",
-                                           "MaxUnpool",
+                                           "NonMaxSuppression",
+                                           "NonZero",
                                            "OneHot",
                                            "QLinearMatMul",
                                            "RoiAlign",
+                                           "Scan",
                                            "ScatterND",
-                                           "SoftmaxCrossEntropyLoss"};
+                                           "SoftmaxCrossEntropyLoss",
+                                           "Unique"};
 
 static bool is_listed(const char *name, const char *const *list, size_t count)
 {

@@ -154,7 +154,7 @@ WEFTI_INLINE int64_t ref_shift(int64_t a, int64_t b, int64_t bits, bool left)
 
 /* All integers are computed as int64, and what comes out is cut to `bits`: it wraps. */
 WEFTI_INLINE int64_t ref_integer(const wefti_instruction *i, int64_t a, int64_t b,
-                                  int64_t bits)
+                                 int64_t bits)
 {
     switch (i->operation) {
     case WEFTI_OP_NEG:

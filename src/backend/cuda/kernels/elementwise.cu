@@ -266,8 +266,8 @@ WEFTI_DEVICE void elementwise_number(const wefti_cuda_elementwise_call *call,
     if (elementwise_is_comparison(i->operation)) {
         flags[index] = ELEMENTWISE_COMPARE(i->operation, a, b);
     } else {
-        elementwise_store_integer(type, flags, index, ref_integer(i, a, b,
-                                                          8 * (int64_t)weft_type_size(type)));
+        const int64_t bits = type == WEFT_TYPE_I64 ? 64 : type == WEFT_TYPE_I32 ? 32 : 8;
+        elementwise_store_integer(type, flags, index, ref_integer(i, a, b, bits));
     }
 }
 
