@@ -18,8 +18,7 @@ import onnx_conformance as conformance
 CASES = """
 acos acosh affine_grid_2d affine_grid_3d_align_corners
 argmax_keepdims_random_select_last_index argmin_no_keepdims_random_select_last_index
-asin asinh atan atanh attention_local_window_with_past
-attention_4d_gqa_causal_nonpad_decode attention_local_window_ext_cache_rank3_head_mask
+asin asinh atan atanh
 bitcast_float32_to_int32 bitshift_left_int8_overflow
 bitshift_right_int32_negative_shift bitwise_and_i32_2d bitwise_not_2d
 bitwise_or_ui8_bcast_4v3d bitwise_xor_i32_2d blackmanwindow
@@ -34,7 +33,7 @@ gridsample_bicubic gridsample_reflection_padding gridsample_volumetric_bilinear_
 gridsample_nearest_align_corners_0_additional_1
 hammingwindow_symmetric hannwindow linear_attention_gated_delta_gqa
 linear_attention_gated_per_head_decay linear_attention_prefill_with_past lrn
-lppool_2d_pads lppool_3d_default matmulinteger
+lppool_2d_pads lppool_1d_default matmulinteger
 maxpool_with_argmax_2d_precomputed_pads
 maxunpool_export_with_output_shape melweightmatrix mod_float32_mixed_sign_fmod_0
 nllloss_NCd1d2_no_weight_reduction_mean_ii nllloss_NCd1d2d3_none_no_weight_negative_ii
@@ -45,7 +44,7 @@ reduce_max_bool_inputs reversesequence_batch roialign_aligned_true roialign_mode
 rotary_embedding_3d_input rotary_embedding_with_interleaved_rotary_dim
 sce_NCd1d2d3_sum_weight_high_ii sce_mean_weight_ii_4d_log_prob
 sce_none_weights sinh stft_with_window swiglu_alpha tan tensorscatter_circular
-tfidfvectorizer_tf_batch_uniandbigrams_skip5 upsample_nearest
+upsample_nearest
 """.split()
 
 
@@ -56,6 +55,14 @@ def write_list(folder, kind, names, arrays):
         np.save(folder / file, np.asarray(array))
         rows.append({"name": name, "file": f"nodes/{folder.name}/{file}"})
     return rows
+
+
+def relative_tolerance(arrays):
+    """The standard gives the answers of some cases with four decimals only."""
+    arrays = [np.asarray(a) for a in arrays]
+    rounded = all(np.array_equal(a, a.round(4).astype(a.dtype)) for a in arrays
+                  if a.dtype.kind == "f")
+    return 1e-3 if rounded else 1e-4
 
 
 def record(case, verdict, root):
@@ -71,7 +78,7 @@ def record(case, verdict, root):
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     return {
         "row": f"node_{name}", "describes": "a node test of ONNX", "full_size": False,
-        "rtol": 1e-4, "atol": 1e-5,
+        "rtol": relative_tolerance(expected), "atol": 1e-5,
         "models": [{"exporter": "onnx", "opset": model.opset_import[0].version,
                     "file": f"nodes/{name}/model.onnx", "case_count": 1}],
         "refused": [],

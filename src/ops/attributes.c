@@ -107,7 +107,7 @@ static const attribute_rule rules[] = {
     {"scan_input_directions", WEFT_ATTRIBUTE_INTS},
     {"scan_output_axes", WEFT_ATTRIBUTE_INTS},
     {"scan_output_directions", WEFT_ATTRIBUTE_INTS},
-    {"seed", WEFT_ATTRIBUTE_FLOAT},
+    {"seed", WEFT_ATTRIBUTE_INT},
     {"select_last_index", WEFT_ATTRIBUTE_INT},
     {"size", WEFT_ATTRIBUTE_INT},
     {"softcap", WEFT_ATTRIBUTE_FLOAT},
