@@ -24,6 +24,7 @@ static const struct {
 } guards[] = {
     {WEFTI_SABOTAGE_LEASE_TWICE, "the lease flag: a context in use is not leased"},
     {WEFTI_SABOTAGE_WAKE_NEXT, "a freed context is given to the next who waits"},
+    {WEFTI_SABOTAGE_HOLD_WAKE, "who holds a context wakes those who would share it"},
     {WEFTI_SABOTAGE_TURN_WAKE, "who leaves a shared context wakes the next in turn"},
     {WEFTI_SABOTAGE_WAKE_ON_CLOSE, "close wakes who waits for a context, or for room"},
     {WEFTI_SABOTAGE_FREE_WAIT, "memory waits for all streams that touched it"},

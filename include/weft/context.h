@@ -75,7 +75,8 @@ WEFT_API void weft_context_release(weft_context *context);
 /* Runs a model in a leased context; otherwise as weft_run.
  * Threads: one at a time per context; asserted.
  * Blocks: until done; of a shared context, also while others are in it.
- * Errors: WEFT_BUSY when another thread is using the context. */
+ * Errors: WEFT_BUSY when another thread is using the context, or its stream, which one
+ * who shares the context may do too (weft_context_stream). */
 WEFT_API WEFT_MUST_USE weft_status weft_context_run(weft_context *context,
                                                     weft_model *model,
                                                     const weft_io *io,

@@ -76,10 +76,21 @@ static void remove_from_treap(wefti_sorted *list, wefti_sorted_node *node)
     }
 }
 
+/* Behind whom a node without a time stands. */
+static wefti_sorted_node *last_older(const wefti_sorted *list,
+                                     const wefti_sorted_node *node)
+{
+    wefti_sorted_node *before = list->last;
+    while (before && before->time_ns == WEFTI_NEVER && before->number > node->number) {
+        before = before->previous;
+    }
+    return before;
+}
+
 void wefti_sorted_add(wefti_sorted *list, wefti_sorted_node *node)
 {
-    wefti_sorted_node *before =
-        node->time_ns == WEFTI_NEVER ? list->last : add_to_treap(list, node);
+    wefti_sorted_node *before = node->time_ns == WEFTI_NEVER ? last_older(list, node)
+                                                             : add_to_treap(list, node);
     wefti_sorted_node *after = before ? before->next : list->first;
     node->previous = before;
     node->next = after;

@@ -7,8 +7,8 @@
 /* A list kept by time, then by number: a linked list to walk and to take things out of,
  * and, for those with a time, a treap (Seidel and Aragon, 1996) that finds the place of
  * a new one. So putting in takes O(log n) however the times of the others lie, which
- * many callers decide, and O(1) without a time; the rest takes O(1), expected.
- * Class: confined: its owner guards it by a lock. */
+ * many callers decide, and O(1) for a new one without a time; the rest takes O(1),
+ * expected. Class: confined: its owner guards it by a lock. */
 
 typedef struct wefti_sorted_node {
     /* set by the caller before it is put in, and left alone */
@@ -24,7 +24,8 @@ typedef struct wefti_sorted {
     wefti_sorted_node *root;
 } wefti_sorted;
 
-/* Puts a node in. Those without a time go to the end, in the order of the calls. */
+/* Puts a node in. One without a time takes O(k) where k of those have larger numbers:
+ * new ones have the largest. */
 void wefti_sorted_add(wefti_sorted *list, wefti_sorted_node *node);
 
 /* Takes a node out that is in. */

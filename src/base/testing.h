@@ -50,7 +50,8 @@ typedef enum wefti_sabotage {
     WEFTI_SABOTAGE_QUEUE_ORDER,  /* two threads announce a model's ends */
     WEFTI_SABOTAGE_TEAM_WAIT,    /* a step ends while helpers hold tiles of it */
     WEFTI_SABOTAGE_PLAN_EVICT,   /* an evicted plan is freed while it is in use */
-    WEFTI_SABOTAGE_TURN_WAKE,    /* who leaves a shared context wakes nobody */
+    WEFTI_SABOTAGE_HOLD_WAKE, /* who holds a context wakes nobody who would share it */
+    WEFTI_SABOTAGE_TURN_WAKE, /* who leaves a shared context wakes nobody */
     WEFTI_SABOTAGE_COUNT,
 } wefti_sabotage;
 

@@ -76,6 +76,7 @@ typedef struct work {
     wefti_queue_worker *worker;
     wefti_queue_class *class;
     wefti_queue_request *ended; /* chain */
+    bool ran;                   /* something was computed */
 } work;
 
 static void add_ended(work *self, wefti_queue_request *request)
@@ -136,7 +137,7 @@ static bool make_room(void **memory, size_t *size_bytes, size_t needed)
 }
 
 /* Runs the model on staged tensors. */
-static void run_form(const work *self, const wefti_queue_form *form, void *staging,
+static void run_form(work *self, const wefti_queue_form *form, void *staging,
                      run_result *answer)
 {
     *answer = (run_result){.form = form, .staging = staging};
@@ -158,6 +159,7 @@ static void run_form(const work *self, const wefti_queue_form *form, void *stagi
         tensors[i].data = in_staging(form, i, staging, 0).data;
     }
     weft_io io = {tensors, inputs, tensors + inputs, outputs};
+    self->ran = true;
     answer->status = wefti_run_accepted(model, &io, &answer->error);
     if (tensors != few) {
         wefti_free(tensors);
@@ -168,6 +170,7 @@ static void run_form(const work *self, const wefti_queue_form *form, void *stagi
 static void run_in_place(work *self, wefti_queue_request *request)
 {
     if (wefti_queue_leave_loading(request, WEFTI_REQUEST_STORING)) {
+        self->ran = true;
         request->outcome = wefti_run_accepted(self->class->model->model, &request->io,
                                               &request->base.error);
         add_ended(self, request);
@@ -263,9 +266,11 @@ static void run_joined(work *self, wefti_queue_batch *batch,
         }
     }
     batch->count = kept;
+    batch->rows = (int32_t)rows;
     if (kept == 0) {
         return;
     }
+    batch->padded_rows = (int32_t)(form->rows - rows);
     pad(self, form, rows);
     run_result answer;
     run_form(self, form, staging, &answer);
@@ -348,13 +353,13 @@ wefti_queue_request *wefti_queue_run_batch(wefti_queue_worker *worker,
         }
     }
     if (batch->count > 1) {
-        batch->padded_rows = form->rows - batch->rows;
         batch->joined = true;
         batch->form = form;
         run_joined(&self, batch, form);
     } else if (batch->count == 1) {
         run_alone(&self, batch->requests[0]);
     }
+    batch->ran = self.ran;
     for (int32_t i = 0; i < batch->count; i++) {
         weft_request_release(&batch->requests[i]->base);
     }

@@ -187,6 +187,16 @@ bool wefti_queue_leave_loading(wefti_queue_request *request, wefti_request_state
     return false;
 }
 
+static uint32_t histogram_bucket(uint64_t value)
+{
+    uint32_t bucket = 0;
+    while (value > 0 && bucket < WEFT_QUEUE_BUCKETS - 1) {
+        value /= 2;
+        bucket++;
+    }
+    return bucket;
+}
+
 void wefti_queue_give_back(weft_queue *queue, wefti_queue_batch *batch, int32_t first,
                            const weft_error *why)
 {
@@ -198,6 +208,9 @@ void wefti_queue_give_back(weft_queue *queue, wefti_queue_batch *batch, int32_t 
     for (int32_t i = first; i < batch->count; i++) {
         wefti_queue_request *request = batch->requests[i];
         batch->rows -= request->rows;
+        /* It did not start: its wait goes on. */
+        int64_t waited_ns = batch->chosen_ns - request->submitted_ns;
+        queue->statistics.wait_ns[histogram_bucket((uint64_t)waited_ns)]--;
         /* Under the lock, so that who cancels it from here on finds it listed. */
         if (wefti_queue_leave_loading(request, WEFTI_REQUEST_PENDING)) {
             wefti_queue_enlist_locked(request);
@@ -215,16 +228,6 @@ void wefti_queue_give_back(weft_queue *queue, wefti_queue_batch *batch, int32_t 
     batch->count = first;
 }
 
-static uint32_t histogram_bucket(uint64_t value)
-{
-    uint32_t bucket = 0;
-    while (value > 0 && bucket < WEFT_QUEUE_BUCKETS - 1) {
-        value /= 2;
-        bucket++;
-    }
-    return bucket;
-}
-
 /* Counts the batch and lets its model pay for it. */
 static void record_choice(weft_queue *queue, wefti_queue_batch *batch, int64_t now_ns)
 {
@@ -234,8 +237,7 @@ static void record_choice(weft_queue *queue, wefti_queue_batch *batch, int64_t n
     queue->chosen_count++;
     queue->running++;
     statistics->batch_count++;
-    statistics->row_count += (uint64_t)batch->rows;
-    statistics->batch_rows[histogram_bucket((uint64_t)batch->rows)]++;
+    batch->chosen_ns = now_ns;
     for (int32_t i = 0; i < batch->count; i++) {
         int64_t waited_ns = now_ns - batch->requests[i]->submitted_ns;
         statistics->wait_ns[histogram_bucket((uint64_t)waited_ns)]++;
@@ -254,7 +256,7 @@ void wefti_queue_choose_locked(weft_queue *queue, wefti_queue_batch *batch)
 {
     int64_t now_ns = wefti_clock_ns();
     batch->count = batch->rows = batch->padded_rows = 0;
-    batch->joined = batch->was_split = false;
+    batch->joined = batch->ran = batch->was_split = false;
     batch->expired = NULL;
     batch->wake_ns = WEFTI_NEVER;
     while (batch->count == 0) {
@@ -294,7 +296,13 @@ void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batc
     wefti_queue_model *model = class->model;
     double row_ns = (double)took_ns / (batch->rows > 0 ? batch->rows : 1);
     bool pays = class->joined_ns < WORTH_JOINING * class->alone_ns;
-    if (!batch->joined) {
+    if (batch->ran) {
+        queue->statistics.row_count += (uint64_t)batch->rows;
+        queue->statistics.batch_rows[histogram_bucket((uint64_t)batch->rows)]++;
+    }
+    if (!batch->ran) {
+        /* nothing to learn from */
+    } else if (!batch->joined) {
         learn(&class->alone_ns, row_ns);
         class->since_probe += pays ? 0 : 1;
         class->probe_rest_ns -= took_ns;
@@ -305,9 +313,11 @@ void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batc
     queue->statistics.device_ns += (uint64_t)took_ns;
     queue->statistics.padded_count += (uint64_t)batch->padded_rows;
     queue->statistics.split_count += batch->was_split ? 1 : 0;
-    int64_t usual_ns = (int64_t)wefti_atomic_u64_load_relaxed(&queue->usual_ns);
-    usual_ns += (took_ns - usual_ns) / 8;
-    wefti_atomic_u64_store_relaxed(&queue->usual_ns, (uint64_t)usual_ns);
+    if (batch->ran) {
+        int64_t usual_ns = (int64_t)wefti_atomic_u64_load_relaxed(&queue->usual_ns);
+        usual_ns += (took_ns - usual_ns) / 8;
+        wefti_atomic_u64_store_relaxed(&queue->usual_ns, (uint64_t)usual_ns);
+    }
     queue->running--;
     class->live_count--;
     model->live_count--;

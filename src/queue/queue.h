@@ -265,7 +265,9 @@ typedef struct wefti_queue_batch {
     wefti_queue_request **requests;
     int32_t count, rows;
     double expected_ns;
+    int64_t chosen_ns;
     bool joined;                  /* it ran as one */
+    bool ran;                     /* not all of them were cancelled before */
     wefti_queue_form *form;       /* of those that are joined */
     int32_t padded_rows;          /* computed for nobody */
     bool was_split;               /* it failed, and its requests ran again one by one */

@@ -69,6 +69,7 @@ static weft_status find_model_locked(submission *self, const weft_model *model,
     }
     wefti_queue_model *entry = wefti_queue_find_model_locked(self->queue, model);
     if (!entry) {
+        self->queue->statistics.refused++;
         return wefti_error(error, WEFT_NOT_FOUND,
                            "the queue does not serve this model; add it with "
                            "weft_queue_add_model");

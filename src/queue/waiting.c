@@ -19,6 +19,19 @@ void wefti_queue_append(wefti_queue_list *list, wefti_queue_request *request,
     list->last = request;
 }
 
+/* By its number: what was given back is older than what has come since. */
+static void insert_by_age(wefti_queue_list *list, wefti_queue_request *request)
+{
+    wefti_queue_request *before = list->last;
+    while (before && before->sequence > request->sequence) {
+        before = before->by_age.previous;
+    }
+    wefti_queue_request *after = before ? before->by_age.next : list->first;
+    request->by_age = (wefti_queue_link){.previous = before, .next = after};
+    *(before ? &before->by_age.next : &list->first) = request;
+    *(after ? &after->by_age.previous : &list->last) = request;
+}
+
 void wefti_queue_take_out(wefti_queue_list *list, wefti_queue_request *request,
                           size_t offset)
 {
@@ -58,7 +71,7 @@ void wefti_queue_enlist_locked(wefti_queue_request *request)
     request->by_class.number = request->sequence;
     wefti_sorted_add(&class->waiting[request->level], &request->by_class);
     class->waiting_rows += request->rows;
-    wefti_queue_append(&queue->by_age, request, WEFTI_QUEUE_BY_AGE);
+    insert_by_age(&queue->by_age, request);
     queue->level_count[request->level]++;
     queue->waiting_count++;
     if (model->waiting_count++ == 0 && model->virtual_ns < queue->virtual_ns) {

@@ -31,14 +31,10 @@ static WEFTI_NOINLINE weft_status prepare(weft_device *device, int32_t slot,
     return WEFT_OK;
 }
 
-static weft_status lease_slot(weft_device *device, const weft_lease_params *params,
-                              bool accepted, weft_context **context, weft_error *error)
+/* The context of a slot that the caller has leased; gives the slot back on failure. */
+static weft_status use_slot(weft_device *device, int32_t slot, bool shared,
+                            weft_context **context, weft_error *error)
 {
-    int32_t slot;
-    bool shared;
-    *context = NULL;
-    WEFTI_TRY(
-        wefti_lease_acquire(device->contexts, params, accepted, &slot, &shared, error));
     weft_context *found = wefti_atomic_ptr_load_acquire(&device->context_table[slot]);
     if (WEFTI_UNLIKELY(!found || !found->stream)) {
         weft_status status = prepare(device, slot, error);
@@ -53,8 +49,18 @@ static weft_status lease_slot(weft_device *device, const weft_lease_params *para
     return WEFT_OK;
 }
 
-/* Takes a free context, or joins one that is held, or waits: then all are leased by
- * runs and come free by themselves. */
+static weft_status lease_slot(weft_device *device, const weft_lease_params *params,
+                              bool accepted, weft_context **context, weft_error *error)
+{
+    int32_t slot;
+    bool shared;
+    *context = NULL;
+    WEFTI_TRY(
+        wefti_lease_acquire(device->contexts, params, accepted, &slot, &shared, error));
+    return use_slot(device, slot, shared, context, error);
+}
+/* Takes a free context, or joins one that is held, or waits for either: then all are
+ * leased by runs and come free by themselves. */
 static WEFTI_NOINLINE weft_status lease_or_join(weft_device *device,
                                                 const weft_lease_params *params,
                                                 bool accepted, weft_context **context,
@@ -62,13 +68,21 @@ static WEFTI_NOINLINE weft_status lease_or_join(weft_device *device,
 {
     weft_lease_params free_one = *params;
     free_one.policy = WEFT_LEASE_FAIL;
-    weft_status status = lease_slot(device, &free_one, accepted, context, error);
-    if (status != WEFT_BUSY) {
-        return status;
-    }
-    WEFTI_TRY(wefti_share_join(device, context, error));
-    return *context != NULL ? WEFT_OK
-                            : lease_slot(device, params, accepted, context, error);
+    int32_t slot;
+    weft_status status;
+    do {
+        uint32_t holds = wefti_lease_holds(device->contexts);
+        status = lease_slot(device, &free_one, accepted, context, error);
+        if (status != WEFT_BUSY) {
+            return status;
+        }
+        WEFTI_TRY(wefti_share_join(device, context, error));
+        if (*context != NULL) {
+            return WEFT_OK;
+        }
+        status = wefti_lease_await(device->contexts, holds, accepted, &slot, error);
+    } while (status == WEFT_BUSY);
+    return status != WEFT_OK ? status : use_slot(device, slot, true, context, error);
 }
 
 static weft_status lease(weft_device *device, const weft_lease_params *params,
@@ -128,6 +142,7 @@ weft_status weft_context_acquire(weft_device *device, const weft_lease_params *p
     WEFTI_TRY(lease(device, params, false, context, error));
     if ((*context)->host == NULL) {
         wefti_atomic_u32_store_seq_cst(&(*context)->sharers, 1);
+        wefti_lease_announce_hold(device->contexts);
     }
     return WEFT_OK;
 }

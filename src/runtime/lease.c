@@ -70,12 +70,15 @@ _Static_assert(sizeof(lease_slot) == WEFTI_CACHE_LINE, "slots must not share a l
 typedef struct waiter {
     wefti_condition woken;
     bool accepted;
+    bool shares;    /* and so wants to hear of leases that are held, ... */
+    uint32_t holds; /* ... beyond so many */
 
     /* guarded by lock */
     struct waiter *previous, *next;
     bool queued;
     bool slept;
-    int32_t slot; /* the slot given, -1: none */
+    int32_t slot;    /* the slot given, -1: none */
+    bool look_again; /* a lease is held that it may share */
 } waiter;
 
 struct wefti_lease_pool {
@@ -95,6 +98,8 @@ struct wefti_lease_pool {
     WEFTI_CACHE_ALIGNED wefti_mutex lock; /* WEFTI_RANK_CONTEXTS */
     waiter *first, *last;
     uint64_t wait_count, wait_ns;
+    /* atomic: who holds a lease -> who shares. How often a lease was held. */
+    wefti_atomic_u32 holds;
 
     lease_slot slots[];
 };
@@ -251,8 +256,15 @@ static weft_status wait_in_queue(wefti_lease_pool *pool, waiter *who,
     } else {
         enqueue_locked(pool, who);
         give_all_free_locked(pool);
+        if (who->queued && who->shares &&
+            wefti_atomic_u32_load_seq_cst(&pool->holds) != who->holds) {
+            dequeue_locked(pool, who);
+            who->look_again = true;
+        }
     }
-    if (who->queued) {
+    if (who->look_again) {
+        status = WEFT_BUSY;
+    } else if (who->queued) {
         int64_t begin_ns = wefti_clock_ns();
         bool in_time = true;
         who->slept = true;
@@ -265,7 +277,7 @@ static weft_status wait_in_queue(wefti_lease_pool *pool, waiter *who,
             dequeue_locked(pool, who);
             status = WEFT_TIMEOUT;
         } else if (who->slot < 0) {
-            status = WEFT_CLOSED;
+            status = who->look_again ? WEFT_BUSY : WEFT_CLOSED;
         }
     }
     wefti_mutex_unlock(&pool->lock);
@@ -317,6 +329,40 @@ static WEFTI_NOINLINE weft_status acquire_waiting(wefti_lease_pool *pool,
     *slot = self.slot;
     *shared = self.slept && params && params->policy == WEFT_LEASE_SHARE;
     return WEFT_OK;
+}
+
+weft_status wefti_lease_await(wefti_lease_pool *pool, uint32_t holds, bool accepted,
+                              int32_t *slot, weft_error *error)
+{
+    waiter self = {.accepted = accepted, .shares = true, .holds = holds, .slot = -1};
+    WEFTI_TRY(wefti_condition_init(&self.woken, error));
+    weft_status status = wait_in_queue(pool, &self, WEFTI_NEVER);
+    wefti_condition_fini(&self.woken);
+    *slot = self.slot;
+    return status == WEFT_CLOSED ? refuse(accepted, error) : status;
+}
+
+uint32_t wefti_lease_holds(const wefti_lease_pool *pool)
+{
+    return wefti_atomic_u32_load_seq_cst(&pool->holds);
+}
+
+void wefti_lease_announce_hold(wefti_lease_pool *pool)
+{
+    (void)wefti_atomic_u32_add_seq_cst(&pool->holds, 1);
+    if (WEFTI_LIKELY(wefti_lease_waiter_count(pool) == 0)) {
+        return;
+    }
+    wefti_mutex_lock(&pool->lock);
+    for (waiter *who = pool->first, *next; who; who = next) {
+        next = who->next;
+        if (who->shares && !wefti_sabotaged(WEFTI_SABOTAGE_HOLD_WAKE)) {
+            dequeue_locked(pool, who);
+            who->look_again = true;
+            wefti_condition_wake_one(&who->woken);
+        }
+    }
+    wefti_mutex_unlock(&pool->lock);
 }
 
 static weft_status check_params(const weft_lease_params *params, weft_error *error)

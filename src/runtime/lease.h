@@ -29,6 +29,19 @@ void wefti_lease_pool_destroy(wefti_lease_pool *pool);
 weft_status wefti_lease_acquire(wefti_lease_pool *pool, const weft_lease_params *params,
                                 bool accepted, int32_t *slot, bool *shared,
                                 weft_error *error);
+/* For who shares: waits for a slot as by WEFT_LEASE_WAIT, or for a lease that is held
+ * (wefti_lease_announce_hold) beyond the `holds` that wefti_lease_holds told before the
+ * caller looked for one to share: then WEFT_BUSY, without words, and it looks again.
+ * Errors: WEFT_CLOSED, WEFT_CANCELLED (aborted). */
+weft_status wefti_lease_await(wefti_lease_pool *pool, uint32_t holds, bool accepted,
+                              int32_t *slot, weft_error *error);
+uint32_t wefti_lease_holds(const wefti_lease_pool *pool);
+
+/* Says that a lease is held that others may share, after that can be seen. Its count
+ * and the number of waiters are sequentially consistent: who queues up either reads the
+ * count or is seen here. */
+void wefti_lease_announce_hold(wefti_lease_pool *pool);
+
 /* The pool may be gone when this returns (wefti_lease_pool_retire). */
 void wefti_lease_release(wefti_lease_pool *pool, int32_t slot);
 

@@ -61,6 +61,7 @@ const char *scenario_guard_name(wefti_sabotage guard)
         [WEFTI_SABOTAGE_QUEUE_ORDER] = "QUEUE_ORDER",
         [WEFTI_SABOTAGE_TEAM_WAIT] = "TEAM_WAIT",
         [WEFTI_SABOTAGE_PLAN_EVICT] = "PLAN_EVICT",
+        [WEFTI_SABOTAGE_HOLD_WAKE] = "HOLD_WAKE",
         [WEFTI_SABOTAGE_TURN_WAKE] = "TURN_WAKE",
     };
     return (unsigned)guard < WEFTI_SABOTAGE_COUNT ? names[guard] : NULL;
