@@ -127,8 +127,11 @@ static int describe_buffer(const Py_buffer *buffer, const char *role, const char
                             .rank = buffer->ndim,
                             .read_only = buffer->readonly,
                             .dims = (const int64_t *)buffer->shape};
-    for (int32_t i = 0; i < buffer->ndim; i++) {
-        layout->strides[i] = buffer->strides[i];
+    int64_t stride = buffer->itemsize;
+    for (int32_t i = buffer->ndim; i-- > 0;) {
+        /* arrays of ctypes leave them out although they are asked for */
+        layout->strides[i] = buffer->strides ? buffer->strides[i] : stride;
+        stride *= buffer->shape[i];
     }
     return 0;
 }

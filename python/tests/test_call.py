@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls: arguments, types, copies, outputs, errors."""
 
+import ctypes
 import os
 import pathlib
 import pickle
@@ -120,6 +121,15 @@ class Calls(unittest.TestCase):
         flat = weft.load(onnx_bytes.identity("uint8"))
         np.testing.assert_array_equal(flat(b"abc"), [97, 98, 99])
         np.testing.assert_array_equal(flat(bytearray(b"abc")), [97, 98, 99])
+
+    def test_arrays_of_ctypes(self):
+        x, y = (ctypes.c_float * 4)(1, -2, 3, -4), (ctypes.c_float * 4)()
+        relu = weft.load(onnx_bytes.unary("Relu", shape=("n",)))
+        np.testing.assert_array_equal(relu(x), [1, 0, 3, 0])
+        self.assertIs(relu(x, out=y), y)
+        self.assertEqual(list(y), [1, 0, 3, 0])
+        rows = (ctypes.c_float * 3 * 2)((1, -2, 3), (-4, 5, -6))
+        np.testing.assert_array_equal(self.relu(rows), [[1, 0, 3], [0, 5, 0]])
 
     def test_read_only_inputs_and_one_array_for_two_inputs(self):
         a = np.float32([1, 2])
