@@ -102,7 +102,8 @@ PyObject *door_model_submit(PyObject *self, PyObject *const *arguments,
 
 /* --- the result ------------------------------------------------------------------- */
 
-/* Waits in parts, so that Ctrl-C is heard. */
+/* Waits in parts, so that Ctrl-C is heard. A request may end after a part is over and
+ * before the GIL is back: then its own end counts, not the part's. */
 static int wait_ended(weft_request *request, int64_t timeout_ns, weft_status *status,
                       weft_error *error)
 {
@@ -115,7 +116,13 @@ static int wait_ended(weft_request *request, int64_t timeout_ns, weft_status *st
         Py_BEGIN_ALLOW_THREADS;
         *status = weft_request_wait(request, part_ns < 0 ? 0 : part_ns, error);
         Py_END_ALLOW_THREADS;
-        if (*status != WEFT_TIMEOUT || weft_request_test(request, NULL)) {
+        if (weft_request_test(request, status)) {
+            if (*status != WEFT_OK) { /* for the words */
+                *status = weft_request_wait(request, 0, error);
+            }
+            return 0;
+        }
+        if (*status != WEFT_TIMEOUT) {
             return 0;
         }
         if (PyErr_CheckSignals()) {

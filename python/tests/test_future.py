@@ -4,6 +4,7 @@
 import asyncio
 import concurrent.futures
 import gc
+import sys
 import threading
 import unittest
 import weakref
@@ -63,6 +64,49 @@ class Futures(unittest.TestCase):
                      lambda: future.result(1, timeout=1)):
             with self.assertRaises(TypeError):
                 call()
+
+    def test_an_end_before_the_interpreter_is_back(self):
+        # The wait is over while another thread keeps the interpreter to itself until the
+        # request has ended too.
+        future, go, holds = self.busy(), threading.Event(), []
+
+        def hold():
+            go.wait()
+            holds.append(True)
+            while not future.done():
+                pass
+
+        thread, interval = threading.Thread(target=hold), sys.getswitchinterval()
+        thread.start()
+        try:
+            sys.setswitchinterval(60)
+            go.set()
+            try:
+                self.assertEqual(future.result(timeout=0.03).shape, (512, 512))
+            except weft.TimeoutError:
+                self.assertFalse(holds)  # the other thread came too late to test it
+        finally:
+            sys.setswitchinterval(interval)
+            thread.join()
+
+    def test_an_end_between_a_wait_and_the_question_for_it(self):
+        class Late:
+            def __init__(self, *ends):
+                self.ends = list(ends)
+
+            def result(self, timeout=None):
+                raise_this = self.ends.pop(0)
+                if raise_this:
+                    raise raise_this
+
+            def done(self):
+                return len(self.ends) < 2
+
+        wait, end = weft.TimeoutError("the wait"), weft.CancelledError("the end")
+        self.assertIsNone(weft.Future.exception(Late(wait, None), 0))
+        self.assertIs(weft.Future.exception(Late(wait, end), 0), end)
+        with self.assertRaises(weft.TimeoutError):
+            weft.Future.exception(Late(wait, None, None), 0)
 
     def test_a_request_that_starts_too_late(self):
         first = self.busy()

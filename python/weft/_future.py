@@ -32,9 +32,15 @@ class Future(_weft.Request):
         """Waits as result() does, and returns what it would raise, or None."""
         try:
             self.result(timeout)
-        except _errors.Error as error:
+            return None
+        except _errors.Error:
             if not self.done():
                 raise
+        # The wait may have been over before the request, which has ended since: so its
+        # end is asked for, not the wait's.
+        try:
+            self.result(0)
+        except _errors.Error as error:
             return error
         return None
 
