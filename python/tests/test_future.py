@@ -4,6 +4,7 @@
 import asyncio
 import concurrent.futures
 import gc
+import os
 import sys
 import threading
 import unittest
@@ -167,6 +168,19 @@ class Futures(unittest.TestCase):
             self.assertTrue(after.wait(60))
         self.assertIn("ZeroDivisionError", logs.output[0])
 
+    def test_a_callback_that_exits_keeps_the_thread(self):
+        first, after = self.busy(), threading.Event()
+        with self.assertLogs("weft", "ERROR") as logs:
+            first.add_done_callback(lambda future: sys.exit(3))
+            first.add_done_callback(lambda future: after.set())
+            self.assertTrue(after.wait(60))
+        self.assertIn("SystemExit", logs.output[0])
+        self.busy().add_done_callback(lambda future: logs.output.append("later"))
+        after.clear()
+        self.busy().add_done_callback(lambda future: after.set())
+        self.assertTrue(after.wait(60))
+        self.assertEqual(logs.output[-1], "later")
+
     def test_callbacks_may_submit_and_drop_futures(self):
         ended = threading.Event()
         left = [20]
@@ -291,6 +305,27 @@ class Asyncio(unittest.TestCase):
         asyncio.run(main())
         self.assertTrue(self.future.exception(60) is None or self.future.cancelled())
         gc.collect()
+
+    def test_loops_that_end_before_their_requests_leave_nothing(self):
+        slow, loops = weft.load(onnx_bytes.slow(steps=3), self.device), []
+        futures, counts = [], []
+
+        async def main():
+            loops.append(weakref.ref(asyncio.get_running_loop()))
+            futures.append(slow.submit(self.big))
+            asyncio.ensure_future(wait(futures[-1]))
+            await asyncio.sleep(0)
+
+        async def wait(future):
+            await future
+
+        for _ in range(50):
+            asyncio.run(main())
+            futures.pop().exception(60)
+            gc.collect()
+            counts.append(len(os.listdir("/proc/self/fd")))
+        self.assertLessEqual(max(counts[5:]), max(counts[:5]) + 2)
+        self.assertLess(sum(loop() is not None for loop in loops), 5)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,11 @@ def _call(function, future) -> None:
     try:
         function(future)
     except Exception:
-        logging.getLogger("weft").exception("a callback of a weft.Future failed")
+        _log_failure()
+
+
+def _log_failure() -> None:
+    logging.getLogger("weft").exception("a callback of a weft.Future failed")
 
 
 # --- asyncio -----------------------------------------------------------------------
@@ -94,11 +98,21 @@ def _wake_waiters(bell: _weft.Bell) -> None:
 def _loop_bell(loop: asyncio.AbstractEventLoop) -> _weft.Bell:
     bell = _loop_bells.get(loop)
     if bell is None:
+        _drop_bells_of_closed_loops()
         bell = _weft.Bell()
         loop.add_reader(bell.fileno(), _wake_waiters, bell)
         with _loop_bells_lock:
             _loop_bells[loop] = bell
     return bell
+
+
+def _drop_bells_of_closed_loops() -> None:
+    """A loop that ended before its requests never takes their waiters, which keep it
+    alive: so it would never leave the dictionary by itself."""
+    with _loop_bells_lock:
+        closed = [loop for loop in _loop_bells if loop.is_closed()]
+        bells = [_loop_bells.pop(loop) for loop in closed]
+    del bells  # after the lock: what they let go of may run any code
 
 
 # --- callbacks ---------------------------------------------------------------------
@@ -123,7 +137,10 @@ class _Listener:
 
     def call_all(self) -> None:
         for function, future in self.bell.take():
-            _call(function, future)
+            try:
+                _call(function, future)
+            except BaseException:  # sys.exit() too: the others need this thread
+                _log_failure()
             del function, future  # held until the next otherwise
 
     def stop(self) -> None:
