@@ -316,6 +316,16 @@ class Calls(unittest.TestCase):
         device.drain(1.0)
         self.assertGreaterEqual(device.statistics()["done"], 1)
 
+    def test_a_shared_device_that_is_closed(self):
+        source, x = onnx_bytes.unary("Relu"), np.float32([[-1, 1]])
+        first = weft.load(source, "null").device
+        self.assertIs(weft.load(source, "null").device, first)
+        weft.Device("null").close()  # one of its own
+        self.assertIs(weft.load(source, "null").device, first)
+        first.close()
+        self.assertIsNot(weft.load(source, "null").device, first)
+        weft.load(source, "null")(x)
+
     def test_outputs_whose_shape_only_a_run_tells(self):
         model = weft.load(onnx_bytes.model(
             [onnx_bytes.node("NonZero", ["x"], ["at"])],

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 from . import _weft
@@ -23,6 +24,14 @@ class Device(_weft.Device):
 
     __slots__ = ()
 
+    def close(self) -> None:
+        """Refuses new work from now on; accepted work goes on. Who gives the device's name
+        after that gets a new one."""
+        super().close()
+        with _lock:
+            for name in [name for name, shared in _shared.items() if shared is self]:
+                del _shared[name]
+
     def drain(self, timeout: float | None = None) -> None:
         """Waits until all accepted work has ended, at most timeout seconds. After
         weft.TimeoutError, requests that have not started are cancelled and the call may
@@ -33,7 +42,7 @@ class Device(_weft.Device):
         return f"<weft.Device {self.info()['name']!r}>"
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # close() may be called by a signal's handler
 _shared: dict[str, Device] = {}
 
 
@@ -45,3 +54,11 @@ def find(device: str | Device) -> Device:
         if device not in _shared:
             _shared[device] = Device(device)
         return _shared[device]
+
+
+def _forked() -> None:
+    global _lock
+    _lock = threading.RLock()  # a thread that the child has not may hold the other
+
+
+os.register_at_fork(after_in_child=_forked)
