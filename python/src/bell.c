@@ -4,12 +4,18 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 /* A bell tells Python of ended requests by a file descriptor: an event loop watches it,
- * or a thread waits for it. Weft's threads ring it without the GIL. */
+ * or a thread waits for it. Weft's threads ring it without the GIL.
+ *
+ * The child of a fork shares the descriptor with its parent and may have inherited the
+ * lock in the hands of a thread that it has not. There a bell of the parent's does
+ * nothing, and its memory and descriptor stay until the child ends. */
 struct door_bell {
-    int fd; /* immutable after create */
+    int fd;      /* immutable after create */
+    pid_t owner; /* immutable after create: the process that made it */
     pthread_mutex_t lock;
     int32_t references;        /* guarded by lock */
     bool deaf;                 /* guarded by lock: the Python object is gone */
@@ -31,14 +37,23 @@ static door_bell *bell_create(void)
         free(bell);
         return (door_bell *)PyErr_SetFromErrno(PyExc_OSError);
     }
+    bell->owner = getpid();
     pthread_mutex_init(&bell->lock, NULL);
     bell->references = 1;
     bell->last = &bell->first;
     return bell;
 }
 
+static bool is_parents(const door_bell *bell)
+{
+    return bell->owner != getpid();
+}
+
 void door_bell_drop(door_bell *bell)
 {
+    if (is_parents(bell)) {
+        return;
+    }
     pthread_mutex_lock(&bell->lock);
     bool last = --bell->references == 0;
     pthread_mutex_unlock(&bell->lock);
@@ -58,6 +73,9 @@ static void wake(door_bell *bell)
 
 bool door_bell_ring(door_bell *bell, door_watch *watch)
 {
+    if (is_parents(bell)) {
+        return false;
+    }
     pthread_mutex_lock(&bell->lock);
     bool deaf = bell->deaf;
     if (!deaf) {
@@ -82,6 +100,9 @@ void door_watch_free(door_watch *watch)
 
 static door_watch *take_all(door_bell *bell, bool deafen)
 {
+    if (is_parents(bell)) {
+        return NULL;
+    }
     uint64_t rung;
     pthread_mutex_lock(&bell->lock);
     ssize_t got = read(bell->fd, &rung, sizeof(rung));
@@ -101,9 +122,11 @@ door_bell *door_bell_of(PyObject *object)
         return NULL;
     }
     door_bell *bell = ((bell_object *)object)->bell;
-    pthread_mutex_lock(&bell->lock);
-    bell->references++;
-    pthread_mutex_unlock(&bell->lock);
+    if (!is_parents(bell)) {
+        pthread_mutex_lock(&bell->lock);
+        bell->references++;
+        pthread_mutex_unlock(&bell->lock);
+    }
     return bell;
 }
 
@@ -152,7 +175,9 @@ PyDoc_STRVAR(ring_doc, "ring()\n--\n\nMakes the descriptor readable; take() may 
 static PyObject *bell_ring(PyObject *self, PyObject *none)
 {
     (void)none;
-    wake(((bell_object *)self)->bell);
+    if (!is_parents(((bell_object *)self)->bell)) {
+        wake(((bell_object *)self)->bell);
+    }
     return Py_NewRef(Py_None);
 }
 

@@ -119,6 +119,59 @@ class Processes(unittest.TestCase):
         """)
         self.assertEqual(out, "7 16.0\n")
 
+    def test_the_child_of_a_fork_leaves_the_parents_bells_alone(self):
+        out = self.run_code("""
+            import asyncio, weft._weft
+            device = weft.Device("cpu", worker_count=1)
+            slow = weft.load(onnx_bytes.slow(), device)
+            bell, heard = weft._weft.Bell(), threading.Event()
+
+            async def main():
+                waiting = asyncio.ensure_future(awaited(slow.submit(big)))
+                await asyncio.sleep(0)
+                slow.submit(big).add_done_callback(lambda f: heard.set())
+                future = slow.submit(big)
+                future._watch(bell, "rung")
+                future.result()  # now every bell has something to take
+                child = os.fork()
+                if child == 0:
+                    bell.ring()
+                    done = bell.take() == []
+                    future._watch(bell, "child's")
+                    os._exit(0 if done and bell.take() == [] else 1)
+                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                await waiting
+                print(code, bell.take(), heard.wait(60))
+
+            async def awaited(future):
+                await future
+
+            asyncio.run(main())
+        """)
+        self.assertEqual(out, "0 ['rung'] True\n")
+
+    def test_a_fork_while_a_device_is_opened(self):
+        out = self.run_code("""
+            holds, go = threading.Event(), threading.Event()
+
+            def hold():
+                with weft._device._lock:
+                    holds.set()
+                    go.wait()
+
+            thread = threading.Thread(target=hold)
+            thread.start()
+            holds.wait()
+            child = os.fork()
+            if child == 0:
+                import signal
+                signal.alarm(30)
+                os._exit(weft.load(onnx_bytes.unary("Relu"))(x).sum() != 16)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            go.set()
+        """)
+        self.assertEqual(out, "0\n")
+
     def test_a_fork_before_the_first_device(self):
         out = self.run_code("""
             child = os.fork()

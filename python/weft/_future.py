@@ -174,11 +174,11 @@ def _end() -> None:
 
 def _forked() -> None:
     global _the_listener, _listener_lock, _loop_bells_lock
+    _weft.forked()  # first: what is let go below may need its locks
     _the_listener = None  # its thread is in the parent
     _listener_lock = threading.Lock()
     _loop_bells_lock = threading.Lock()
     _loop_bells.clear()
-    _weft.forked()
 
 
 _weft.set_hooks(_errors.make, _model.make_outputs, Future)
