@@ -103,24 +103,14 @@ static PyObject *device_close(PyObject *self, PyObject *none)
     return Py_NewRef(Py_None);
 }
 
+static weft_status drain(PyObject *self, int64_t timeout_ns, weft_error *error)
+{
+    return weft_device_drain(((door_device *)self)->device, timeout_ns, error);
+}
+
 static PyObject *device_drain(PyObject *self, PyObject *timeout)
 {
-    int64_t timeout_ns;
-    if (door_read_seconds(timeout, &timeout_ns)) {
-        return NULL;
-    }
-    weft_device *device = ((door_device *)self)->device;
-    weft_error error;
-    weft_status status;
-    Py_BEGIN_ALLOW_THREADS;
-    status = weft_device_drain(device, timeout_ns, &error);
-    Py_END_ALLOW_THREADS;
-    if (status != WEFT_OK) {
-        door_raise(&error);
-        return NULL;
-    }
-    door_pending_sweep();
-    return Py_NewRef(Py_None);
+    return door_pending_drain(self, &((door_device *)self)->in_flight, drain, timeout);
 }
 
 static PyObject *device_trim(PyObject *self, PyObject *none)

@@ -57,6 +57,9 @@ PyTypeObject *door_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *b
 /* Frees an object of one of the types and drops its type. */
 void door_free(PyObject *self);
 
+/* How long a wait goes on before it looks for Ctrl-C. */
+enum { DOOR_SIGNAL_NS = 100000000 };
+
 /* Nanoseconds of a clock that only goes on. Needs no GIL. */
 int64_t door_now_ns(void);
 
@@ -146,6 +149,7 @@ void door_shapes_clear(door_shapes *shapes);
 
 typedef struct door_device {
     PyObject_HEAD weft_device *device;
+    uint64_t in_flight; /* guarded by the lock of pending.c */
 } door_device;
 
 extern PyType_Spec door_device_spec;
@@ -263,6 +267,15 @@ void door_pending_watch(door_pending *pending, door_watch *watch);
 
 /* Frees what ended requests left. */
 void door_pending_sweep(void);
+
+/* weft_queue_drain or weft_device_drain of a Python object. Needs no GIL. */
+typedef weft_status (*door_drain)(PyObject *self, int64_t timeout_ns,
+                                  weft_error *error);
+
+/* The method drain(timeout) of an object whose requests in flight are counted. Hears
+ * Ctrl-C while it waits for them; then they go on. */
+PyObject *door_pending_drain(PyObject *self, const uint64_t *count, door_drain drain,
+                             PyObject *timeout);
 
 /* Cancels and awaits all; later ones are refused. */
 void door_pending_shut_down(int64_t timeout_ns);

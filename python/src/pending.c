@@ -11,12 +11,18 @@
  * when the interpreter is gone. */
 static struct {
     pthread_mutex_t lock;
-    pthread_cond_t ended;     /* signalled by the callback when nothing is left */
+    pthread_cond_t ended;     /* woken when a count of those in flight becomes 0 */
     door_pending *in_flight;  /* guarded by lock */
     door_pending *dead;       /* guarded by lock: to be freed with the GIL */
     door_watch *dead_watches; /* guarded by lock: the same */
     bool shut;                /* guarded by lock: no more are accepted */
 } all = {.lock = PTHREAD_MUTEX_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER};
+
+/* The device's count of those in flight; its model is kept by the pending call. */
+static uint64_t *device_count(const door_pending *pending)
+{
+    return &((door_device *)pending->call.model->device)->in_flight;
+}
 
 door_pending *door_pending_new(door_model *model, PyObject *queue,
                                uint64_t *queue_count)
@@ -56,6 +62,7 @@ int door_pending_start(door_pending *pending)
             all.in_flight->previous = pending;
         }
         all.in_flight = pending;
+        ++*device_count(pending);
         if (pending->queue_count) {
             ++*pending->queue_count;
         }
@@ -75,10 +82,11 @@ static void unlink_locked(door_pending *pending)
     if (pending->next) {
         pending->next->previous = pending->previous;
     }
+    bool none_left = --*device_count(pending) == 0;
     if (pending->queue_count) {
-        --*pending->queue_count;
+        none_left |= --*pending->queue_count == 0;
     }
-    if (!all.in_flight) {
+    if (none_left) {
         pthread_cond_broadcast(&all.ended);
     }
 }
@@ -180,6 +188,68 @@ uint64_t door_pending_count(const uint64_t *queue_count)
     uint64_t count = *queue_count;
     pthread_mutex_unlock(&all.lock);
     return count;
+}
+
+/* --- draining -----------------------------------------------------------------------
+ */
+
+/* Waits until none that `count` counts is in flight, at most for a part of a wait. The
+ * child of a fork has none in flight, whatever was counted in its parent. */
+static bool await_none(const uint64_t *count, int64_t part_ns)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until); /* what the condition's clock is */
+    int64_t ns = until.tv_nsec + part_ns;
+    until.tv_sec += ns / 1000000000;
+    until.tv_nsec = ns % 1000000000;
+    pthread_mutex_lock(&all.lock);
+    int code = 0;
+    while (all.in_flight && *count > 0 && code == 0) {
+        code = pthread_cond_timedwait(&all.ended, &all.lock, &until);
+    }
+    bool none = !all.in_flight || *count == 0;
+    pthread_mutex_unlock(&all.lock);
+    return none;
+}
+
+/* The library's own wait cannot be done in parts, each of which would cancel what has
+ * not started: so it begins when it has little left to wait for, the calls that run on
+ * threads of their callers. */
+PyObject *door_pending_drain(PyObject *self, const uint64_t *count, door_drain drain,
+                             PyObject *timeout)
+{
+    int64_t timeout_ns;
+    if (door_read_seconds(timeout, &timeout_ns)) {
+        return NULL;
+    }
+    bool for_ever = timeout_ns == WEFT_FOREVER, none = false;
+    int64_t end_ns = for_ever ? INT64_MAX : door_now_ns() + timeout_ns;
+    int64_t left_ns = end_ns - door_now_ns();
+    while (!none && left_ns > 0) {
+        int64_t part_ns = left_ns < DOOR_SIGNAL_NS ? left_ns : DOOR_SIGNAL_NS;
+        Py_BEGIN_ALLOW_THREADS;
+        none = await_none(count, part_ns);
+        Py_END_ALLOW_THREADS;
+        if (PyErr_CheckSignals()) {
+            return NULL;
+        }
+        left_ns = end_ns - door_now_ns();
+    }
+    weft_error error;
+    weft_status status;
+    Py_BEGIN_ALLOW_THREADS;
+    status = drain(self, for_ever ? WEFT_FOREVER : left_ns < 0 ? 0 : left_ns, &error);
+    Py_END_ALLOW_THREADS;
+    door_pending_sweep();
+    if (status == WEFT_TIMEOUT) {
+        door_refuse(WEFT_TIMEOUT,
+                    "what was accepted did not end within %lld ms; what had not "
+                    "started was cancelled; drain again to wait for the rest",
+                    (long long)(timeout_ns / 1000000));
+    } else if (status != WEFT_OK) {
+        door_raise(&error);
+    }
+    return status == WEFT_OK ? Py_NewRef(Py_None) : NULL;
 }
 
 /* --- the end ------------------------------------------------------------------------

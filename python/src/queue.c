@@ -312,19 +312,14 @@ static PyObject *queue_close(PyObject *self, PyObject *none)
     return Py_NewRef(Py_None);
 }
 
+static weft_status drain(PyObject *self, int64_t timeout_ns, weft_error *error)
+{
+    return weft_queue_drain(queue_of(self), timeout_ns, error);
+}
+
 static PyObject *queue_drain(PyObject *self, PyObject *timeout)
 {
-    int64_t timeout_ns;
-    if (door_read_seconds(timeout, &timeout_ns)) {
-        return NULL;
-    }
-    weft_error error;
-    weft_status status;
-    Py_BEGIN_ALLOW_THREADS;
-    status = weft_queue_drain(queue_of(self), timeout_ns, &error);
-    Py_END_ALLOW_THREADS;
-    door_pending_sweep();
-    return end_call(status, &error);
+    return door_pending_drain(self, &((queue_object *)self)->in_flight, drain, timeout);
 }
 
 static PyMethodDef queue_methods[] = {

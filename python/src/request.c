@@ -7,9 +7,6 @@ typedef struct request_object {
     PyObject_HEAD door_pending *pending;
 } request_object;
 
-/* How long a wait goes on before it looks for Ctrl-C. */
-enum { DOOR_SIGNAL_NS = 100000000 };
-
 PyObject *door_request_new(door_pending *pending)
 {
     allocfunc allocate = (allocfunc)PyType_GetSlot(door.future, Py_tp_alloc);

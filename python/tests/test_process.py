@@ -97,6 +97,45 @@ class Processes(unittest.TestCase):
         """)
         self.assertEqual(out, "interrupted False\n")
 
+    def test_ctrl_c_ends_a_drain(self):
+        out = self.run_code("""
+            import signal
+            device = weft.Device("cpu", worker_count=1)
+            slow = weft.load(onnx_bytes.slow(steps=300), device)
+            queue = weft.Queue(slow, workers=1, max_batch_size=1)
+            signal.signal(signal.SIGALRM, signal.default_int_handler)
+            for submit, drain in ((slow.submit, device.drain),
+                                  (lambda x: queue.submit(slow, x), queue.drain)):
+                futures = [submit(big), submit(big)]
+                signal.setitimer(signal.ITIMER_REAL, 0.02)
+                try:
+                    drain()
+                except KeyboardInterrupt:
+                    print("interrupted", futures[1].done(), futures[1].cancel())
+                drain(60)
+                print(futures[0].exception(0), futures[1].cancelled())
+        """)
+        self.assertEqual(out, "interrupted False True\nNone True\n" * 2)
+
+    def test_a_drain_in_the_child_of_a_fork(self):
+        out = self.run_code("""
+            device = weft.Device("cpu", worker_count=1)
+            slow = weft.load(onnx_bytes.slow(steps=300), device)
+            queue = weft.Queue(slow)
+            kept = [slow.submit(big), queue.submit(slow, big)]
+            child = os.fork()
+            if child == 0:
+                for drain in device.drain, queue.drain:
+                    try:
+                        drain()
+                    except weft.Error as error:
+                        if error.status != weft.Status.FORKED:
+                            os._exit(1)
+                os._exit(7)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """)
+        self.assertEqual(out, "7\n")
+
     def test_the_child_of_a_fork_is_told(self):
         out = self.run_code("""
             relu = weft.load(onnx_bytes.unary("Relu"))
