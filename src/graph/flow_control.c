@@ -363,6 +363,10 @@ static weft_status take_shapes(iteration *all, const walk *over, weft_error *err
         }
         WEFTI_TRY(
             wefti_flow_new(all->flow, from->type, from->rank - 1, dims, slice, error));
+        /* A value input is never larger; what it holds is a part of a plan's key. */
+        if (slice->tensor.size_bytes <= WEFTI_MOST_PART_ELEMENTS * sizeof(int64_t)) {
+            memset(slice->tensor.data, 0, slice->tensor.size_bytes);
+        }
     }
     return gather_nothing(all, error);
 }

@@ -287,6 +287,55 @@ static void test_scan(void **state)
     weft_model_release(model);
 }
 
+/* Nothing to scan: where a slice decides a shape, its elements are taken as 0, not as
+ * what another value left in the same memory. */
+static void test_scan_of_no_slices(void **state)
+{
+    (void)state;
+    weft_model *model = make_model(
+        "x: i64[?,2]; y: f32[n]; at = NonZero(y); twice = Add(at,at); "
+        "s,r = Scan(twice,x) num_scan_inputs=1 body={ t: i64[?,?]; p: i64[2]; "
+        "r = ConstantOfShape(p); -> t,r }; -> s,r");
+    float y[] = {0, 0, 1, 1};
+    int64_t x[2] = {0};
+    call run = {
+        .inputs = {{.data = x, .type = WEFT_TYPE_I64, .rank = 2, .dims = {0, 2}},
+                   vector(WEFT_TYPE_F32, y, 4)}};
+    call_must(&run, model);
+    expect_i64(&run.outputs[0], 2, (int64_t[]){4, 6});
+    expect_dims(&run.outputs[1], 3, (int64_t[]){0, 0, 0});
+    call_end(&run);
+    weft_model_release(model);
+}
+
+/* No elements, and yet one size that nobody may count up to. */
+static void test_nothing_of_a_huge_size(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "x: f32[?,?,?]; y = Unique(x) axis=1; -> y",
+        "x: f32[?,?,?]; c = bool(1); one = i64{1}; d = Reshape(c,one); "
+        "y = Compress(x,d) axis=1; -> y",
+        "x: f32[?,?,?]; c = bool(1); one = i64{1}; d = Reshape(c,one); "
+        "y = Compress(x,d) axis=2; -> y",
+    };
+    static const int64_t huge = INT64_C(1) << 60;
+    float x = 0;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+        weft_model *model = make_model(texts[i]);
+        for (int64_t middle = 0; middle < 3; middle++) {
+            call run = {.inputs = {{.data = &x,
+                                    .type = WEFT_TYPE_F32,
+                                    .rank = 3,
+                                    .dims = {huge, middle, middle == 0 ? 1 : 0}}}};
+            call_must(&run, model);
+            assert_int_equal(run.outputs[0].dims[0], huge);
+            call_end(&run);
+        }
+        weft_model_release(model);
+    }
+}
+
 /* Sizes that follow from data: of a mask, of a maximum, of a sum. */
 static void test_sizes_from_data(void **state)
 {
@@ -780,6 +829,8 @@ int main(void)
         cmocka_unit_test(test_iterations_are_bounded),
         cmocka_unit_test(test_loop_with_a_growing_state),
         cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_scan_of_no_slices),
+        cmocka_unit_test(test_nothing_of_a_huge_size),
         cmocka_unit_test(test_sizes_from_data),
         cmocka_unit_test(test_known_sizes_stay_in_the_plan),
         cmocka_unit_test(test_compress_and_unique),

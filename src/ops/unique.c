@@ -58,6 +58,9 @@ static int compare_elements(const wefti_known *known, int64_t a, int64_t b)
 
 static int compare_slices(const slices *all, int64_t a, int64_t b)
 {
+    if (all->inner == 0) {
+        return 0; /* `outer` may be any number then */
+    }
     for (int64_t o = 0; o < all->outer; o++) {
         for (int64_t k = 0; k < all->inner; k++) {
             int64_t base = o * all->count * all->inner + k;
@@ -216,7 +219,10 @@ static void write_values(const slices *all, const groups *found, char *to)
 {
     size_t size = weft_type_size(all->input->type) * (size_t)all->inner;
     const char *from = all->input->constant;
-    for (int64_t o = 0; size > 0 && o < all->outer; o++) {
+    if (size == 0 || found->count == 0) {
+        return;
+    }
+    for (int64_t o = 0; o < all->outer; o++) {
         for (int64_t g = 0; g < found->count; g++) {
             int64_t slice = found->order[found->starts[g]];
             memcpy(to, from + (size_t)(o * all->count + slice) * size, size);
