@@ -94,8 +94,17 @@ static void demand(const wefti_net *net, const wefti_net_node *node, bool *deman
     }
 }
 
+/* When the value of an input is known. One of unknown rank may be large, and then it is
+ * data: what it decides waits for a stage. In a part it is taken as small: what was
+ * computed for this very purpose, and dividing a part once more would not help. */
+static int32_t input_known_at(const weft_value_info *info, bool is_part)
+{
+    bool small = info->rank == 0 || info->rank == 1 || (info->rank < 0 && is_part);
+    return small ? 0 : WEFTI_UNKNOWN;
+}
+
 weft_status wefti_levels_find(const wefti_net *net, const weft_value_info *inputs,
-                              wefti_arena *arena, wefti_levels *levels,
+                              bool is_part, wefti_arena *arena, wefti_levels *levels,
                               weft_error *error)
 {
     size_t count = net->value_count;
@@ -112,7 +121,7 @@ weft_status wefti_levels_find(const wefti_net *net, const weft_value_info *input
         return wefti_error_memory(error, "the levels of a model");
     }
     for (size_t i = 0; i < net->input_count; i++) {
-        levels->known[net->inputs[i]] = inputs[i].rank <= 1 ? 0 : WEFTI_UNKNOWN;
+        levels->known[net->inputs[i]] = input_known_at(&inputs[i], is_part);
     }
     for (const wefti_net_node *node = net->first; node != NULL; node = node->next) {
         if (!node->dead) {

@@ -10,7 +10,7 @@
  * what the levels below it gave, and a plan can be made again.
  *
  * A value input is one whose value decides a shape or takes the place of an attribute.
- * It is small: of rank 0 or 1. */
+ * It is small: of rank 0 or 1, and declared so but for parts of a model. */
 
 enum { WEFTI_UNKNOWN = INT32_MAX };
 
@@ -35,9 +35,10 @@ typedef struct wefti_levels {
 int32_t wefti_level_of(const wefti_levels *levels, const wefti_net *net,
                        const wefti_net_node *node, bool *host);
 
-/* Computes them for a net whose constants are folded. `inputs` are the net's. */
+/* Computes them for a net whose constants are folded. `inputs` are the net's; it is
+ * that of a part of a model, or of all of it. */
 weft_status wefti_levels_find(const wefti_net *net, const weft_value_info *inputs,
-                              wefti_arena *arena, wefti_levels *levels,
+                              bool is_part, wefti_arena *arena, wefti_levels *levels,
                               weft_error *error);
 
 #endif

@@ -234,8 +234,8 @@ static weft_status find_values(weft_model *model, const weft_model_params *param
                                weft_error *error)
 {
     wefti_levels levels;
-    WEFTI_TRY(wefti_levels_find(&model->net, model->inputs, &model->net.arena, &levels,
-                                error));
+    WEFTI_TRY(wefti_levels_find(&model->net, model->inputs, model->is_part,
+                                &model->net.arena, &levels, error));
     if (levels.any_host || levels.count > 1) {
         return wefti_stages_create(model, &levels, params, error);
     }

@@ -7,6 +7,12 @@
 #include "graph/model.h"
 #include "ops/demand.h"
 
+/* A node that is not dead, and where it belongs. */
+typedef struct placed {
+    const wefti_net_node *node;
+    bool host;
+} placed;
+
 /* What the division works on. */
 typedef struct divider {
     weft_model *model;
@@ -19,6 +25,9 @@ typedef struct divider {
     int32_t *origin; /* per value: the level whose static stage makes it, or -1 */
     int32_t *seen;   /* per value: the last level that it was looked at for */
     bool *crosses;   /* per value: read outside of the stage that makes it */
+    placed *nodes;   /* level by level, in the net's order */
+    size_t *starts;  /* per level: its first node in `nodes`; one more at the end */
+    int32_t *part_inputs, *part_outputs; /* of the part that is made: per value */
     weft_error *error;
 } divider;
 
@@ -48,6 +57,54 @@ static int32_t slot_of(divider *all, int32_t value)
     return all->slots[value];
 }
 
+/* Sorts the nodes by level, so that none is looked at for another one's level. */
+static weft_status place_nodes(divider *all)
+{
+    const wefti_net *net = &all->model->net;
+    size_t levels = (size_t)all->levels->count, count = 0;
+    all->starts = wefti_arena_calloc(&all->scratch, levels + 2, sizeof(*all->starts));
+    if (all->starts == NULL) {
+        return no_room(all);
+    }
+    bool host = false;
+    for (const wefti_net_node *node = net->first; node != NULL; node = node->next) {
+        if (!node->dead) {
+            all->starts[wefti_level_of(all->levels, net, node, &host) + 2]++;
+            count++;
+        }
+    }
+    all->nodes = wefti_arena_calloc(&all->scratch, count, sizeof(*all->nodes));
+    if (all->nodes == NULL) {
+        return no_room(all);
+    }
+    for (size_t i = 2; i < levels + 2; i++) {
+        all->starts[i] += all->starts[i - 1];
+    }
+    for (const wefti_net_node *node = net->first; node != NULL; node = node->next) {
+        if (!node->dead) {
+            int32_t level = wefti_level_of(all->levels, net, node, &host);
+            all->nodes[all->starts[level + 1]++] = (placed){node, host};
+        }
+    }
+    return WEFT_OK;
+}
+
+static void find_crossings_of(divider *all, const placed *at, int32_t level)
+{
+    const wefti_net_node *node = at->node;
+    for (size_t i = 0; i < node->view.input_count; i++) {
+        int32_t value = node->inputs[i];
+        if (value >= 0 && (at->host || all->origin[value] != level)) {
+            all->crosses[value] = true;
+        }
+    }
+    for (size_t i = 0; !at->host && i < node->view.output_count; i++) {
+        if (node->outputs[i] >= 0) {
+            all->origin[node->outputs[i]] = level;
+        }
+    }
+}
+
 /* Where each value comes from, and who reads it elsewhere. */
 static void find_crossings(divider *all)
 {
@@ -57,19 +114,9 @@ static void find_crossings(divider *all)
         all->origin[i] = -1;
         all->seen[i] = -1;
     }
-    for (const wefti_net_node *node = net->first; node != NULL; node = node->next) {
-        bool host = false;
-        int32_t level = node->dead ? 0 : wefti_level_of(all->levels, net, node, &host);
-        for (size_t i = 0; !node->dead && i < node->view.input_count; i++) {
-            int32_t value = node->inputs[i];
-            if (value >= 0 && (host || all->origin[value] != level)) {
-                all->crosses[value] = true;
-            }
-        }
-        for (size_t i = 0; !node->dead && !host && i < node->view.output_count; i++) {
-            if (node->outputs[i] >= 0) {
-                all->origin[node->outputs[i]] = level;
-            }
+    for (int32_t level = 0; level < all->levels->count; level++) {
+        for (size_t i = all->starts[level]; i < all->starts[level + 1]; i++) {
+            find_crossings_of(all, &all->nodes[i], level);
         }
     }
     for (size_t i = 0; i < net->output_count; i++) {
@@ -190,12 +237,9 @@ static weft_status add_part_node(divider *all, part *made, const wefti_net_node 
 
 static weft_status fill_part(divider *all, part *made, int32_t level)
 {
-    const wefti_net *net = &all->model->net;
-    for (const wefti_net_node *node = net->first; node != NULL; node = node->next) {
-        bool host = false;
-        if (!node->dead && wefti_level_of(all->levels, net, node, &host) == level &&
-            !host) {
-            WEFTI_TRY(add_part_node(all, made, node, level));
+    for (size_t i = all->starts[level]; i < all->starts[level + 1]; i++) {
+        if (!all->nodes[i].host) {
+            WEFTI_TRY(add_part_node(all, made, all->nodes[i].node, level));
         }
     }
     return WEFT_OK;
@@ -233,14 +277,7 @@ static weft_status make_part(divider *all, part *made, int32_t level)
 
 static weft_status add_static_stage(divider *all, int32_t level)
 {
-    size_t count = all->model->net.value_count;
-    part made = {
-        .inputs = wefti_arena_calloc(&all->scratch, count, sizeof(int32_t)),
-        .outputs = wefti_arena_calloc(&all->scratch, count, sizeof(int32_t)),
-    };
-    if (made.inputs == NULL || made.outputs == NULL) {
-        return no_room(all);
-    }
+    part made = {.inputs = all->part_inputs, .outputs = all->part_outputs};
     WEFTI_TRY(weft_graph_create(all->model->graph->opset, &made.graph, all->error));
     weft_status status = make_part(all, &made, level);
     weft_graph_release(made.graph);
@@ -391,13 +428,10 @@ static weft_status add_host_stage(divider *all, const wefti_net_node *node,
 
 static weft_status add_level(divider *all, int32_t level)
 {
-    const wefti_net *net = &all->model->net;
     WEFTI_TRY(add_static_stage(all, level));
-    for (const wefti_net_node *node = net->first; node != NULL; node = node->next) {
-        bool host = false;
-        if (!node->dead && wefti_level_of(all->levels, net, node, &host) == level &&
-            host) {
-            WEFTI_TRY(add_host_stage(all, node, level));
+    for (size_t i = all->starts[level]; i < all->starts[level + 1]; i++) {
+        if (all->nodes[i].host) {
+            WEFTI_TRY(add_host_stage(all, all->nodes[i].node, level));
         }
     }
     return WEFT_OK;
@@ -406,6 +440,7 @@ static weft_status add_level(divider *all, int32_t level)
 static weft_status divide(divider *all)
 {
     wefti_net *net = &all->model->net;
+    WEFTI_TRY(place_nodes(all));
     find_crossings(all);
     for (size_t i = 0; i < net->input_count; i++) {
         (void)slot_of(all, net->inputs[i]);
@@ -432,6 +467,8 @@ weft_status wefti_stages_create(weft_model *model, const wefti_levels *levels,
     all.origin = wefti_arena_calloc(&all.scratch, count, sizeof(int32_t));
     all.seen = wefti_arena_calloc(&all.scratch, count, sizeof(int32_t));
     all.crosses = wefti_arena_calloc(&all.scratch, count, sizeof(bool));
+    all.part_inputs = wefti_arena_calloc(&all.scratch, count, sizeof(int32_t));
+    all.part_outputs = wefti_arena_calloc(&all.scratch, count, sizeof(int32_t));
     all.stages = wefti_arena_calloc(arena, 1, sizeof(*all.stages));
     weft_status status = no_room(&all);
     if (all.stages != NULL) {
@@ -440,7 +477,8 @@ weft_status wefti_stages_create(weft_model *model, const wefti_levels *levels,
             wefti_arena_calloc(arena, model->net.output_count, sizeof(int32_t));
         model->stages = all.stages;
         if (all.slots != NULL && all.origin != NULL && all.seen != NULL &&
-            all.crosses != NULL && all.stages->slots != NULL &&
+            all.crosses != NULL && all.part_inputs != NULL &&
+            all.part_outputs != NULL && all.stages->slots != NULL &&
             all.stages->outputs != NULL) {
             status = divide(&all);
         }

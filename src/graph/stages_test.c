@@ -368,6 +368,31 @@ static void test_sizes_from_data(void **state)
     weft_model_release(model);
 }
 
+/* Of an input of which nothing is declared: it may be large, and is data. What it
+ * decides, by its own value or by a sum of it, waits for a stage. */
+static void test_an_input_of_any_rank(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "x: i64[*]; zero = i64(0); one = i64(1); y = Range(zero,x,one); -> y",
+        "x: i64[*]; zero = i64(0); one = i64(1); m = ReduceMax(x) keepdims=0; "
+        "y = Range(zero,m,one); -> y",
+    };
+    int64_t data[400] = {0};
+    data[300] = 3;
+    for (int way = 0; way < 2; way++) {
+        weft_model *model = make_model(texts[way]);
+        assert_true(weft_model_has_stages(model));
+        assert_false(weft_model_input_is_value(model, 0));
+        call run = {.inputs = {way == 0 ? scalar(WEFT_TYPE_I64, &data[300])
+                                        : vector(WEFT_TYPE_I64, data, 400)}};
+        call_must(&run, model);
+        expect_i64(&run.outputs[0], 3, (int64_t[]){0, 1, 2});
+        call_end(&run);
+        weft_model_release(model);
+    }
+}
+
 /* What is a constant, or follows from shapes, needs no stage. */
 static void test_known_sizes_stay_in_the_plan(void **state)
 {
@@ -832,6 +857,7 @@ int main(void)
         cmocka_unit_test(test_scan_of_no_slices),
         cmocka_unit_test(test_nothing_of_a_huge_size),
         cmocka_unit_test(test_sizes_from_data),
+        cmocka_unit_test(test_an_input_of_any_rank),
         cmocka_unit_test(test_known_sizes_stay_in_the_plan),
         cmocka_unit_test(test_compress_and_unique),
         cmocka_unit_test(test_outputs_of_the_caller),

@@ -80,7 +80,9 @@ static void add_input(weft_graph *graph, const char *name, char *type,
     char *end = strchr(type, ']');
     assert_non_null(end);
     *end = '\0';
-    if (type[length + 1] != '\0') {
+    if (strcmp(type + length + 1, "*") == 0) {
+        info.rank = -1;
+    } else if (type[length + 1] != '\0') {
         info.rank = (int32_t)cut(type + length + 1, ',', dims);
     }
     for (int32_t i = 0; i < info.rank; i++) {
