@@ -223,11 +223,6 @@ weft_status wefti_flow_shapes(weft_model *model, const wefti_value *inputs,
     }
     for (size_t i = 0; i < model->net.output_count; i++) {
         const weft_value_info *info = &model->outputs[i];
-        if (info->rank < 0) {
-            return wefti_error(error, WEFT_UNSUPPORTED,
-                               "the shape of '%s' is not known without a run",
-                               info->name);
-        }
         outputs[i] = (wefti_value){.tensor = {.type = info->type, .rank = info->rank}};
         for (int32_t j = 0; j < info->rank; j++) {
             outputs[i].tensor.dims[j] = info->dims[j] < 0 ? 0 : info->dims[j];

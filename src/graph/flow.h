@@ -64,7 +64,7 @@ weft_status wefti_flow_scan(wefti_flow *flow, const wefti_stage *stage,
                             weft_error *error);
 
 /* The shapes that outputs of a model would have, with no data: for iterations that do
- * not take place. WEFT_UNSUPPORTED when they are not known. */
+ * not take place; of rank -1 where only a run tells. */
 weft_status wefti_flow_shapes(weft_model *model, const wefti_value *inputs,
                               wefti_value *outputs, weft_error *error);
 

@@ -87,6 +87,13 @@ static weft_status open_iteration(iteration *all, const wefti_value *captures,
     return WEFT_OK;
 }
 
+/* Whether anybody reads what is gathered from the body's scan output `i`. */
+static bool is_wanted(const iteration *all, size_t i)
+{
+    size_t output = all->states + i;
+    return output < all->stage->output_count && all->stage->outputs[output] >= 0;
+}
+
 static void close_iteration(iteration *all)
 {
     wefti_flow_drop_all(all->flow, all->inputs, all->inputs_own);
@@ -121,7 +128,7 @@ static weft_status iterate(iteration *all, weft_error *error)
     weft_status status = WEFT_OK;
     for (size_t i = 0; i < all->scans; i++) {
         wefti_value *item = &all->outputs[first + all->states + i];
-        if (status == WEFT_OK) {
+        if (status == WEFT_OK && is_wanted(all, i)) {
             status = wefti_gather_add(all->flow, &all->gathered[i], item, error);
             status = blame(all->stage, "a scan output", status, error);
         }
@@ -133,22 +140,37 @@ static weft_status iterate(iteration *all, weft_error *error)
     return status;
 }
 
-/* Nothing was gathered: results of no elements, with the shape that one iteration
- * would have given. */
+/* A result of no elements, with the shape that one iteration would have given. */
+static weft_status gather_none(iteration *all, size_t i, const wefti_value *item,
+                               weft_error *error)
+{
+    if (item->tensor.rank < 0) {
+        return wefti_error(error, WEFT_UNSUPPORTED,
+                           "the shape of '%s' is not known without a run",
+                           all->body->model->outputs[item - all->outputs].name);
+    }
+    wefti_gathered none = all->gathered[i];
+    none.capacity = 1;
+    WEFTI_TRY(wefti_gather_add(all->flow, &none, item, error));
+    none.count = 0;
+    all->gathered[i] = none;
+    return WEFT_OK;
+}
+
+/* Nothing was gathered. The body is looked at only where somebody reads it. */
 static weft_status gather_nothing(iteration *all, weft_error *error)
 {
-    size_t first = all->heads == 0 ? 0 : 1;
-    weft_status status =
-        all->scans == 0
-            ? WEFT_OK
-            : wefti_flow_shapes(all->body->model, all->inputs, all->outputs, error);
+    size_t first = all->heads == 0 ? 0 : 1, wanted = 0;
+    for (size_t i = 0; i < all->scans; i++) {
+        wanted += is_wanted(all, i) ? 1 : 0;
+    }
+    weft_status status = wanted == 0 ? WEFT_OK
+                                     : wefti_flow_shapes(all->body->model, all->inputs,
+                                                         all->outputs, error);
     for (size_t i = 0; status == WEFT_OK && i < all->scans; i++) {
-        wefti_gathered none = all->gathered[i];
-        none.capacity = 1;
-        status = wefti_gather_add(all->flow, &none,
-                                  &all->outputs[first + all->states + i], error);
-        none.count = 0;
-        all->gathered[i] = none;
+        if (is_wanted(all, i)) {
+            status = gather_none(all, i, &all->outputs[first + all->states + i], error);
+        }
     }
     memset(all->outputs, 0, all->body->model->net.output_count * sizeof(*all->outputs));
     return blame(all->stage, "body that is never run", status, error);
@@ -161,8 +183,10 @@ static void hand_over(iteration *all, wefti_value *outputs)
         outputs[i] = all->inputs[all->heads + i];
         all->inputs[all->heads + i] = (wefti_value){0};
     }
-    for (size_t i = 0; i < all->scans && all->states + i < wanted; i++) {
-        wefti_gather_end(&all->gathered[i], &outputs[all->states + i]);
+    for (size_t i = 0; i < all->scans; i++) {
+        if (is_wanted(all, i)) {
+            wefti_gather_end(&all->gathered[i], &outputs[all->states + i]);
+        }
     }
 }
 
@@ -179,32 +203,40 @@ static weft_status set_scalar(wefti_flow *flow, wefti_value *value, weft_type ty
     return WEFT_OK;
 }
 
-/* The trip count, and the condition before the first iteration. */
+/* What ends a Loop. */
+typedef struct limits {
+    int64_t most;   /* iterations */
+    bool condition; /* before the first one */
+    bool counted;   /* by the trip count alone: what the body says is ignored */
+} limits;
+
+/* With a trip count alone the body's condition is ignored, as ONNX says. It says so too
+ * where there is neither, but such a loop would never end: there the body decides. */
 static weft_status read_limits(const wefti_stage *stage, const wefti_value *inputs,
-                               int64_t *most, bool *condition, weft_error *error)
+                               limits *found, weft_error *error)
 {
-    *most = INT64_MAX;
-    *condition = true;
+    *found = (limits){.most = INT64_MAX, .condition = true};
     if (inputs[0].tensor.type != WEFT_TYPE_NONE) {
         if (!is_one(&inputs[0].tensor, WEFT_TYPE_I64)) {
             return wrong(stage, error, "the trip count", &inputs[0].tensor);
         }
-        *most = *(const int64_t *)inputs[0].tensor.data;
+        found->most = *(const int64_t *)inputs[0].tensor.data;
+        found->counted = inputs[1].tensor.type == WEFT_TYPE_NONE;
     }
     return inputs[1].tensor.type == WEFT_TYPE_NONE
                ? WEFT_OK
-               : read_condition(stage, &inputs[1], condition, error);
+               : read_condition(stage, &inputs[1], &found->condition, error);
 }
 
-static weft_status run_loop(iteration *all, int64_t most, bool condition,
-                            weft_error *error)
+static weft_status run_loop(iteration *all, const limits *until, weft_error *error)
 {
-    int64_t rows = most > FIRST_ROWS ? FIRST_ROWS : most;
+    int64_t rows = until->most > FIRST_ROWS ? FIRST_ROWS : until->most;
+    bool condition = until->condition;
     for (size_t i = 0; i < all->scans; i++) {
         all->gathered[i].capacity = rows > 0 ? rows : 1;
     }
     int64_t i = 0;
-    for (; i < most && condition; i++) {
+    for (; i < until->most && (condition || until->counted); i++) {
         WEFTI_TRY(set_scalar(all->flow, &all->inputs[0], WEFT_TYPE_I64, i, error));
         WEFTI_TRY(
             set_scalar(all->flow, &all->inputs[1], WEFT_TYPE_BOOL, condition, error));
@@ -226,9 +258,8 @@ weft_status wefti_flow_loop(wefti_flow *flow, const wefti_stage *stage,
                             const wefti_value *inputs, wefti_value *outputs,
                             weft_error *error)
 {
-    int64_t most = 0;
-    bool condition = false;
-    WEFTI_TRY(read_limits(stage, inputs, &most, &condition, error));
+    limits until;
+    WEFTI_TRY(read_limits(stage, inputs, &until, error));
     const wefti_body *body = &stage->bodies[0];
     size_t states = stage->own_inputs - 2;
     iteration all = {
@@ -244,7 +275,7 @@ weft_status wefti_flow_loop(wefti_flow *flow, const wefti_stage *stage,
     for (size_t i = 0; i < states; i++) {
         all.inputs[2 + i] = wefti_flow_keep(&inputs[2 + i]);
     }
-    weft_status status = run_loop(&all, most, condition, error);
+    weft_status status = run_loop(&all, &until, error);
     if (status == WEFT_OK) {
         hand_over(&all, outputs);
     }

@@ -653,11 +653,22 @@ static weft_status copy_attribute(weft_graph *graph, weft_attribute *attribute,
     return copied ? WEFT_OK : wefti_error_memory(error, "an attribute");
 }
 
+/* How many inputs a node has of its own. What its graphs read comes behind them, so a
+ * Loop whose trip count or condition is left off has an absent one in that place. */
+static size_t count_own_inputs(const weft_node *node)
+{
+    bool loop = strcmp(node->op_type, "Loop") == 0 &&
+                (node->domain == NULL || node->domain[0] == '\0' ||
+                 strcmp(node->domain, "ai.onnx") == 0);
+    return loop && node->input_count < 2 ? 2 : node->input_count;
+}
+
 /* The node's own inputs, and what its graphs read of this one. */
 static weft_status copy_inputs(weft_graph *graph, const weft_node *node,
                                wefti_graph_node *made, weft_error *error)
 {
-    size_t count = node->input_count;
+    made->input_count = count_own_inputs(node);
+    size_t count = made->input_count;
     for (size_t i = 0; i < node->attribute_count; i++) {
         const weft_attribute *attribute = &node->attributes[i];
         count += attribute->kind == WEFT_ATTRIBUTE_GRAPH
@@ -671,7 +682,6 @@ static weft_status copy_inputs(weft_graph *graph, const weft_node *node,
     if (node->input_count > 0) {
         memcpy(names, node->inputs, node->input_count * sizeof(*names));
     }
-    made->input_count = node->input_count;
     for (size_t i = 0; i < node->attribute_count; i++) {
         const weft_attribute *attribute = &node->attributes[i];
         if (attribute->kind != WEFT_ATTRIBUTE_GRAPH) {

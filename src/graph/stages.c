@@ -437,6 +437,15 @@ static weft_status add_level(divider *all, int32_t level)
     return WEFT_OK;
 }
 
+/* A result that nobody reads is as good as absent. */
+static void forget_unread(const wefti_stages *stages, wefti_stage *stage)
+{
+    for (size_t i = 0; stage->node != NULL && i < stage->output_count; i++) {
+        int32_t slot = stage->outputs[i];
+        stage->outputs[i] = slot >= 0 && stages->slots[slot].uses == 0 ? -1 : slot;
+    }
+}
+
 static weft_status divide(divider *all)
 {
     wefti_net *net = &all->model->net;
@@ -452,6 +461,9 @@ static weft_status divide(divider *all)
         int32_t slot = slot_of(all, net->outputs[i]);
         all->stages->outputs[i] = slot;
         all->stages->slots[slot].uses++;
+    }
+    for (size_t i = 0; i < all->stages->count; i++) {
+        forget_unread(all->stages, &all->stages->stages[i]);
     }
     return WEFT_OK;
 }

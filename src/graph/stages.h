@@ -30,7 +30,7 @@ typedef struct wefti_stage {
     int32_t level;
     const wefti_net_node *node; /* NULL: static */
     wefti_body bodies[2];       /* one; of an If: then, else */
-    int32_t *inputs, *outputs;  /* slots; -1: absent */
+    int32_t *inputs, *outputs;  /* slots; -1: absent, or a result that nobody reads */
     size_t input_count, output_count;
     size_t own_inputs; /* of the node, without captures */
 } wefti_stage;

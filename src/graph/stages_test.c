@@ -201,6 +201,65 @@ static void test_loop(void **state)
     }
 }
 
+/* With a trip count alone ONNX ignores what the body says; a condition that is left
+ * off, and both, are as good as empty ones. */
+static void test_loop_with_inputs_left_off(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "m: i64[]; x: i64[]; all = Loop(m) body={ i: i64[]; k: bool[]; "
+        "a = Add(i,x); go = Less(a,x); -> go,a }; -> all",
+        "m: i64[]; x: i64[]; all = Loop(m,) body={ i: i64[]; k: bool[]; "
+        "a = Add(i,x); go = Less(a,x); -> go,a }; -> all",
+        "m: i64[]; x: i64[]; one = i64(1); end = Sub(m,one); all = Loop() body={ "
+        "i: i64[]; k: bool[]; a = Add(i,x); go = Less(i,end); -> go,a }; -> all",
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+        weft_model *model = make_model(texts[i]);
+        int64_t m = 3, x = 7;
+        call run = {.inputs = {scalar(WEFT_TYPE_I64, &m), scalar(WEFT_TYPE_I64, &x)}};
+        call_must(&run, model);
+        expect_i64(&run.outputs[0], 3, (int64_t[]){7, 8, 9});
+        call_end(&run);
+        weft_model_release(model);
+    }
+}
+
+/* No iteration: a result whose shape only a run would tell fails where somebody reads
+ * it, and nowhere else. */
+static void test_loop_of_no_iterations(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "m: i64[]; x: f32[n]; s,at = Loop(m,,x) body={ i: i64[]; k: bool[]; a: f32[n]; "
+        "at = NonZero(a); b = Neg(a); -> k,b,at }; -> s",
+        "m: i64[]; x: f32[n]; s,at = Loop(m,,x) body={ i: i64[]; k: bool[]; a: f32[n]; "
+        "at = NonZero(a); b = Neg(a); -> k,b,at }; -> s,at",
+    };
+    float x[] = {1, 2}, back[] = {-1, -2};
+    for (int way = 0; way < 2; way++) {
+        weft_model *model = make_model(texts[way]);
+        int64_t m = 1;
+        call run = {.inputs = {scalar(WEFT_TYPE_I64, &m), vector(WEFT_TYPE_F32, x, 2)}};
+        call_must(&run, model);
+        expect_f32(&run.outputs[0], 2, back);
+        if (way == 1) {
+            expect_dims(&run.outputs[1], 3, (int64_t[]){1, 1, 2});
+        }
+        call_end(&run);
+        m = 0;
+        if (way == 0) {
+            call_must(&run, model);
+            expect_f32(&run.outputs[0], 2, x);
+            call_end(&run);
+        } else {
+            assert_int_equal(call_run(&run, model), WEFT_UNSUPPORTED);
+            assert_non_null(strstr(run.error.message, "'at'"));
+        }
+        weft_model_release(model);
+    }
+}
+
 /* A model may not be trusted to end. */
 static void test_iterations_are_bounded(void **state)
 {
@@ -851,6 +910,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_if),
         cmocka_unit_test(test_loop),
+        cmocka_unit_test(test_loop_with_inputs_left_off),
+        cmocka_unit_test(test_loop_of_no_iterations),
         cmocka_unit_test(test_iterations_are_bounded),
         cmocka_unit_test(test_loop_with_a_growing_state),
         cmocka_unit_test(test_scan),
