@@ -15,10 +15,12 @@ typedef struct weft_inspection weft_inspection;
 typedef struct weft_inspect_params {
     size_t struct_size;
     /* A model of the same graph: its plan for these sizes is described too, and whether
-     * its rows may be joined. NULL: only the graph. */
+     * its rows may be joined. One with stages (weft_model_has_stages) has no plan of
+     * its own: nothing is said of it. NULL: only the graph. */
     weft_model *model;
-    /* Shapes of the graph's inputs, in their order; data is not read. NULL: no sizes
-     * are known, and nothing that follows from them. */
+    /* Shapes of the graph's inputs, in their order. Data is read of the model's value
+     * inputs alone (weft_model_input_is_value); where theirs is NULL, no plan is
+     * described. NULL: no sizes are known, and nothing that follows from them. */
     const weft_tensor *inputs;
     size_t input_count;
 } weft_inspect_params;
@@ -86,7 +88,7 @@ typedef struct weft_inspect_totals {
     /* Of initializers: elements and bytes, by the file. */
     uint64_t parameter_count, weight_bytes;
     double flops; /* of all operators that were measured */
-    /* Of the plan; 0 without a model. */
+    /* Of the plan; 0 without one. */
     size_t packed_bytes; /* weights in the kernels' own layout, of the model so far */
     size_t workspace_bytes; /* what one running request holds, scratch included */
     size_t tensor_bytes;    /* of it, for tensors between operators */
@@ -95,7 +97,7 @@ typedef struct weft_inspect_totals {
 
 /* Whether a queue may join requests of the model at these sizes. */
 typedef struct weft_inspect_rows {
-    bool is_known; /* false without a model and sizes */
+    bool is_known; /* false without a plan */
     bool joins;
     const char *dimension; /* along which; NULL: none or without a name */
     const char *reason;    /* why not, naming the operator; "" when they join */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/float_state.h"
 #include "base/fork.h"
 #include "base/memory.h"
 #include "base/params.h"
@@ -219,6 +220,25 @@ static void describe_values(weft_inspection *self)
     }
 }
 
+/* Whether there is one plan for these inputs, and it can be asked for: a model with
+ * stages has none of its own, and what value inputs hold is a part of the question. */
+static bool has_plan(const weft_inspection *self)
+{
+    if (self->model == NULL || self->inputs == NULL || self->model->stages != NULL) {
+        return false;
+    }
+    const bool *values = self->model->values.inputs;
+    for (size_t i = 0; values != NULL && i < self->net.input_count; i++) {
+        int64_t count = 0;
+        if (values[i] && self->inputs[i].data == NULL &&
+            (weft_tensor_measure(&self->inputs[i], &count, NULL, NULL) != WEFT_OK ||
+             count > 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static weft_status look(weft_inspection *self, weft_error *error)
 {
     WEFTI_TRY(copy_nodes(self, error));
@@ -241,8 +261,7 @@ static weft_status look(weft_inspection *self, weft_error *error)
     WEFTI_TRY(infer(self, error));
     describe_values(self);
     WEFTI_TRY(wefti_inspect_measure(self, error));
-    bool planned =
-        self->model != NULL && self->inputs != NULL && self->totals.problem_count == 0;
+    bool planned = has_plan(self) && self->totals.problem_count == 0;
     return planned ? wefti_inspect_plan(self, error) : WEFT_OK;
 }
 
@@ -291,7 +310,9 @@ weft_status weft_graph_inspect(weft_graph *graph, const weft_inspect_params *par
     made->model = checked.model != NULL ? weft_model_retain(checked.model) : NULL;
     made->inputs = checked.inputs;
     made->totals.opset = graph->opset;
+    wefti_float_state state = wefti_float_enter();
     weft_status status = look(made, error);
+    wefti_float_leave(state);
     made->inputs = NULL;
     wefti_net_destroy(&made->net);
     if (status != WEFT_OK) {

@@ -11,6 +11,7 @@
 
 #include "backend/cost.h"
 #include "base/testing.h"
+#include "support/graph_text.h"
 
 typedef struct fixture {
     weft_device *device;
@@ -175,6 +176,57 @@ static void test_plan_of_a_model(void **state)
     end(&f);
 }
 
+static void look_at_text(fixture *f, const char *text, const weft_tensor *inputs,
+                         size_t count)
+{
+    begin(f);
+    weft_graph_release(f->graph);
+    f->graph = graph_text_make(text, 20);
+    assert_int_equal(weft_model_create(f->device, f->graph, NULL, &f->model, NULL),
+                     WEFT_OK);
+    weft_inspect_params params = WEFT_INSPECT_PARAMS_INIT;
+    params.model = f->model;
+    params.inputs = inputs;
+    params.input_count = count;
+    assert_int_equal(weft_graph_inspect(f->graph, &params, &f->inspection, NULL),
+                     WEFT_OK);
+    weft_inspection_get_totals(f->inspection, &f->totals);
+    assert_int_equal(f->totals.problem_count, 0);
+}
+
+/* A model without one plan for these sizes is no problem. */
+static void test_models_without_a_plan(void **state)
+{
+    (void)state;
+    static const char *const staged[] = {
+        "x: f32[n]; at = NonZero(x); y = Add(at,at); -> y",
+        "x: f32[n]; m: i64[]; y = Loop(m,,x) body={ i: i64[]; k: bool[]; a: f32[n]; "
+        "b = Neg(a); -> k,b }; -> y",
+    };
+    int64_t target[] = {2, 3};
+    weft_tensor inputs[] = {
+        {.type = WEFT_TYPE_F32, .rank = 1, .dims = {6}},
+        {.type = WEFT_TYPE_I64},
+    };
+    fixture f;
+    for (size_t i = 0; i < 2; i++) {
+        look_at_text(&f, staged[i], inputs, 1 + i);
+        assert_int_equal(f.totals.step_count, 0);
+        end(&f);
+    }
+    inputs[1] = (weft_tensor){.type = WEFT_TYPE_I64, .rank = 1, .dims = {2}};
+    for (size_t i = 0; i < 2; i++) {
+        inputs[1].data = i == 0 ? NULL : target;
+        look_at_text(&f, "x: f32[n]; s: i64[k]; z = Neg(x); y = Reshape(z,s); -> y",
+                     inputs, 2);
+        weft_inspect_rows rows;
+        weft_inspection_get_rows(f.inspection, &rows);
+        assert_int_equal(f.totals.step_count, i);
+        assert_int_equal(rows.is_known, i == 1);
+        end(&f);
+    }
+}
+
 static void test_every_problem_at_once(void **state)
 {
     (void)state;
@@ -295,6 +347,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_costs_without_a_model),
         cmocka_unit_test(test_plan_of_a_model),
+        cmocka_unit_test(test_models_without_a_plan),
         cmocka_unit_test(test_every_problem_at_once),
         cmocka_unit_test(test_wrong_arguments),
         cmocka_unit_test(test_without_memory),

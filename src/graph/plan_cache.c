@@ -70,9 +70,12 @@ static uint64_t mix(uint64_t hash, int32_t rank, const int64_t *dims)
     return hash;
 }
 
+/* In order: equal values of two inputs, or exchanged ones, do not cancel out. */
 static uint64_t mix_bytes(uint64_t hash, const void *bytes, size_t count)
 {
-    return count == 0 ? hash : hash ^ XXH3_64bits(bytes, count);
+    return count == 0
+               ? hash
+               : (hash ^ XXH3_64bits(bytes, count)) * UINT64_C(0x9e3779b97f4a7c15) + 1;
 }
 
 /* The constants are those of the value inputs. */

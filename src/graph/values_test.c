@@ -10,6 +10,7 @@
 
 #include "base/memory.h"
 #include "base/testing.h"
+#include "graph/model.h"
 #include "support/crew.h"
 #include "support/graph_text.h"
 
@@ -90,6 +91,36 @@ static void test_a_value_has_a_plan(void **state)
     }
     weft_device_get_statistics(device, &after);
     assert_int_equal(after.plan_count - before.plan_count, 2);
+    weft_model_release(model);
+}
+
+/* Two scalars, equal or exchanged, are keys with hashes of their own: each plan is
+ * found again without the cache's lock. */
+static void test_keys_of_two_scalars(void **state)
+{
+    (void)state;
+    enum { SIDE = 5 };
+    weft_model *model = make_model("a: i64[]; b: i64[]; one = i64(1); "
+                                   "r = Range(a,b,one); y = Cast(r) to=1; -> y",
+                                   NULL);
+    float answer[MOST];
+    for (int round = 0; round < 2; round++) {
+        for (int64_t i = 0; i < (int64_t)SIDE * SIDE; i++) {
+            int64_t a = i % SIDE, b = i / SIDE;
+            weft_tensor inputs[] = {{.data = &a, .type = WEFT_TYPE_I64},
+                                    {.data = &b, .type = WEFT_TYPE_I64}};
+            weft_tensor output;
+            wefti_plan_visit visit;
+            assert_int_equal(wefti_plan_cache_enter(&model->plans, inputs, &visit),
+                             round == 1);
+            if (round == 1) {
+                wefti_plan_cache_leave(&model->plans, &visit);
+            }
+            assert_int_equal(run(model, inputs[0], inputs[1], answer, &output, NULL),
+                             WEFT_OK);
+            assert_shape(&output, 1, (int64_t[]){b > a ? b - a : 0});
+        }
+    }
     weft_model_release(model);
 }
 
@@ -305,6 +336,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_value_has_a_plan),
+        cmocka_unit_test(test_keys_of_two_scalars),
         cmocka_unit_test(test_arithmetic_and_data),
         cmocka_unit_test(test_floats_decide_too),
         cmocka_unit_test(test_refusals),
