@@ -22,7 +22,10 @@ typedef struct weft_model_params {
     /* Leaves out the fusions: one kernel per operator. */
     bool no_fusion;
     /* Most host memory of all plans together, weights not counted; 0: 256 MiB. Plans
-     * make room for others as above; a single larger one is kept alone. */
+     * make room for others as above; a single larger one is kept alone. Of a model with
+     * stages (weft_model_has_stages) each part, a static stage or a body, keeps up to
+     * max_plans of its own and has an equal share of these bytes, but at least 1 MiB,
+     * or all where this is less: very many parts may take more together. */
     size_t max_plan_bytes;
     /* Most iterations of all loops of one run together (Loop, Scan); 0: any number. A
      * run that wants more fails. For models of unknown origin: one may never end. */

@@ -37,7 +37,9 @@ typedef struct weft_submit_params {
  * Threads: any. Blocks: never.
  * Owns: the caller releases *request. The io arrays are copied; the tensors' data is
  * borrowed until the request has ended. The request owns its model.
- * Shape: as weft_run, but every output has its shape (weft_model_infer_outputs).
+ * Shape: as weft_run, but every output has its shape (weft_model_infer_outputs). That
+ * of a model with stages has to be known beforehand; where only a run tells it, use
+ * weft_run.
  * Errors: WEFT_INVALID_ARGUMENT names the tensor; output shapes are compared here when
  * a run or weft_model_infer_outputs has met these input shapes before, else the request
  * fails so; WEFT_CLOSED; WEFT_UNAVAILABLE when the device was opened without workers.

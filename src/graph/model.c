@@ -435,7 +435,7 @@ bool weft_model_input_is_value(const weft_model *model, size_t index)
 
 bool weft_model_has_stages(const weft_model *model)
 {
-    return model->stages != NULL;
+    return model != NULL && model->stages != NULL;
 }
 
 static int32_t find_info(const weft_value_info *infos, size_t count, const char *name)

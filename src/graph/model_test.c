@@ -199,6 +199,9 @@ static void test_what_a_model_tells(void **state)
     assert_string_equal(info.dim_names[0], "batch");
     assert_int_equal(info.dims[1], HIDDEN);
     assert_false(weft_model_get_output(model, 2, &info));
+    assert_false(weft_model_has_stages(model));
+    assert_false(weft_model_has_stages(NULL));
+    assert_false(weft_model_input_is_value(NULL, 0));
     call c;
     prepare_call(&c, 5, 0, 0);
     c.inputs[0].data = NULL;

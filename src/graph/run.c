@@ -534,9 +534,11 @@ static weft_status check_submit(weft_model *model, const weft_io *io, weft_error
     for (size_t i = 0; i < io->output_count; i++) {
         if (io->outputs[i].rank < 0) {
             return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                               "output '%s' has no shape; fill it in with "
-                               "weft_model_infer_outputs before submitting",
-                               model->outputs[i].name);
+                               "output '%s' has no shape; %s", model->outputs[i].name,
+                               model->stages == NULL
+                                   ? "fill it in with weft_model_infer_outputs before "
+                                     "submitting"
+                                   : "only a run tells its shape; use weft_run");
         }
     }
     if (model->stages != NULL) {

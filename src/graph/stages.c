@@ -17,7 +17,7 @@ typedef struct placed {
 typedef struct divider {
     weft_model *model;
     const wefti_levels *levels;
-    const weft_model_params *params;
+    weft_model_params params; /* of each part */
     wefti_stages *stages;
     size_t stage_capacity;
     wefti_arena scratch;
@@ -265,7 +265,7 @@ static weft_status make_part(divider *all, part *made, int32_t level)
     WEFTI_TRY(copy_slots(all, made->inputs, made->input_count, &stage.inputs));
     WEFTI_TRY(copy_slots(all, made->outputs, made->output_count, &stage.outputs));
     weft_model *model = NULL;
-    WEFTI_TRY(wefti_model_create_part(all->model->device, made->graph, all->params,
+    WEFTI_TRY(wefti_model_create_part(all->model->device, made->graph, &all->params,
                                       &model, all->error));
     stage.bodies[0].model = model;
     weft_status status = add_stage(all, &stage);
@@ -299,7 +299,7 @@ static weft_status make_body(divider *all, wefti_stage *stage, const char *name,
             *body = (wefti_body){.first_capture = first, .capture_count = captures};
             weft_status status =
                 wefti_model_create_part(all->model->device, attribute->graph,
-                                        all->params, &body->model, all->error);
+                                        &all->params, &body->model, all->error);
             return status == WEFT_OK ? WEFT_OK
                                      : wefti_error_prefix(all->error, status, "%s, %s",
                                                           view->label, name);
@@ -437,6 +437,35 @@ static weft_status add_level(divider *all, int32_t level)
     return WEFT_OK;
 }
 
+static size_t count_parts(const divider *all)
+{
+    size_t count = 0;
+    for (int32_t level = 0; level < all->levels->count; level++) {
+        size_t statics = 0;
+        for (size_t i = all->starts[level]; i < all->starts[level + 1]; i++) {
+            const placed *at = &all->nodes[i];
+            statics += at->host ? 0 : 1;
+            for (size_t k = 0; at->host && k < at->node->view.attribute_count; k++) {
+                weft_attribute_kind kind = at->node->view.attributes[k].kind;
+                count += kind == WEFT_ATTRIBUTE_GRAPH ? 1 : 0;
+            }
+        }
+        count += statics > 0 ? 1 : 0;
+    }
+    return count;
+}
+
+/* Each part has an equal share of the memory for plans, and enough for some; those that
+ * are divided again share theirs. */
+static void share_plan_bytes(divider *all)
+{
+    enum { LEAST_BYTES = 1 << 20 };
+    size_t whole = all->params.max_plan_bytes, parts = count_parts(all);
+    size_t share = parts > 0 ? whole / parts : whole;
+    size_t least = whole < LEAST_BYTES ? whole : LEAST_BYTES;
+    all->params.max_plan_bytes = share < least ? least : share;
+}
+
 /* A result that nobody reads is as good as absent. */
 static void forget_unread(const wefti_stages *stages, wefti_stage *stage)
 {
@@ -450,6 +479,7 @@ static weft_status divide(divider *all)
 {
     wefti_net *net = &all->model->net;
     WEFTI_TRY(place_nodes(all));
+    share_plan_bytes(all);
     find_crossings(all);
     for (size_t i = 0; i < net->input_count; i++) {
         (void)slot_of(all, net->inputs[i]);
@@ -473,7 +503,7 @@ weft_status wefti_stages_create(weft_model *model, const wefti_levels *levels,
 {
     wefti_arena *arena = &model->net.arena;
     size_t count = model->net.value_count;
-    divider all = {.model = model, .levels = levels, .params = params, .error = error};
+    divider all = {.model = model, .levels = levels, .params = *params, .error = error};
     wefti_arena_init(&all.scratch);
     all.slots = wefti_arena_calloc(&all.scratch, count, sizeof(int32_t));
     all.origin = wefti_arena_calloc(&all.scratch, count, sizeof(int32_t));

@@ -51,7 +51,8 @@ typedef struct wefti_stages {
     size_t most_inputs, most_outputs; /* of a stage */
 } wefti_stages;
 
-/* Divides a model, whose net is folded; `params` are given on to the parts. It lies in
+/* Divides a model, whose net is folded; `params` are given on to the parts, which share
+ * max_plan_bytes. It lies in
  * the net's arena; on failure what was made is there for wefti_stages_fini. */
 weft_status wefti_stages_create(weft_model *model, const wefti_levels *levels,
                                 const weft_model_params *params, weft_error *error);

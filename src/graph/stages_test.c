@@ -12,6 +12,8 @@
 
 #include "base/memory.h"
 #include "base/testing.h"
+#include "graph/model.h"
+#include "graph/stages.h"
 #include "support/crew.h"
 #include "support/graph_text.h"
 
@@ -547,6 +549,7 @@ static void test_submit_and_queue(void **state)
     weft_tensor output = {.data = y, .type = WEFT_TYPE_I64, .rank = 2, .dims = {1, 2}};
     weft_io io = {&input, 1, &output, 1};
     weft_request *request;
+    weft_error error = {0};
     weft_queue *queue;
     assert_int_equal(weft_queue_create(device, NULL, &queue, NULL), WEFT_OK);
     assert_int_equal(weft_queue_add_model(queue, model, NULL, NULL), WEFT_OK);
@@ -570,9 +573,10 @@ static void test_submit_and_queue(void **state)
         output.dims[1] = 2;
         output.rank = -1;
         assert_int_equal(
-            way == 0 ? weft_submit(model, &io, NULL, &request, NULL)
-                     : weft_queue_submit(queue, model, &io, NULL, &request, NULL),
+            way == 0 ? weft_submit(model, &io, NULL, &request, &error)
+                     : weft_queue_submit(queue, model, &io, NULL, &request, &error),
             WEFT_INVALID_ARGUMENT);
+        assert_non_null(strstr(error.message, "only a run"));
         output.rank = 2;
     }
     weft_queue_release(queue);
@@ -715,6 +719,49 @@ static void test_a_thousand_sizes(void **state)
     assert_true(second.memory_bytes <= first.memory_bytes + (1u << 20));
     assert_true(second.plan_bytes < (1u << 22));
     weft_model_release(h.model);
+}
+
+static size_t sum_plan_bytes(const weft_model *model, size_t *parts)
+{
+    if (model == NULL) {
+        return 0;
+    }
+    if (model->stages == NULL) {
+        ++*parts;
+        return model->plans.params.max_bytes;
+    }
+    size_t sum = 0;
+    for (size_t i = 0; i < model->stages->count; i++) {
+        sum += sum_plan_bytes(model->stages->stages[i].bodies[0].model, parts);
+        sum += sum_plan_bytes(model->stages->stages[i].bodies[1].model, parts);
+    }
+    return sum;
+}
+
+/* The plans of all parts together stay within what the model was given; a part has at
+ * least 1 MiB, or all of it. */
+static void test_parts_share_the_memory_for_plans(void **state)
+{
+    (void)state;
+    weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    static const size_t given[] = {64 << 20, 2 << 20, 1000};
+    for (int i = 0; i < 3; i++) {
+        params.max_plan_bytes = given[i];
+        weft_model *model = make_model_on(device, decoder, &params);
+        size_t parts = 0, sum = sum_plan_bytes(model, &parts);
+        assert_true(parts > 2);
+        if (i == 0) {
+            assert_true(sum <= given[0] && sum > given[0] / 2);
+        } else {
+            assert_int_equal(sum, parts * (i == 1 ? 1 << 20 : given[2]));
+        }
+        int64_t m = 3, start[] = {1, 2};
+        call run = {
+            .inputs = {scalar(WEFT_TYPE_I64, &m), vector(WEFT_TYPE_I64, start, 2)}};
+        call_must(&run, model);
+        call_end(&run);
+        weft_model_release(model);
+    }
 }
 
 /* The cap holds for what lies between stages; a run that fails leaves nothing. */
@@ -925,6 +972,7 @@ int main(void)
         cmocka_unit_test(test_submit_and_queue),
         cmocka_unit_test(test_a_decoder_from_many_threads),
         cmocka_unit_test(test_a_thousand_sizes),
+        cmocka_unit_test(test_parts_share_the_memory_for_plans),
         cmocka_unit_test(test_memory_cap),
         cmocka_unit_test(test_every_failure_is_an_answer),
         cmocka_unit_test(test_refused_models),
