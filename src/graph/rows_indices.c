@@ -3,6 +3,7 @@
 
 #include "graph/rows_rules.h"
 #include "ops/check.h"
+#include "ops/resize.h"
 
 /* Rules of operators that treat each element of a batch alone, and of those that work
  * along one axis or by indices. */
@@ -42,12 +43,74 @@ weft_status wefti_rows_batch(const wefti_rows_node *at, int64_t *outer,
     return WEFT_OK;
 }
 
-/* As a convolution, with sizes that leave the images alone. */
+/* A table for all, from which each row's own indices (input 3) pick the angles; without
+ * indices each row has angles of its own. */
+weft_status wefti_rows_rotary(const wefti_rows_node *at, int64_t *outer,
+                              weft_error *error)
+{
+    (void)outer;
+    enum { X, COSINES, SINES, POSITIONS };
+    int32_t angles = wefti_rows_present(at, POSITIONS) ? -1 : 0;
+    WEFTI_TRY(expect_axis(at, 0, error));
+    WEFTI_TRY(wefti_rows_expect(at, X, 0, error));
+    WEFTI_TRY(wefti_rows_expect(at, COSINES, angles, error));
+    WEFTI_TRY(wefti_rows_expect(at, SINES, angles, error));
+    return wefti_rows_expect(at, POSITIONS, 0, error);
+}
+
+/* One kernel and bias for all, and a state for each row. */
+weft_status wefti_rows_causal_conv(const wefti_rows_node *at, int64_t *outer,
+                                   weft_error *error)
+{
+    (void)outer;
+    enum { X, W, BIAS, STATE };
+    WEFTI_TRY(expect_axis(at, 0, error));
+    WEFTI_TRY(wefti_rows_expect(at, X, 0, error));
+    WEFTI_TRY(wefti_rows_expect(at, W, -1, error));
+    WEFTI_TRY(wefti_rows_expect(at, BIAS, -1, error));
+    return wefti_rows_expect(at, STATE, 0, error);
+}
+
+static weft_status refuse_resampling(const wefti_rows_node *at, weft_error *error)
+{
+    enum { INPUTS = 4 };
+    wefti_known inputs[INPUTS] = {{.type = WEFT_TYPE_NONE}};
+    wefti_resize_plan plan;
+    for (size_t i = 0; i < INPUTS; i++) {
+        if (wefti_rows_present(at, i)) {
+            inputs[i] = *wefti_rows_many(at, i);
+        }
+    }
+    WEFTI_TRY(wefti_resize_read(&at->node->view, inputs, &plan, error));
+    return plan.axes[0].same ? WEFT_OK
+                             : wefti_rows_refuse(at, "it resizes along them", error);
+}
+
+/* The scale is an attribute of opset 7 and a constant later. */
+static weft_status refuse_upsampling(const wefti_rows_node *at, weft_error *error)
+{
+    size_t count = 0;
+    const float *scales = wefti_attribute_floats(&at->node->view, "scales", &count);
+    if (wefti_rows_present(at, 1)) {
+        const wefti_known *given = wefti_rows_many(at, 1);
+        bool readable = given->type == WEFT_TYPE_F32 && given->constant != NULL;
+        scales = readable ? given->constant : NULL;
+        count = readable ? (size_t)wefti_known_element_count(given) : 0;
+    }
+    return count > 0 && scales[0] == 1.0F
+               ? WEFT_OK
+               : wefti_rows_refuse(at, "it resizes along them", error);
+}
+
+/* As a convolution, with sizes that leave the images alone: a scale like 1.2 resamples
+ * a few rows into as many. */
 weft_status wefti_rows_resize(const wefti_rows_node *at, int64_t *outer,
                               weft_error *error)
 {
     WEFTI_TRY(wefti_rows_conv(at, outer, error));
-    return expect_own(at, 0, 0, error);
+    WEFTI_TRY(expect_own(at, 0, 0, error));
+    return strcmp(at->node->op->name, "Upsample") == 0 ? refuse_upsampling(at, error)
+                                                       : refuse_resampling(at, error);
 }
 
 /* The axis that the operator works along. */

@@ -103,6 +103,8 @@ WEFTI_ROWS_RULE(tile);
 WEFTI_ROWS_RULE(trilu);
 /* rows_indices.c */
 WEFTI_ROWS_RULE(batch);
+WEFTI_ROWS_RULE(rotary);
+WEFTI_ROWS_RULE(causal_conv);
 WEFTI_ROWS_RULE(resize);
 WEFTI_ROWS_RULE(lines);
 WEFTI_ROWS_RULE(elements);

@@ -323,6 +323,16 @@ static const text_case apart[] = {
                    "z = DFT(y); -> y,z"),
     NET("turned pairs",
         "x: f32[batch,2,5,4]; c: f32[batch,5,2]; y = RotaryEmbedding(x,c,c); -> y"),
+    NET("turned pairs of a table",
+        "x: f32[batch,2,5,4]; p: i64[batch,5]; c = f32[4,2]; s = f32[4,2];"
+        "y = RotaryEmbedding(x,c,s,p); -> y"),
+    {.name = "a causal convolution",
+     .text = "x: f32[batch,6,5]; w = f32[6,1,3]; b = f32[6]; s: f32[batch,6,2];"
+             "y,t = CausalConvWithState(x,w,b,s) activation='silu'; -> y,t",
+     .opset = 27},
+    {.name = "upsampled",
+     .text = "x: f32[batch,1,4,4]; s = f32{1,1,2,1.5}; y = Upsample(x,s); -> y",
+     .opset = 9},
     NET("nothing reduced",
         "x: f32[batch,4]; a = i64{}; m = ReduceSum(x,a) noop_with_empty_axes=1; -> m"),
     NET("heads", "x: f32[batch,4,8]; s = i64{0,0,4,2}; h = Reshape(x,s);"
@@ -533,6 +543,19 @@ static const text_case mixed[] = {
           "v", false),
     MIXED("a resize along the rows",
           "x: f32[batch,1,4,4]; r = f32{}; s = f32{2,1,1,1}; y = Resize(x,r,s); -> y",
+          "y", false),
+    MIXED("as many rows, resampled",
+          "x: f32[batch,1,4,4]; r = f32{}; s = f32{1.1,1,2,2}; y = Resize(x,r,s) "
+          "coordinate_transformation_mode='asymmetric' nearest_mode='floor'; -> y",
+          "it resizes along them", true),
+    {.name = "as many rows, upsampled",
+     .text = "x: f32[batch,1,4,4]; s = f32{1.1,1,2,2}; y = Upsample(x,s); -> y",
+     .opset = 9,
+     .words = "it resizes along them",
+     .shows = true},
+    MIXED("another row's angles",
+          "x: f32[batch,2,5,4]; c: f32[batch,2]; p: i64[batch,5];"
+          "y = RotaryEmbedding(x,c,c,p); -> y",
           "y", false),
     MIXED("a cumulated triangle", "x: f32[batch,4]; y = Trilu(x); -> y", "y", true),
     MIXED("images as channels",
