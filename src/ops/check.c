@@ -25,6 +25,17 @@ int64_t wefti_known_element_count(const wefti_known *known)
     return wefti_view_element_count(&view);
 }
 
+int64_t wefti_count_dims(int32_t count, const int64_t *dims)
+{
+    int64_t product = 1;
+    for (int32_t i = 0; i < count; i++) {
+        if (WEFTI_MUL_OVERFLOWS(product, dims[i], &product)) {
+            return 0;
+        }
+    }
+    return product;
+}
+
 static void write_types(uint32_t types, char *text, size_t text_bytes)
 {
     text[0] = '\0';

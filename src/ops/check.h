@@ -31,6 +31,9 @@ const wefti_known *wefti_known_input(const wefti_node_view *node,
 bool wefti_known_present(const wefti_node_view *node, const wefti_known *inputs,
                          size_t index);
 int64_t wefti_known_element_count(const wefti_known *known);
+/* The product of some dims of a tensor; 0 where that overflows, as it can beside a dim
+ * of 0: the tensor has no elements then. */
+int64_t wefti_count_dims(int32_t count, const int64_t *dims);
 
 /* The input is there and has one of the types. */
 weft_status wefti_check_type(const wefti_node_view *node, const wefti_known *inputs,

@@ -55,7 +55,7 @@ static wefti_term add_up(wefti_body *body, wefti_term sum, wefti_term part)
     return wefti_body_has(&sum) ? wefti_body_2(body, "Add", sum, whole) : whole;
 }
 
-/* A zero point for each row (axis -2) or column (axis -1) of a matrix. */
+/* A zero point or scale for each row (axis -2) or column (axis -1) of a matrix. */
 static wefti_term along(wefti_body *body, wefti_term value, const wefti_known *matrix,
                         int32_t from_end)
 {
@@ -70,17 +70,23 @@ static wefti_term along(wefti_body *body, wefti_term value, const wefti_known *m
     return wefti_body_reshape(body, value, 2, dims);
 }
 
-static void check_zero_point(wefti_body *body, const operand *x)
+/* `part` broadcasts to `whole`, whose shape stays. */
+static void check_within(wefti_body *body, const char *what, const wefti_term *whole,
+                         const wefti_term *part)
 {
-    if (wefti_body_failed(body) || !wefti_body_has(&x->zero_point)) {
+    if (wefti_body_failed(body) || !wefti_body_has(part)) {
         return;
     }
-    const wefti_known both[] = {x->value.known, x->zero_point.known};
+    const wefti_known both[] = {whole->known, part->known};
     wefti_known joined = {0};
     body->status = wefti_broadcast_shapes(body->node, both, 2, &joined, body->error);
     wefti_term shape = {.known = joined};
-    wefti_body_check_shape(body, "a matrix less its zero point", &shape,
-                           x->value.known.rank, x->value.known.dims);
+    wefti_body_check_shape(body, what, &shape, whole->known.rank, whole->known.dims);
+}
+
+static void check_zero_point(wefti_body *body, const operand *x)
+{
+    check_within(body, "a matrix less its zero point", &x->value, &x->zero_point);
 }
 
 static void check_parts(wefti_body *body, int64_t inner, int64_t part)
@@ -136,10 +142,7 @@ static wefti_term channels(wefti_body *body, wefti_term x, int64_t groups, int64
         return x;
     }
     memcpy(dims, x.known.dims, sizeof(x.known.dims));
-    int64_t rest = 1;
-    for (int32_t i = 2; i < x.known.rank; i++) {
-        rest *= dims[i];
-    }
+    int64_t rest = wefti_count_dims(x.known.rank - 2, &dims[2]);
     const int64_t apart[] = {dims[0], groups, dims[1] / groups, rest};
     wefti_term cut =
         wefti_body_slice(body, wefti_body_reshape(body, x, 4, apart), 2, at, end, 1);
@@ -211,18 +214,31 @@ static void conv_integer_body(wefti_body *body)
     wefti_body_output(body, 0, integer_conv(body, x, w));
 }
 
-/* sum * a_scale * b_scale in units of y_scale. Inputs from 6 on are y_scale and its
- * zero point; scales of weights may be by channel or column. */
-static void requantize(wefti_body *body, wefti_term sum, wefti_term b_scale)
+/* One number for all, of whatever rank, as a scalar where `whole` has fewer dims. */
+static wefti_term fit_rank(wefti_body *body, wefti_term value, const wefti_term *whole)
 {
-    wefti_term a_scale = wefti_body_input(body, 1), y_scale = wefti_body_input(body, 6);
-    wefti_term zero = wefti_body_input(body, 7);
+    int64_t none = 0;
+    bool larger = !wefti_body_failed(body) && value.known.rank > whole->known.rank;
+    return larger && wefti_known_element_count(&value.known) == 1
+               ? wefti_body_reshape(body, value, 0, &none)
+               : value;
+}
+
+/* sum * a_scale * b_scale in units of y_scale. Inputs from 6 on are y_scale and its
+ * zero point; the scales broadcast to the sum. */
+static void requantize(wefti_body *body, wefti_term sum, wefti_term a_scale,
+                       wefti_term b_scale)
+{
+    wefti_term y_scale = wefti_body_input(body, 6), zero = wefti_body_input(body, 7);
     wefti_body_check_types(body, 1, WEFTI_TYPES_F32);
     wefti_body_check_types(body, 4, WEFTI_TYPES_F32);
     wefti_body_check_types(body, 6, WEFTI_TYPES_F32);
     wefti_body_check_types(body, 7, byte_types);
     wefti_term scale = wefti_body_2(body, "Mul", a_scale, b_scale);
-    scale = wefti_body_2(body, "Div", scale, y_scale);
+    scale = fit_rank(body, wefti_body_2(body, "Div", scale, y_scale), &sum);
+    zero = fit_rank(body, zero, &sum);
+    check_within(body, "the sums in units of the scales", &sum, &scale);
+    check_within(body, "the sums and the zero point", &sum, &zero);
     wefti_term real = wefti_body_cast(body, WEFT_TYPE_F32, sum);
     wefti_body_output(
         body, 0,
@@ -232,8 +248,9 @@ static void requantize(wefti_body *body, wefti_term sum, wefti_term b_scale)
 static void qlinear_matmul_body(wefti_body *body)
 {
     operand a = read_operand(body, 0, 2), b = read_operand(body, 3, 5);
+    wefti_term scale = along(body, wefti_body_input(body, 1), &a.value.known, 2);
     wefti_term sum = integer_matmul(body, a, b);
-    requantize(body, sum, wefti_body_input(body, 4));
+    requantize(body, sum, scale, wefti_body_input(body, 4));
 }
 
 static void qlinear_conv_body(wefti_body *body)
@@ -247,7 +264,8 @@ static void qlinear_conv_body(wefti_body *body)
         wefti_body_check_types(body, 8, WEFTI_TYPE_SET(WEFT_TYPE_I32));
         sum = wefti_body_2(body, "Add", sum, by_channel(body, bias, sum.known.rank, 1));
     }
-    requantize(body, sum, by_channel(body, scale, sum.known.rank, 1));
+    requantize(body, sum, wefti_body_input(body, 1),
+               by_channel(body, scale, sum.known.rank, 1));
 }
 
 WEFTI_BODY_FAMILY(matmul_integer)

@@ -30,24 +30,36 @@ static void check_inputs(wefti_body *body)
     }
 }
 
-/* The weight of each label; absent when all count as 1. Ignored labels become 0. */
-static wefti_term label_weights(wefti_body *body, weft_type type, wefti_term *labels)
+/* Which labels are ignored; absent when none can be. */
+static wefti_term find_ignored(wefti_body *body, const wefti_term *labels)
+{
+    const wefti_term none = {.known = {.type = WEFT_TYPE_NONE}};
+    int64_t index = wefti_attribute_int(body->node, "ignore_index", 0), scalar = 0;
+    int32_t narrow = (int32_t)index;
+    bool is_narrow = labels->known.type == WEFT_TYPE_I32;
+    if (!wefti_attribute_find(body->node, "ignore_index") ||
+        (is_narrow && narrow != index)) {
+        return none;
+    }
+    const void *data = is_narrow ? (const void *)&narrow : &index;
+    return wefti_body_2(
+        body, "Equal", *labels,
+        wefti_body_constant(body, labels->known.type, 0, &scalar, data));
+}
+
+/* The weight of each label; absent when all count as 1. */
+static wefti_term label_weights(wefti_body *body, weft_type type, wefti_term labels,
+                                wefti_term ignored)
 {
     wefti_term given = wefti_body_input(body, 2), weights = given;
-    const wefti_term safe_labels = *labels;
-    if (!wefti_attribute_find(body->node, "ignore_index")) {
-        return wefti_body_has(&given) ? wefti_body_2(body, "Gather", given, safe_labels)
-                                      : given;
+    if (wefti_body_has(&given)) {
+        weights = wefti_body_2(body, "Gather", given, labels);
     }
-    int64_t ignored = wefti_attribute_int(body->node, "ignore_index", 0);
-    weft_type index = labels->known.type;
-    wefti_term is_ignored = wefti_body_2(
-        body, "Equal", *labels, wefti_body_scalar(body, index, (double)ignored));
-    *labels = wefti_body_3(body, "Where", is_ignored, wefti_body_scalar(body, index, 0),
-                           *labels);
-    weights = wefti_body_has(&given) ? wefti_body_2(body, "Gather", given, *labels)
-                                     : wefti_body_scalar(body, type, 1);
-    return wefti_body_3(body, "Where", is_ignored, wefti_body_scalar(body, type, 0),
+    if (!wefti_body_has(&ignored)) {
+        return weights;
+    }
+    weights = wefti_body_has(&given) ? weights : wefti_body_scalar(body, type, 1);
+    return wefti_body_3(body, "Where", ignored, wefti_body_scalar(body, type, 0),
                         weights);
 }
 
@@ -67,13 +79,23 @@ static wefti_term likelihood_loss(wefti_body *body, wefti_term logarithms)
                           "reduction is not one of none, sum and mean");
     }
     wefti_term labels = wefti_body_input(body, 1);
-    wefti_term weights = label_weights(body, logarithms.known.type, &labels);
+    weft_type type = logarithms.known.type;
+    wefti_term ignored = find_ignored(body, &labels);
+    if (wefti_body_has(&ignored)) { /* any label that there is */
+        labels = wefti_body_3(body, "Where", ignored,
+                              wefti_body_scalar(body, labels.known.type, 0), labels);
+    }
+    wefti_term weights = label_weights(body, type, labels, ignored);
     wefti_term places = wefti_body_unsqueeze(body, labels, CLASSES);
     wefti_body_with_int(body, "axis", CLASSES);
     wefti_term right = wefti_body_2(body, "GatherElements", logarithms, places);
     wefti_term loss = wefti_body_1(
         body, "Neg",
         wefti_body_reshape(body, right, labels.known.rank, labels.known.dims));
+    if (wefti_body_has(&ignored)) { /* what it was may be infinite */
+        loss = wefti_body_3(body, "Where", ignored, wefti_body_scalar(body, type, 0),
+                            loss);
+    }
     if (wefti_body_has(&weights)) {
         loss = wefti_body_2(body, "Mul", loss, weights);
     }

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <float.h>
 #include <string.h>
 
 #include "ops/check.h"
@@ -166,9 +165,11 @@ static void dynamic_quantize_body(wefti_body *body)
     wefti_term steps = wefti_body_scalar(body, WEFT_TYPE_F32, 255);
     const wefti_term ends[] = {bound(body, "ReduceMax", "Max", x), least, steps};
     wefti_term scale = wefti_body_program(body, ends, 3, range, 2);
-    /* All zeros: any divisor gives zeros. */
-    wefti_term divisor = wefti_body_2(
-        body, "Max", scale, wefti_body_scalar(body, WEFT_TYPE_F32, (double)FLT_MIN));
+    /* All zeros, or less than a scale can tell: any divisor gives zeros. */
+    wefti_term flat =
+        wefti_body_2(body, "Equal", scale, wefti_body_scalar(body, WEFT_TYPE_F32, 0));
+    wefti_term divisor = wefti_body_3(body, "Where", flat,
+                                      wefti_body_scalar(body, WEFT_TYPE_F32, 1), scale);
     const wefti_term low[] = {least, divisor};
     wefti_term zero = wefti_body_cast(body, WEFT_TYPE_U8,
                                       wefti_body_program(body, low, 2, offset, 4));
