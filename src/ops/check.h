@@ -31,8 +31,8 @@ const wefti_known *wefti_known_input(const wefti_node_view *node,
 bool wefti_known_present(const wefti_node_view *node, const wefti_known *inputs,
                          size_t index);
 int64_t wefti_known_element_count(const wefti_known *known);
-/* The product of some dims of a tensor; 0 where that overflows, as it can beside a dim
- * of 0: the tensor has no elements then. */
+/* The product of some dims of a tensor; 0 where that overflows. Dims that have been
+ * measured do not (those of 0 left out), but as bytes they may beside a dim of 0. */
 int64_t wefti_count_dims(int32_t count, const int64_t *dims);
 
 /* The input is there and has one of the types. */

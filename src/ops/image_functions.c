@@ -22,14 +22,12 @@ static void lrn_body(wefti_body *body)
     wefti_term x = wefti_body_input(body, 0);
     wefti_body_check_types(body, 0, WEFTI_TYPES_F32);
     wefti_body_check_rank(body, 0, 2, WEFT_MAX_RANK);
-    int64_t size = wefti_attribute_int(body->node, "size", 0), rest = 1;
+    int64_t size = wefti_attribute_int(body->node, "size", 0);
     if (wefti_body_failed(body) || size < 1 || size > 1 << 20) {
         wefti_body_refuse(body, WEFT_INVALID_MODEL, "size is not from 1 to 2^20");
         return;
     }
-    for (int32_t i = 2; i < x.known.rank; i++) {
-        rest *= x.known.dims[i];
-    }
+    int64_t rest = wefti_count_dims(x.known.rank - 2, &x.known.dims[2]);
     const int64_t planes[] = {x.known.dims[0], 1, x.known.dims[CHANNELS], rest};
     const int64_t kernel[] = {size, 1}, pads[] = {(size - 1) / 2, 0, size / 2, 0};
     wefti_term square =

@@ -50,6 +50,33 @@ weft_status wefti_lower_temporary(wefti_lowering *lowering, weft_type type,
     return WEFT_OK;
 }
 
+static size_t weight_bytes(const wefti_program *program)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < program->buffer_count; i++) {
+        const wefti_buffer *buffer = &program->buffers[i];
+        bool given = buffer->kind == WEFTI_BUFFER_CONSTANT && !buffer->owned;
+        total += given ? buffer->size_bytes : 0;
+    }
+    return total;
+}
+
+static weft_status spend(wefti_lowering *lowering, size_t size_bytes)
+{
+    wefti_program *program = lowering->program;
+    size_t total = 0;
+    bool fits = !WEFTI_ADD_OVERFLOWS(program->made_bytes, size_bytes, &total);
+    if (!fits || (total > WEFTI_LOWER_MADE_BYTES &&
+                  total - WEFTI_LOWER_MADE_BYTES > weight_bytes(program))) {
+        return wefti_error(lowering->error, WEFT_UNSUPPORTED,
+                           "%s: a constant of %zu bytes that it needs is too much "
+                           "beside %zu bytes of others",
+                           lowering->node->label, size_bytes, program->made_bytes);
+    }
+    program->made_bytes = total;
+    return WEFT_OK;
+}
+
 weft_status wefti_lower_constant(wefti_lowering *lowering, weft_type type, int32_t rank,
                                  const int64_t *dims, const void *data,
                                  wefti_view *view)
@@ -59,6 +86,7 @@ weft_status wefti_lower_constant(wefti_lowering *lowering, weft_type type, int32
     wefti_view_make_dense(&constant);
     size_t size_bytes =
         (size_t)wefti_view_element_count(&constant) * weft_type_size(type);
+    WEFTI_TRY(spend(lowering, size_bytes));
     WEFTI_TRY(wefti_program_add_owned_constant(lowering->program, data, size_bytes,
                                                &constant.buffer, lowering->error));
     *view = constant;

@@ -20,7 +20,10 @@ weft_status wefti_lower_end(wefti_lowering *lowering, const wefti_program_step *
 /* A dense temporary of the shape. */
 weft_status wefti_lower_temporary(wefti_lowering *lowering, weft_type type,
                                   int32_t rank, const int64_t *dims, wefti_view *view);
-/* A dense constant owned by the program. */
+/* A dense constant owned by the program. Errors: WEFT_UNSUPPORTED when a program's
+ * constants take more than WEFTI_LOWER_MADE_BYTES beyond as much as its weights: a
+ * small file must not fill the memory while it is loaded. */
+enum { WEFTI_LOWER_MADE_BYTES = 1 << 28 };
 weft_status wefti_lower_constant(wefti_lowering *lowering, weft_type type, int32_t rank,
                                  const int64_t *dims, const void *data,
                                  wefti_view *view);

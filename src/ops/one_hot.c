@@ -190,14 +190,15 @@ weft_status wefti_infer_eye_like(const wefti_node_view *node, const wefti_known 
 {
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_VALUE, error));
     WEFTI_TRY(wefti_check_rank(node, inputs, 0, 2, 2, error));
-    weft_type type = (weft_type)wefti_attribute_int(node, "dtype", inputs[0].type);
-    bool fits = (uint64_t)type < 32 && (WEFTI_TYPES_NUMBER & WEFTI_TYPE_SET(type)) != 0;
-    if (!fits && type != WEFT_TYPE_BOOL) {
+    int64_t wanted = wefti_attribute_int(node, "dtype", inputs[0].type);
+    const uint32_t types = WEFTI_TYPES_NUMBER | WEFTI_TYPES_BOOL;
+    if (wanted < 0 || wanted >= 32 || (types & WEFTI_TYPE_SET(wanted)) == 0) {
         return wefti_error(error, WEFT_UNSUPPORTED,
-                           "%s: dtype %d is not supported; f32, f64, i32, i64 and bool "
-                           "are",
-                           node->label, (int)type);
+                           "%s: dtype %lld is not supported; f32, f64, i32, i64 and "
+                           "bool are",
+                           node->label, (long long)wanted);
     }
+    weft_type type = (weft_type)wanted;
     return wefti_set_output(node, outputs, 0, (wefti_shape){type, 2, inputs[0].dims},
                             error);
 }

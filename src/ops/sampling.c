@@ -86,11 +86,10 @@ static void grid_sample_body(wefti_body *body)
                            expected.dims);
     refuse_empty(body, &x.known);
     wefti_known shape = x.known;
-    params.point_count = 1;
     for (int32_t i = 2; i < shape.rank; i++) {
         shape.dims[i] = grid.known.dims[i - 1];
-        params.point_count *= shape.dims[i];
     }
+    params.point_count = wefti_count_dims(shape.rank - 2, &shape.dims[2]);
     wefti_body_output(body, 0, add_sample(body, &params, &x, &grid, &shape));
 }
 

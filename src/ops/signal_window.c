@@ -174,7 +174,8 @@ weft_status wefti_fold_mel_matrix(const wefti_node_view *node,
     for (int64_t i = 0; i < bins; i++) {
         int64_t left = mel_point(&mel, i), middle = mel_point(&mel, i + 1);
         int64_t right = mel_point(&mel, i + 2);
-        for (int64_t j = left; j <= right && j < rows; j++) {
+        /* Rounding may put the first point before 0. */
+        for (int64_t j = left < 0 ? 0 : left; j <= right && j < rows; j++) {
             double value = middle == left && j == middle ? 1.0 : 0.0;
             if (j <= middle && middle > left) {
                 value = (double)(j - left) / (double)(middle - left);

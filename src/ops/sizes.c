@@ -112,10 +112,11 @@ static weft_status read_selection(const wefti_node_view *node,
         WEFTI_TRY(wefti_check_axis(node, wefti_attribute_int(node, "axis", 0),
                                    data->rank, &select->axis, error));
         select->length = data->dims[select->axis];
-        for (int32_t i = 0; i < data->rank; i++) {
-            select->outer *= i < select->axis ? data->dims[i] : 1;
-            select->inner *= i > select->axis ? data->dims[i] : 1;
-        }
+        select->outer = wefti_count_dims(select->axis, data->dims);
+        const int64_t inner[] = {select->inner,
+                                 wefti_count_dims(data->rank - select->axis - 1,
+                                                  &data->dims[select->axis + 1])};
+        select->inner = wefti_count_dims(2, inner);
     }
     int64_t given = condition->dims[0];
     for (int64_t i = 0; i < given && i < select->length; i++) {

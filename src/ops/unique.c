@@ -11,6 +11,8 @@
  * element; a NaN is equal to a NaN and larger than anything else. */
 
 enum { Y, INDICES, INVERSE, COUNTS };
+/* Slices with elements are in memory; without any their number is only a claim. */
+enum { MOST_EMPTY = 1 << 20 };
 
 /* The input as [outer, count, inner], of which `count` slices are compared. */
 typedef struct slices {
@@ -183,9 +185,13 @@ static weft_status read_slices(const wefti_node_view *node, const wefti_known *i
     WEFTI_TRY(wefti_check_axis(node, wefti_attribute_int(node, "axis", 0),
                                inputs[0].rank, &all->axis, error));
     all->count = inputs[0].dims[all->axis];
-    for (int32_t i = 0; i < inputs[0].rank; i++) {
-        all->outer *= i < all->axis ? inputs[0].dims[i] : 1;
-        all->inner *= i > all->axis ? inputs[0].dims[i] : 1;
+    all->outer = wefti_count_dims(all->axis, inputs[0].dims);
+    all->inner = wefti_count_dims(inputs[0].rank - all->axis - 1,
+                                  &inputs[0].dims[all->axis + 1]);
+    if (all->count > MOST_EMPTY && wefti_known_element_count(&inputs[0]) == 0) {
+        return wefti_error(error, WEFT_UNSUPPORTED,
+                           "%s: %lld slices without elements; at most %d are supported",
+                           node->label, (long long)all->count, (int)MOST_EMPTY);
     }
     return WEFT_OK;
 }
