@@ -366,6 +366,7 @@ typedef struct wefti_points_params {
     int64_t tuple_dims[WEFT_MAX_RANK], tuple_strides[WEFT_MAX_RANK];
     int64_t inner_count;
     wefti_points_reduction reduction; /* scattering: not PUT needs a type of numbers */
+    bool from_start; /* negative indices are out of range; else from the end */
 } wefti_points_params;
 
 /* CUMULATE: y[o][i][n] = x[o][0][n] + ... + x[o][i][n], one chain, dense; f32, f64,

@@ -159,7 +159,7 @@ static bool same_points(const wefti_program_step *a, const wefti_program_step *b
 {
     const wefti_points_params *x = a->params, *y = b->params;
     return x->type == y->type && x->tuple_size == y->tuple_size &&
-           x->reduction == y->reduction &&
+           x->reduction == y->reduction && x->from_start == y->from_start &&
            memcmp(x->tuple_dims, y->tuple_dims,
                   (size_t)x->tuple_size * sizeof(int64_t)) == 0;
 }

@@ -31,16 +31,22 @@ static int close_device(void **state)
     return 0;
 }
 
-static weft_model *make_model(const char *text, const weft_model_params *params)
+static weft_model *make_model_at(const char *text, int32_t opset,
+                                 const weft_model_params *params)
 {
     weft_model *model = NULL;
     weft_error error = {0};
-    weft_graph *graph = graph_text_make(text, 18);
+    weft_graph *graph = graph_text_make(text, opset);
     if (weft_model_create(device, graph, params, &model, &error) != WEFT_OK) {
         fail_msg("%s", error.message);
     }
     weft_graph_release(graph);
     return model;
+}
+
+static weft_model *make_model(const char *text, const weft_model_params *params)
+{
+    return make_model_at(text, 18, params);
 }
 
 static weft_tensor vector(weft_type type, void *data, int64_t count)
@@ -332,9 +338,51 @@ static void test_every_failure_is_an_answer(void **state)
     weft_model_release(h.model);
 }
 
+/* Places to write to are not counted from the end: less than 0 is out of range. */
+static void expect_place(const char *text, float *x, const int64_t *dims, int64_t place,
+                         bool fits)
+{
+    weft_model *model = make_model_at(text, 24, NULL);
+    float answer[MOST];
+    weft_error error = {0};
+    weft_tensor output, data = {.data = x, .type = WEFT_TYPE_F32};
+    while (data.rank < 4 && dims[data.rank] > 0) {
+        data.dims[data.rank] = dims[data.rank];
+        data.rank++;
+    }
+    weft_tensor places = {.data = &place, .type = WEFT_TYPE_I64};
+    places.rank = strstr(text, "Unpool") ? data.rank : 1;
+    for (int32_t i = 0; i < places.rank; i++) {
+        places.dims[i] = 1;
+    }
+    weft_status status = run(model, data, places, answer, &output, &error);
+    if (status != (fits ? WEFT_OK : WEFT_INVALID_ARGUMENT) ||
+        (!fits && (!strstr(error.message, "'y'") ||
+                   !strstr(error.message, "at least 0 and below")))) {
+        fail_msg("place %d: %s, '%s'", (int)place, weft_status_name(status),
+                 error.message);
+    }
+    weft_model_release(model);
+}
+
+static void test_places_before_the_first(void **state)
+{
+    (void)state;
+    float x[4] = {1, 2, 3, 4};
+    for (int64_t place = -4; place <= 4; place++) {
+        expect_place("x: f32[1,4,1]; p: i64[1]; u = f32[1,2,1];"
+                     "y = TensorScatter(x,u,p) axis=1; -> y",
+                     x, (const int64_t[]){1, 4, 1, 0}, place, place >= 0 && place <= 2);
+        expect_place("x: f32[1,1,1]; p: i64[1,1,1];"
+                     "y = MaxUnpool(x,p) kernel_shape=[4]; -> y",
+                     x, (const int64_t[]){1, 1, 1, 0}, place, place >= 0 && place < 4);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_places_before_the_first),
         cmocka_unit_test(test_a_value_has_a_plan),
         cmocka_unit_test(test_keys_of_two_scalars),
         cmocka_unit_test(test_arithmetic_and_data),

@@ -22,20 +22,13 @@ static void add_points(wefti_body *body, wefti_kernel kernel,
     params->type = data->type;
     params->index_type = operands[WEFTI_POINTS_INDICES].known.type;
     params->tuple_size = 1;
-    params->inner_count = 1;
-    for (int32_t i = first; i < data->rank; i++) {
-        params->inner_count *= data->dims[i];
-    }
+    params->inner_count = wefti_count_dims(data->rank - first, &data->dims[first]);
     wefti_body_step(body, kernel, params, sizeof(*params), 3, operands);
 }
 
 static int64_t dense_stride(const wefti_known *known, int32_t axis)
 {
-    int64_t stride = 1;
-    for (int32_t i = axis + 1; i < known->rank; i++) {
-        stride *= known->dims[i];
-    }
-    return stride;
+    return wefti_count_dims(known->rank - axis - 1, &known->dims[axis + 1]);
 }
 
 static void reverse_sequence_body(wefti_body *body)
@@ -129,7 +122,8 @@ static void tensor_scatter_body(wefti_body *body)
         return;
     }
     wefti_term places = write_places(body, &update.known, axis, cache.known.dims[axis]);
-    wefti_points_params params = {.rank = axis + 1, .reduction = WEFTI_POINTS_PUT};
+    wefti_points_params params = {
+        .rank = axis + 1, .reduction = WEFTI_POINTS_PUT, .from_start = true};
     for (int32_t i = 0; i <= axis; i++) {
         params.dims[i] = dims[i];
         params.base_strides[i] = i < axis ? dense_stride(&cache.known, i) : 0;

@@ -79,7 +79,8 @@ static void max_unpool_body(wefti_body *body)
                                   .tuple_size = 1,
                                   .dims = {wefti_known_element_count(&x.known)},
                                   .tuple_strides = {1},
-                                  .inner_count = 1};
+                                  .inner_count = 1,
+                                  .from_start = true};
     params.tuple_dims[0] = wefti_known_element_count(&zeros.known);
     const wefti_term operands[] = {zeros, wefti_body_dense(body, indices),
                                    wefti_body_dense(body, x)};
@@ -123,15 +124,13 @@ static void det_body(wefti_body *body)
         return;
     }
     int32_t rank = x.known.rank;
-    wefti_determinant_params params = {.n = x.known.dims[rank - 1], .count = 1};
+    wefti_determinant_params params = {.n = x.known.dims[rank - 1]};
     if (x.known.dims[rank - 2] != params.n || params.n > 1 << 12) {
         wefti_body_refuse(body, WEFT_INVALID_ARGUMENT,
                           "the matrices are not square, or have more than 4096 rows");
         return;
     }
-    for (int32_t i = 0; i < rank - 2; i++) {
-        params.count *= x.known.dims[i];
-    }
+    params.count = wefti_count_dims(rank - 2, x.known.dims);
     wefti_term result = wefti_body_new(body, WEFT_TYPE_F32, rank - 2, x.known.dims);
     const wefti_term operands[] = {wefti_body_dense(body, x), result};
     if (params.count > 0) {

@@ -23,12 +23,13 @@ static weft_status locate(const wefti_points_params *p, const void *indices,
     int64_t at = ref_offset(p->rank, p->dims, p->base_strides, point);
     for (int32_t j = 0; j < p->tuple_size; j++) {
         int64_t index = read_index(p, indices, point * p->tuple_size + j);
-        if (index < -p->tuple_dims[j] || index >= p->tuple_dims[j]) {
+        int64_t least = p->from_start ? 0 : -p->tuple_dims[j];
+        if (index < least || index >= p->tuple_dims[j]) {
             return wefti_error(
                 error, WEFT_INVALID_ARGUMENT,
                 "index %" PRId64 " at position %" PRId64
                 " is out of range; it must be at least %" PRId64 " and below %" PRId64,
-                index, point * p->tuple_size + j, -p->tuple_dims[j], p->tuple_dims[j]);
+                index, point * p->tuple_size + j, least, p->tuple_dims[j]);
         }
         at += (index < 0 ? index + p->tuple_dims[j] : index) * p->tuple_strides[j];
     }
@@ -47,7 +48,7 @@ static weft_status gather(const wefti_cpu_call *call, void *scratch, int64_t beg
     int64_t size = (int64_t)weft_type_size(p->type), bytes = p->inner_count * size;
     int64_t count = ref_count(p->rank, p->dims), last = ref_tile_start(count, end);
     for (int64_t i = ref_tile_start(count, begin); i < last; i++) {
-        int64_t offset;
+        int64_t offset = 0;
         WEFTI_TRY(locate(p, indices, i, &offset, error));
         memcpy(output + i * bytes, data + offset * size, (size_t)bytes);
     }
@@ -124,7 +125,7 @@ static weft_status scatter(const wefti_cpu_call *call, void *scratch, int64_t be
     int64_t count = ref_count(p->rank, p->dims);
     combine_function combine = find_combine(p->type);
     for (int64_t i = 0; i < count; i++) {
-        int64_t offset;
+        int64_t offset = 0;
         WEFTI_TRY(locate(p, indices, i, &offset, error));
         if (p->reduction == WEFTI_POINTS_PUT) {
             memcpy(data + offset * size, updates + i * bytes, (size_t)bytes);
