@@ -278,6 +278,7 @@ static void no_state_belongs_to_a_thread(void **state)
  * while four threads run a model with new shapes in two contexts. None of them may wait
  * for ever, and the next run is right. */
 typedef struct failing_runs {
+    weft_device *device;
     weft_model *model;
     wefti_atomic_u32 wrong, failed;
 } failing_runs;
@@ -313,6 +314,71 @@ static void every_wait_has_a_waker_on_error_paths(void **state)
         weft_device_release(device);
     }
     assert_true(failed > 0);
+}
+
+/* The n-th thing that can fail does, while one thread loads a model from its file, runs
+ * it and closes it, and others run a model of the same device: their answers are right,
+ * or they are told why not, and nothing is left behind. */
+static void load_run_and_close(const failing_runs *f)
+{
+    float x[4 * 256] = {0};
+    weft_graph *graph = NULL;
+    weft_model *model = NULL;
+    weft_error error = {0};
+    weft_tensor in = {.data = x, .type = WEFT_TYPE_F32, .rank = 2, .dims = {4, 256}};
+    float y[4 * 128];
+    weft_tensor out = {.data = y, .type = WEFT_TYPE_F32, .rank = 2, .dims = {4, 128}};
+    weft_io io = {&in, 1, &out, 1};
+    weft_status status = weft_graph_load_onnx(
+        WEFT_SOURCE_DIR "/tests/golden/t2_linear/dynamo/model.onnx", NULL, &graph,
+        &error);
+    if (status == WEFT_OK) {
+        status = weft_model_create(f->device, graph, NULL, &model, &error);
+    }
+    if (status == WEFT_OK) {
+        status = weft_run(model, &io, NULL, &error);
+    }
+    weft_model_release(model);
+    weft_graph_release(graph);
+    assert_true(status == WEFT_OK || strlen(error.message) > 10);
+}
+
+static void load_or_run(void *user, uint32_t index)
+{
+    failing_runs *f = user;
+    if (index == 0) {
+        load_run_and_close(f);
+        return;
+    }
+    for (uint32_t i = 0; i < 20; i++) {
+        run_or_fail(f, index);
+    }
+}
+
+static void a_load_that_fails_disturbs_nobody(void **state)
+{
+    (void)state;
+    weft_device *device = open_device("cpu", 0, 4);
+    failing_runs f = {.device = device, .model = make_model(device)};
+    run_or_fail(&f, 9);
+    weft_device_statistics before, after;
+    weft_device_get_statistics(device, &before);
+    bool met = true;
+    for (uint64_t n = 1; met; n++) {
+        wefti_fault_arm(n, 1u << WEFTI_FAULT_ALLOCATION | 1u << WEFTI_FAULT_LOCK |
+                               1u << WEFTI_FAULT_DEVICE);
+        crew_run(3, load_or_run, &f);
+        met = wefti_fault_arm(0, 0) >= n;
+        assert_int_equal(wefti_atomic_u32_load_acquire(&f.wrong), 0);
+        assert_int_equal(weft_device_trim(device, NULL), WEFT_OK);
+    }
+    run_or_fail(&f, 9);
+    assert_int_equal(weft_device_trim(device, NULL), WEFT_OK);
+    weft_device_get_statistics(device, &after);
+    assert_int_equal(after.memory_bytes, before.memory_bytes);
+    assert_int_equal(wefti_atomic_u32_load_acquire(&f.wrong), 0);
+    weft_model_release(f.model);
+    weft_device_release(device);
 }
 
 /* A body that fails wakes who waits for its request, with its words. */
@@ -373,6 +439,7 @@ int main(void)
         cmocka_unit_test(one_more_user_than_contexts),
         cmocka_unit_test(no_state_belongs_to_a_thread),
         cmocka_unit_test(every_wait_has_a_waker_on_error_paths),
+        cmocka_unit_test(a_load_that_fails_disturbs_nobody),
         cmocka_unit_test(a_failure_wakes_all_who_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
