@@ -285,8 +285,15 @@ typedef struct pair {
     weft_model *model;
     weft_queue *queues[2];
     queue_case_call calls[8];
-    wefti_atomic_u32 wrong, done;
+    wefti_atomic_u32 wrong, done[2], busy; /* queues that have done something */
 } pair;
+
+static void close_and_drain(pair *p)
+{
+    weft_device_close(p->device);
+    bool drained = weft_device_drain(p->device, PATIENCE_NS, NULL) == WEFT_OK;
+    wefti_atomic_u32_add_acq_rel(&p->wrong, drained ? 0 : 1);
+}
 
 static void use_both(void *user, uint32_t index)
 {
@@ -307,10 +314,9 @@ static void use_both(void *user, uint32_t index)
         bool known =
             status == WEFT_OK || status == WEFT_CLOSED || status == WEFT_CANCELLED;
         wefti_atomic_u32_add_acq_rel(&p->wrong, known ? 0 : 1);
-        if (wefti_atomic_u32_add_acq_rel(&p->done, 1) == 100) {
-            weft_device_close(p->device);
-            known = weft_device_drain(p->device, PATIENCE_NS, NULL) == WEFT_OK;
-            wefti_atomic_u32_add_acq_rel(&p->wrong, known ? 0 : 1);
+        if (wefti_atomic_u32_add_acq_rel(&p->done[index % 2], 1) == 50 &&
+            wefti_atomic_u32_add_acq_rel(&p->busy, 1) == 1) {
+            close_and_drain(p);
         }
     }
 }

@@ -12,8 +12,9 @@ WEFT_BEGIN_DECLS
  * Requests join when their model has a batch dimension, their shapes differ in nothing
  * else, and the model was shown to treat the rows of a batch one by one; all others
  * run alone, by the same rules of order. A worker that is free takes what is there at
- * once; while all are busy, requests gather.
- * Class: synchronised. */
+ * once; while all are busy, requests gather. A thread that waits for a short request
+ * may run it itself, on its own stack, with others that fit (weft_request_wait). Class:
+ * synchronised. */
 typedef struct weft_queue weft_queue;
 
 /* What weft_queue_submit does when max_queue_size requests wait. */
@@ -31,8 +32,9 @@ enum { WEFT_QUEUE_MAX_PREFERRED = 16 };
 
 typedef struct weft_queue_params {
     size_t struct_size;
-    /* Threads that execute batches, so the most batches at the same time; 0: one per
-     * core of the device. At most 256. */
+    /* Threads that execute batches; 0: one per core of the device. At most 256. With 1
+     * there is never more than one batch at a time; with more, threads that wait for
+     * short requests run some beside the workers. */
     int32_t workers;
     /* Most rows in a batch; 0: 64. 1 joins nothing. At most 65536. */
     int32_t max_batch_size;

@@ -58,7 +58,10 @@ WEFT_API weft_request *weft_request_retain(weft_request *request);
 WEFT_API void weft_request_release(weft_request *request);
 
 /* Waits for the end and returns how it ended, with the words of its failure.
- * Threads: any; several may wait. Blocks: to the deadline.
+ * Threads: any; several may wait. Blocks: to the deadline. A wait of at least 20 ms for
+ * a short request of a queue, without callback, descriptor and time limits, may run it
+ * in the calling thread; it then comes back when the run, of about a millisecond at
+ * most, is over.
  * Errors: WEFT_TIMEOUT both when the wait is over before the request and when the
  * request timed out; weft_request_test tells them apart. */
 WEFT_API WEFT_MUST_USE weft_status weft_request_wait(weft_request *request,
@@ -72,9 +75,9 @@ WEFT_API bool weft_request_test(const weft_request *request, weft_status *status
 /* Ends the request with WEFT_CANCELLED if it can still be; returns whether it did.
  * Then its tensors are the caller's again: nothing reads or writes them any more. One
  * of weft_submit that runs goes on to its end. One of a queue is cancelled while it
- * runs too, except when it runs alone on tensors of over 256 KiB together or with
- * more rows than a batch has, and when its answer is being copied out; with
- * preserve_order its end is announced in its turn.
+ * runs too, except when it runs alone on tensors of over 256 KiB together, with more
+ * rows than a batch has, or in a thread that waits for it, and when its answer is being
+ * copied out; with preserve_order its end is announced in its turn.
  * Threads: any. Blocks: no longer than copying the inputs takes. */
 WEFT_API bool weft_request_cancel(weft_request *request);
 

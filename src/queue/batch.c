@@ -73,9 +73,10 @@ static bool begin_storing(wefti_queue_request *request)
 
 /* What run_batch works on. */
 typedef struct work {
-    wefti_queue_worker *worker;
+    wefti_queue_scratch *scratch;
     wefti_queue_class *class;
     wefti_queue_request *ended; /* chain */
+    bool leads;                 /* the thread waits for the first */
     bool ran;                   /* something was computed */
 } work;
 
@@ -191,19 +192,19 @@ static bool load(work *self, wefti_queue_request *request, const wefti_queue_for
 
 static void run_alone(work *self, wefti_queue_request *request)
 {
-    wefti_queue_worker *worker = self->worker;
+    wefti_queue_scratch *scratch = self->scratch;
     const wefti_queue_form *form = NULL;
-    if (request->rows <= worker->queue->params.max_batch_size) {
+    if (request->rows <= scratch->queue->params.max_batch_size) {
         form = wefti_queue_get_form(self->class, request->rows);
     }
-    if (!form || form->staging_bytes > MOST_STAGED_BYTES ||
-        !make_room(&worker->staging, &worker->staging_bytes, form->staging_bytes)) {
+    if (self->leads || !form || form->staging_bytes > MOST_STAGED_BYTES ||
+        !make_room(&scratch->staging, &scratch->staging_bytes, form->staging_bytes)) {
         run_in_place(self, request);
         return;
     }
-    if (load(self, request, form, worker->staging, 0)) {
+    if (load(self, request, form, scratch->staging, 0)) {
         run_result answer;
-        run_form(self, form, worker->staging, &answer);
+        run_form(self, form, scratch->staging, &answer);
         store(self, request, &answer);
     }
 }
@@ -211,7 +212,7 @@ static void run_alone(work *self, wefti_queue_request *request)
 /* Rows that nobody asked for repeat the first one: they must be fit to compute. */
 static void pad(work *self, const wefti_queue_form *form, int64_t rows)
 {
-    void *staging = self->worker->staging;
+    void *staging = self->scratch->staging;
     size_t inputs = weft_model_input_count(self->class->model->model);
     for (size_t i = 0; i < inputs; i++) {
         rows_at from = in_staging(form, i, staging, 0);
@@ -226,17 +227,17 @@ static void pad(work *self, const wefti_queue_form *form, int64_t rows)
 static void retry_alone(work *self, wefti_queue_request *request,
                         const wefti_queue_form *joined, int64_t first)
 {
-    wefti_queue_worker *worker = self->worker;
+    wefti_queue_scratch *scratch = self->scratch;
     const wefti_queue_form *form = wefti_queue_get_form(self->class, request->rows);
     run_result answer;
-    if (form && make_room(&worker->retry_staging, &worker->retry_staging_bytes,
+    if (form && make_room(&scratch->retry_staging, &scratch->retry_staging_bytes,
                           form->staging_bytes)) {
         for (size_t i = 0; i < request->io.input_count; i++) {
-            rows_at to = in_staging(form, i, worker->retry_staging, 0);
-            rows_at from = in_staging(joined, i, worker->staging, first);
+            rows_at to = in_staging(form, i, scratch->retry_staging, 0);
+            rows_at from = in_staging(joined, i, scratch->staging, first);
             copy_rows(self->class, i, &to, &from, request->rows);
         }
-        run_form(self, form, worker->retry_staging, &answer);
+        run_form(self, form, scratch->retry_staging, &answer);
     } else {
         answer.status = wefti_error_memory(&answer.error, "a request of a batch");
     }
@@ -253,7 +254,7 @@ static bool is_worth_retrying(weft_status status)
 static void run_joined(work *self, wefti_queue_batch *batch,
                        const wefti_queue_form *form)
 {
-    void *staging = self->worker->staging;
+    void *staging = self->scratch->staging;
     int32_t kept = 0;
     int64_t rows = 0;
     for (int32_t i = 0; i < batch->count; i++) {
@@ -331,11 +332,11 @@ static void refuse_overlaps(work *self, wefti_queue_batch *batch)
     batch->count = kept;
 }
 
-wefti_queue_request *wefti_queue_run_batch(wefti_queue_worker *worker,
+wefti_queue_request *wefti_queue_run_batch(wefti_queue_scratch *scratch,
                                            wefti_queue_batch *batch)
 {
-    work self = {.worker = worker, .class = batch->class};
-    weft_queue *queue = worker->queue;
+    work self = {.scratch = scratch, .class = batch->class, .leads = batch->leads};
+    weft_queue *queue = scratch->queue;
     wefti_queue_form *form = NULL;
     if (batch->count > 1 && batch->count <= MOST_COMPARED) {
         refuse_overlaps(&self, batch);
@@ -346,7 +347,7 @@ wefti_queue_request *wefti_queue_run_batch(wefti_queue_worker *worker,
         form = wefti_queue_get_form(batch->class, padded < most ? padded : most);
         bool room =
             form && form->joins &&
-            make_room(&worker->staging, &worker->staging_bytes, form->staging_bytes);
+            make_room(&scratch->staging, &scratch->staging_bytes, form->staging_bytes);
         if (!room) {
             wefti_queue_give_back(queue, batch, 1,
                                   form && !form->joins ? &form->why_not : NULL);

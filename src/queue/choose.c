@@ -51,6 +51,11 @@ static bool is_joining(const wefti_queue_class *class)
     return pays || (class->since_probe >= PROBE_PERIOD && class->probe_rest_ns <= 0);
 }
 
+double wefti_queue_joining_gain_ns(const wefti_queue_class *class)
+{
+    return is_joining(class) ? class->alone_ns - class->joined_ns : 0;
+}
+
 /* With a delay: how long the class's batch is held back for more to join, WEFTI_PAST
  * for not at all. */
 static int64_t held_until(const weft_queue *queue, const wefti_queue_class *class)
@@ -156,8 +161,10 @@ static void take(wefti_queue_batch *batch, wefti_queue_request *request, int64_t
     }
 }
 
-/* Fills the batch from the class of its leader. */
-static void fill(weft_queue *queue, wefti_queue_batch *batch, int64_t now_ns)
+/* Fills the batch from the class of its first. `leads`: with what may be led only, for
+ * a callback is not for the thread of a stranger. */
+static void fill(const weft_queue *queue, wefti_queue_batch *batch, int64_t now_ns,
+                 bool leads)
 {
     wefti_queue_class *class = batch->class;
     int32_t most = queue->params.max_batch_size;
@@ -165,7 +172,8 @@ static void fill(weft_queue *queue, wefti_queue_batch *batch, int64_t now_ns)
         wefti_queue_request *request = wefti_queue_first_by_class(class, i);
         while (request && request->rows <= most - batch->rows) {
             wefti_queue_request *next = wefti_queue_next_by_class(request);
-            if (request->may_join) { /* then it has a row at least */
+            /* then it has a row at least */
+            if (request->may_join && (request->leadable || !leads)) {
                 take(batch, request, now_ns);
             }
             request = next;
@@ -233,7 +241,7 @@ static void record_choice(weft_queue *queue, wefti_queue_batch *batch, int64_t n
 {
     weft_queue_statistics *statistics = &queue->statistics;
     wefti_queue_model *model = batch->class->model;
-    wefti_queue_note_crowd_locked(queue, batch->count);
+    wefti_queue_note_crowd_locked(batch->class, batch->count);
     queue->chosen_count++;
     queue->running++;
     statistics->batch_count++;
@@ -252,13 +260,18 @@ static void record_choice(weft_queue *queue, wefti_queue_batch *batch, int64_t n
     model->live_count++;
 }
 
+static void begin_batch(wefti_queue_batch *batch)
+{
+    batch->count = batch->rows = batch->padded_rows = 0;
+    batch->joined = batch->ran = batch->was_split = batch->leads = false;
+    batch->expired = NULL;
+    batch->wake_ns = WEFTI_NEVER;
+}
+
 void wefti_queue_choose_locked(weft_queue *queue, wefti_queue_batch *batch)
 {
     int64_t now_ns = wefti_clock_ns();
-    batch->count = batch->rows = batch->padded_rows = 0;
-    batch->joined = batch->ran = batch->was_split = false;
-    batch->expired = NULL;
-    batch->wake_ns = WEFTI_NEVER;
+    begin_batch(batch);
     while (batch->count == 0) {
         wefti_queue_request *leader = choose_leader(queue, now_ns, &batch->wake_ns);
         if (!leader) {
@@ -268,9 +281,48 @@ void wefti_queue_choose_locked(weft_queue *queue, wefti_queue_batch *batch)
         take(batch, leader, now_ns);
     }
     if (is_joining(batch->class) && batch->requests[0]->may_join) {
-        fill(queue, batch, now_ns);
+        fill(queue, batch, now_ns, false);
     }
     record_choice(queue, batch, now_ns);
+}
+
+void wefti_queue_choose_with_locked(wefti_queue_request *request,
+                                    wefti_queue_batch *batch)
+{
+    int64_t now_ns = wefti_clock_ns();
+    begin_batch(batch);
+    batch->class = request->class;
+    batch->leads = true;
+    take(batch, request, now_ns);
+    if (batch->count == 0) {
+        return;
+    }
+    if (is_joining(batch->class) && request->may_join) {
+        fill(request->queue, batch, now_ns, true);
+    }
+    record_choice(request->queue, batch, now_ns);
+}
+
+/* A model may be ahead of others by so much device time, of a weight of 1. */
+static const double MOST_AHEAD_NS = 20e6;
+
+bool wefti_queue_may_overtake_locked(const wefti_queue_request *request)
+{
+    const weft_queue *queue = request->queue;
+    for (uint32_t i = 0; i < request->level; i++) {
+        if (queue->level_count[i] > 0) {
+            return false;
+        }
+    }
+    if (queue->waiting_count == request->model->waiting_count) {
+        return true;
+    }
+    double most_ns = request->model->virtual_ns - MOST_AHEAD_NS;
+    const wefti_queue_model *model = queue->models;
+    while (model && (model->waiting_count == 0 || model->virtual_ns >= most_ns)) {
+        model = model->next;
+    }
+    return model == NULL;
 }
 
 /* Learns from a batch that was joined. The first one of a size has built a plan. */

@@ -127,6 +127,7 @@ static wefti_queue_model *leave_locked(weft_queue *queue, wefti_queue_request *c
     wefti_queue_model *unused = NULL;
     for (wefti_queue_request *r = chain; r; r = r->next_ended) {
         r->class->live_count--;
+        *(r->foreign ? &r->class->foreign_count : &r->class->own_count) -= 1;
         r->model->live_count--;
         queue->live_count--;
     }

@@ -63,6 +63,12 @@ void wefti_patience_learn(wefti_patience *patience, bool good)
     }
 }
 
+void wefti_patience_lose(wefti_patience *patience)
+{
+    wefti_atomic_u32_store_relaxed(&patience->trust, 0);
+    wefti_patience_learn(patience, false);
+}
+
 /* The longest that a good try takes. */
 static int64_t limit_ns(const weft_queue *queue)
 {
@@ -71,9 +77,8 @@ static int64_t limit_ns(const weft_queue *queue)
            MOST_BATCHES * (int64_t)wefti_atomic_u64_load_relaxed(&queue->usual_ns);
 }
 
-void wefti_queue_linger(weft_request *base)
+void wefti_queue_look_again(wefti_queue_request *request)
 {
-    wefti_queue_request *request = WEFTI_CONTAINER_OF(base, wefti_queue_request, base);
     weft_queue *queue = request->queue;
     if (!wefti_patience_try(&queue->callers)) {
         return;
@@ -82,7 +87,7 @@ void wefti_queue_linger(weft_request *base)
     bool ended = false;
     for (int i = 0; i < WEFTI_LINGER_YIELDS && !ended; i++) {
         wefti_thread_yield();
-        ended = weft_request_test(base, NULL);
+        ended = weft_request_test(&request->base, NULL);
     }
     bool good = ended && wefti_clock_ns() - begin_ns <= limit_ns(queue);
     wefti_patience_learn(&queue->callers, good);
@@ -101,7 +106,8 @@ static void let_others_run_locked(weft_queue *queue)
 static void linger_idle_locked(weft_queue *queue) WEFTI_REQUIRES(queue->lock);
 static void linger_idle_locked(weft_queue *queue)
 {
-    if (queue->waiting_count > 0 || !wefti_patience_try(&queue->idlers)) {
+    if (queue->waiting_count > 0 || queue->watching ||
+        !wefti_patience_try(&queue->idlers)) {
         return;
     }
     int64_t begin_ns = wefti_clock_ns();
@@ -140,11 +146,18 @@ void wefti_queue_linger_for_work_locked(weft_queue *queue)
     gather_locked(queue);
 }
 
-void wefti_queue_note_crowd_locked(weft_queue *queue, int32_t started)
+static void note(double *crowd, size_t live_count, int32_t started)
 {
-    double live = (double)queue->live_count;
-    double faded = queue->crowd - queue->crowd * started / CROWD_FADES;
-    queue->crowd = live > faded ? live : faded;
+    double live = (double)live_count;
+    double faded = *crowd - *crowd * started / CROWD_FADES;
+    *crowd = live > faded ? live : faded;
+}
+
+void wefti_queue_note_crowd_locked(wefti_queue_class *class, int32_t started)
+{
+    weft_queue *queue = class->model->queue;
+    note(&queue->crowd, queue->live_count, started);
+    note(&class->crowd, class->foreign_count, started);
 }
 
 bool wefti_queue_is_crowded_locked(const weft_queue *queue)

@@ -36,4 +36,7 @@ bool wefti_patience_try(wefti_patience *patience);
 /* Learns whether a try spared a sleep. Threads: any. */
 void wefti_patience_learn(wefti_patience *patience, bool good);
 
+/* Takes all trust away, where a bad try costs more than a good one spares. */
+void wefti_patience_lose(wefti_patience *patience);
+
 #endif

@@ -8,7 +8,7 @@
 /* Request objects come back when their last owner goes, which may be long after the
  * queue ended: each holds the queue's memory. So the steady state allocates nothing. */
 
-enum { MOST_FREE = 4096 };
+enum { MOST_FREE = 512 };
 
 static void destroy_request(wefti_queue_request *request)
 {
@@ -21,19 +21,23 @@ static void recycle(weft_request *base)
 {
     wefti_queue_request *request = WEFTI_CONTAINER_OF(base, wefti_queue_request, base);
     weft_queue *queue = request->queue;
+    wefti_queue_pool *pool = request->pool;
     wefti_request_close_fd(base);
-    wefti_mutex_lock(&queue->report_lock);
-    bool keep = queue->free_count < MOST_FREE;
+    wefti_mutex_lock(&pool->lock);
+    bool keep = pool->free_count < MOST_FREE;
     if (keep) {
-        request->next_report = queue->free_requests;
-        queue->free_requests = request;
-        queue->free_count++;
+        request->next_report = pool->free_requests;
+        pool->free_requests = request;
+        pool->free_count++;
     }
-    wefti_mutex_unlock(&queue->report_lock);
+    bool last = --pool->in_use == 0;
+    wefti_mutex_unlock(&pool->lock);
     if (!keep) {
         destroy_request(request);
     }
-    wefti_queue_drop_hold(queue);
+    if (last) {
+        wefti_queue_drop_hold(queue);
+    }
 }
 
 static void report_end(weft_request *base)
@@ -51,16 +55,31 @@ static const wefti_request_kind kind = {
     .destroy = recycle,
 };
 
-static wefti_queue_request *take_free(weft_queue *queue)
+/* Counts one more in use, and returns one that came back, or NULL. */
+static wefti_queue_request *take_free(weft_queue *queue, wefti_queue_pool *pool)
 {
-    wefti_mutex_lock(&queue->report_lock);
-    wefti_queue_request *request = queue->free_requests;
-    if (request) {
-        queue->free_requests = request->next_report;
-        queue->free_count--;
+    wefti_mutex_lock(&pool->lock);
+    if (pool->in_use++ == 0) {
+        wefti_refcount_retain(&queue->holds);
     }
-    wefti_mutex_unlock(&queue->report_lock);
+    wefti_queue_request *request = pool->free_requests;
+    if (request) {
+        pool->free_requests = request->next_report;
+        pool->free_count--;
+    }
+    wefti_mutex_unlock(&pool->lock);
     return request;
+}
+
+/* None was made after all; the caller keeps the queue alive. */
+static void untake(weft_queue *queue, wefti_queue_pool *pool)
+{
+    wefti_mutex_lock(&pool->lock);
+    bool last = --pool->in_use == 0;
+    wefti_mutex_unlock(&pool->lock);
+    if (last) {
+        wefti_queue_drop_hold(queue);
+    }
 }
 
 static weft_status make_request(wefti_queue_request **request, weft_error *error)
@@ -78,38 +97,76 @@ static weft_status make_request(wefti_queue_request **request, weft_error *error
     return WEFT_OK;
 }
 
+static weft_status make_room(wefti_queue_request *request, size_t tensor_count,
+                             weft_error *error)
+{
+    if (request->tensor_capacity >= tensor_count) {
+        return WEFT_OK;
+    }
+    weft_tensor *tensors =
+        wefti_realloc(request->tensors, tensor_count, sizeof *tensors);
+    if (!tensors) {
+        return wefti_error_memory(error, "a request");
+    }
+    request->tensors = tensors;
+    request->tensor_capacity = tensor_count;
+    return WEFT_OK;
+}
+
 weft_status wefti_queue_request_create(weft_queue *queue, size_t tensor_count,
                                        wefti_queue_request **request, weft_error *error)
 {
-    wefti_queue_request *made = take_free(queue);
-    if (!made) {
-        WEFTI_TRY(make_request(&made, error));
+    wefti_queue_pool *pool = &queue->pools[wefti_current_core() % WEFTI_QUEUE_POOLS];
+    wefti_queue_request *made = take_free(queue, pool);
+    weft_status status = made ? WEFT_OK : make_request(&made, error);
+    if (status == WEFT_OK) {
+        status = make_room(made, tensor_count, error);
     }
-    if (made->tensor_capacity < tensor_count) {
-        weft_tensor *tensors =
-            wefti_realloc(made->tensors, tensor_count, sizeof *tensors);
-        if (!tensors) {
+    if (status != WEFT_OK) {
+        if (made) {
             destroy_request(made);
-            return wefti_error_memory(error, "a request");
         }
-        made->tensors = tensors;
-        made->tensor_capacity = tensor_count;
+        untake(queue, pool);
+        return status;
     }
     wefti_request_reset(&made->base, &kind, queue->device);
-    wefti_refcount_retain(&queue->holds);
     made->queue = queue;
+    made->pool = pool;
     made->outcome = WEFT_OK;
-    made->listed = made->ready = false;
+    made->listed = made->ready = made->promised = false;
     *request = made;
     return WEFT_OK;
 }
 
-void wefti_queue_pool_fini(weft_queue *queue)
+static void fini_pool(wefti_queue_pool *pool)
 {
-    while (queue->free_requests) {
-        wefti_queue_request *request = queue->free_requests;
-        queue->free_requests = request->next_report;
+    while (pool->free_requests) {
+        wefti_queue_request *request = pool->free_requests;
+        pool->free_requests = request->next_report;
         destroy_request(request);
+    }
+    wefti_mutex_fini(&pool->lock);
+}
+
+weft_status wefti_queue_pools_init(weft_queue *queue, weft_error *error)
+{
+    for (int i = 0; i < WEFTI_QUEUE_POOLS; i++) {
+        weft_status status = wefti_mutex_init(&queue->pools[i].lock, "queue requests",
+                                              WEFTI_RANK_POOL, error);
+        if (status != WEFT_OK) {
+            while (i-- > 0) {
+                fini_pool(&queue->pools[i]);
+            }
+            return status;
+        }
+    }
+    return WEFT_OK;
+}
+
+void wefti_queue_pools_fini(weft_queue *queue)
+{
+    for (int i = 0; i < WEFTI_QUEUE_POOLS; i++) {
+        fini_pool(&queue->pools[i]);
     }
 }
 

@@ -148,7 +148,7 @@ static weft_status init_locks(weft_queue *queue, weft_error *error)
 /* Frees the memory of a queue whose threads have ended. */
 static void destroy(weft_queue *queue)
 {
-    wefti_queue_pool_fini(queue);
+    wefti_queue_pools_fini(queue);
     if (queue->fd >= 0) {
         close(queue->fd);
     }
@@ -211,6 +211,12 @@ weft_status weft_queue_create(weft_device *device, const weft_queue_params *para
     }
     memset(made, 0, sizeof *made); /* also where one of its caches' lines begins */
     weft_status status = init_locks(made, error);
+    if (status == WEFT_OK) {
+        status = wefti_queue_pools_init(made, error);
+        if (status != WEFT_OK) {
+            fini_locks(made, LOCK_COUNT);
+        }
+    }
     if (status != WEFT_OK) {
         wefti_free(made);
         return status;
@@ -220,6 +226,7 @@ weft_status weft_queue_create(weft_device *device, const weft_queue_params *para
     wefti_patience_init(&made->callers);
     wefti_patience_init(&made->idlers);
     wefti_patience_init(&made->gatherers);
+    wefti_patience_init(&made->promises);
     wefti_atomic_u64_init(&made->usual_ns, 0);
     made->params = checked;
     made->fd = -1;

@@ -13,7 +13,8 @@
  *
  *     submit    finds its shape class and puts it into the queue       (submit.c,
  *                                                                       waiting.c)
- *     choose    a free worker picks a class and takes a batch of it     (choose.c)
+ *     choose    a free worker picks a class and takes a batch of it;    (choose.c)
+ *               or who waits for the request takes a batch with it       (lead.c)
  *     load      its inputs are copied into their rows of the batch      (batch.c)
  *     run       one run of the model for the whole batch
  *     store     the answer's rows are copied into its outputs
@@ -29,6 +30,7 @@ enum { WEFTI_QUEUE_LEVELS = WEFT_QUEUE_LOWEST_PRIORITY };
 typedef struct wefti_queue_request wefti_queue_request;
 typedef struct wefti_queue_model wefti_queue_model;
 typedef struct wefti_queue_class wefti_queue_class;
+typedef struct wefti_queue_pool wefti_queue_pool;
 
 /* A place in a list of requests. */
 typedef struct wefti_queue_link {
@@ -43,12 +45,14 @@ struct wefti_queue_request {
     weft_request base;
 
     /* immutable after submit */
-    weft_queue *queue; /* its memory is kept by `holds` */
+    weft_queue *queue;      /* its memory is kept by `holds` */
+    wefti_queue_pool *pool; /* where it came from */
     wefti_queue_model *model;
     wefti_queue_class *class;
     int32_t rows;
     bool may_join;    /* its own number of rows was shown to be independent too */
     bool by_deadline; /* it has to start early enough for its deadline */
+    bool leadable;    /* short, and nobody is told: who waits for it may run it */
     uint32_t level;   /* priority - 1 */
     uint64_t sequence;
     int64_t submitted_ns;
@@ -62,13 +66,16 @@ struct wefti_queue_request {
     wefti_queue_request *next_ended; /* in a chain of ended ones */
 
     /* guarded by queue->lock */
+    bool foreign;               /* counted in the class's foreign_count */
+    bool promised;              /* no worker was woken: its caller will soon wait */
     bool listed;                /* in by_class and by_age */
     wefti_sorted_node by_class; /* by deadline and age, in its class and level */
     wefti_queue_link by_age;    /* of the queue */
     wefti_queue_link by_order;  /* of the model, where order is preserved */
     bool ready;                 /* ended, but not announced yet (preserve_order) */
     double expected_ns;         /* to run it, when it was submitted; 0: not known */
-    wefti_queue_request *next_report; /* in the list of weft_queue_take_ended */
+    wefti_queue_request *next_report; /* in the list of weft_queue_take_ended; of free
+                                         ones, guarded by pool->lock */
 };
 
 /* A batch of this many rows: where each tensor lies in the staging memory. Immutable
@@ -99,7 +106,11 @@ struct wefti_queue_class {
     wefti_queue_class *next; /* in the model's list */
     wefti_sorted waiting[WEFTI_QUEUE_LEVELS];
     int64_t waiting_rows;
-    size_t live_count;  /* requests, waiting or not */
+    size_t live_count; /* requests, waiting or not */
+    /* Accepted ones of the thread that came first, and of others. */
+    wefti_thread first_thread;
+    size_t own_count, foreign_count;
+    double crowd;       /* of late the most foreign ones, a hint */
     uint64_t last_used; /* sequence of the last request */
     wefti_queue_form *forms;
     size_t form_count;
@@ -137,17 +148,45 @@ typedef struct wefti_queue_announcer {
     struct wefti_queue_announcer *next;
 } wefti_queue_announcer;
 
+/* What a thread needs to run batches; used by one thread at a time. */
+typedef struct wefti_queue_scratch {
+    weft_queue *queue;
+    void *staging, *retry_staging;
+    size_t staging_bytes, retry_staging_bytes;
+    struct wefti_queue_scratch *next; /* of those that are free, guarded by lock */
+    wefti_queue_request *requests[];  /* max_batch_size places */
+} wefti_queue_scratch;
+
 typedef struct wefti_queue_worker {
     weft_queue *queue;
     wefti_thread thread;
     bool started;
     /* one thread at a time: the worker */
-    wefti_queue_request **batch; /* max_batch_size places */
-    void *staging, *retry_staging;
-    size_t staging_bytes, retry_staging_bytes;
+    wefti_queue_scratch *scratch;
     bool keeps_core, has_no_core; /* there are more cores than workers */
     wefti_core_set cores;         /* where it may run; while it keeps one */
 } wefti_queue_worker;
+
+/* Request objects of some of the cores, so that mostly no two threads meet there. */
+enum { WEFTI_QUEUE_POOLS = 8 };
+
+struct wefti_queue_pool {
+    WEFTI_CACHE_ALIGNED wefti_mutex lock; /* WEFTI_RANK_POOL */
+    /* guarded by lock */
+    wefti_queue_request *free_requests;
+    size_t free_count;
+    size_t in_use; /* while it is not 0, the pool has a hold on the queue's memory */
+};
+
+/* How many threads submit, of the last so many requests. */
+enum { WEFTI_CENSUS_PERIOD = 64, WEFTI_CENSUS_BITS = 6 };
+
+typedef struct wefti_queue_census {
+    uint32_t
+        seen[1 << WEFTI_CENSUS_BITS]; /* the period in which the thread came last */
+    uint32_t period, counted;
+    uint32_t threads; /* of the period before */
+} wefti_queue_census;
 
 struct weft_queue {
     wefti_device_source source; /* so that draining the device cancels what waits */
@@ -160,10 +199,11 @@ struct weft_queue {
 
     /* atomic: any thread -> any thread */
     wefti_refcount owners;    /* callers */
-    wefti_refcount holds;     /* on the memory: owners together, and every request */
+    wefti_refcount holds;     /* on the memory: owners together, pools in use */
     wefti_patience callers;   /* those who wait for a request */
     wefti_patience idlers;    /* workers without work */
     wefti_patience gatherers; /* workers for which little waits */
+    wefti_patience promises;  /* who submits soon waits, and runs it itself */
     /* atomic: who ends a batch, under the lock -> anybody; how long one takes, a hint
      */
     wefti_atomic_u64 usual_ns;
@@ -174,10 +214,15 @@ struct weft_queue {
     wefti_condition room; /* wakes who is blocked: room, close */
     wefti_condition idle; /* wakes drain: everything has left */
     bool closed, stopping;
-    int32_t sleeping; /* workers */
-    int32_t woken;    /* of them, those that a wake-up is under way for */
-    int32_t blocked;  /* submitters without room */
-    int32_t running;  /* batches */
+    int32_t sleeping;          /* workers */
+    int32_t woken;             /* of them, those that a wake-up is under way for */
+    int32_t blocked;           /* submitters without room */
+    int32_t running;           /* batches */
+    int32_t coming;            /* threads that will soon run a batch or wake who does */
+    bool watching;             /* a worker wakes up by itself, soon */
+    size_t promised_count;     /* waiting requests */
+    uint64_t watched_sequence; /* when the watch looked last */
+    wefti_queue_census census;
     uint64_t next_sequence;
     uint64_t chosen_count;
     double virtual_ns;
@@ -188,6 +233,8 @@ struct weft_queue {
     size_t held_count; /* ended, but it is not their turn yet (preserve_order) */
     size_t live_count; /* accepted and not left */
     double crowd;      /* of late the most of them, a hint */
+    wefti_queue_scratch *free_scratch;
+    int32_t scratch_count; /* of leaders, free or not */
     wefti_timer timer;
     wefti_queue_announcer *announcers;
     weft_queue_statistics statistics;
@@ -195,8 +242,8 @@ struct weft_queue {
     /* guarded by report_lock */
     wefti_mutex report_lock; /* WEFTI_RANK_POOL */
     wefti_queue_request *ended_first, *ended_last;
-    wefti_queue_request *free_requests;
-    size_t free_count;
+
+    wefti_queue_pool pools[WEFTI_QUEUE_POOLS];
 };
 
 /* ---- queue.c ---- */
@@ -266,6 +313,7 @@ typedef struct wefti_queue_batch {
     int32_t count, rows;
     double expected_ns;
     int64_t chosen_ns;
+    bool leads;                   /* taken by who waits for its first request */
     bool joined;                  /* it ran as one */
     bool ran;                     /* not all of them were cancelled before */
     wefti_queue_form *form;       /* of those that are joined */
@@ -278,6 +326,18 @@ typedef struct wefti_queue_batch {
 
 /* Takes the next batch; count 0: there is none, or not yet. */
 void wefti_queue_choose_locked(weft_queue *queue, wefti_queue_batch *batch);
+
+/* Takes a request that waits and, where joining pays, those of its class that fit and
+ * tell nobody of their end, whatever else waits. It may have come too late, or be taken
+ * by who cancels it: then the count can be 0. */
+void wefti_queue_choose_with_locked(wefti_queue_request *request,
+                                    wefti_queue_batch *batch);
+
+/* What waiting for more requests of the class may spare each of them. */
+double wefti_queue_joining_gain_ns(const wefti_queue_class *class);
+
+/* Whether fair shares and priorities let the request go before all that waits. */
+bool wefti_queue_may_overtake_locked(const wefti_queue_request *request);
 
 /* Learns from a batch that took so long. */
 void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batch,
@@ -321,7 +381,7 @@ void wefti_queue_take_out(wefti_queue_list *list, wefti_queue_request *request,
  * were cancelled meanwhile are left out, and what turns out not to fit together goes
  * back into the queue but for the first. Returns the chain of those to be ended by the
  * caller, through next_ended. */
-wefti_queue_request *wefti_queue_run_batch(wefti_queue_worker *worker,
+wefti_queue_request *wefti_queue_run_batch(wefti_queue_scratch *scratch,
                                            wefti_queue_batch *batch);
 
 /* ---- pool.c ---- */
@@ -331,8 +391,10 @@ wefti_queue_request *wefti_queue_run_batch(wefti_queue_worker *worker,
 weft_status wefti_queue_request_create(weft_queue *queue, size_t tensor_count,
                                        wefti_queue_request **request,
                                        weft_error *error);
-/* Frees those that came back. Nobody else uses the queue. */
-void wefti_queue_pool_fini(weft_queue *queue);
+
+/* Makes and frees the pools, and what came back to them. Nobody else uses the queue. */
+weft_status wefti_queue_pools_init(weft_queue *queue, weft_error *error);
+void wefti_queue_pools_fini(weft_queue *queue);
 
 /* Puts an ended request into the list of weft_queue_take_ended. */
 void wefti_queue_report(weft_queue *queue, wefti_queue_request *request);
@@ -355,11 +417,40 @@ bool wefti_queue_request_cancel(weft_request *base);
 wefti_queue_model *wefti_queue_unlink_unused_locked(wefti_queue_model *model);
 void wefti_queue_model_destroy(wefti_queue_model *model);
 
+/* ---- lead.c ---- */
+
+/* The `linger` of a queue's requests: runs the request, with others of its class, if
+ * nobody else does; else looks for the end a few times, letting others run. Threads:
+ * any, without locks. */
+void wefti_queue_linger(weft_request *base);
+
+/* Whether so many threads submit to the class, and gain by joining, that workers had
+ * better run it. */
+bool wefti_queue_is_class_crowded_locked(const wefti_queue_class *class);
+
+/* Whether a request of this kind may be run by who waits for it; what is known of its
+ * time included. */
+bool wefti_queue_is_leadable(const wefti_queue_request *request);
+
+/* Whether a worker need not be woken for a new request, for its caller will soon wait
+ * for it: so it was of late, there is no idle core to be used by more than one of a
+ * thread's requests, and a worker looks whether the promise was kept. */
+bool wefti_queue_is_promise_locked(wefti_queue_request *request);
+
+/* The promise was kept, or is of no use any more. */
+void wefti_queue_end_promise_locked(wefti_queue_request *request);
+
+/* How long a promise may go unkept. */
+enum { WEFTI_QUEUE_PROMISE_NS = 20000000 };
+
+/* Whether a worker has to be woken for what waits and is not promised: fewer batches
+ * run, or are about to, than there are workers; or something has waited for long. */
+bool wefti_queue_wants_worker_locked(const weft_queue *queue, int64_t now_ns);
+
 /* ---- linger.c ---- */
 
-/* The `linger` of a queue's requests: looks for the end a few times, letting others
- * run. Threads: any, without locks. */
-void wefti_queue_linger(weft_request *base);
+/* Looks for the end a few times, letting others run. */
+void wefti_queue_look_again(wefti_queue_request *request);
 
 /* The same for a worker, before it chooses a batch: while nothing waits; and once while
  * more of the usual requests are missing than wait, for who was just answered may come
@@ -375,10 +466,19 @@ bool wefti_queue_is_crowded_locked(const weft_queue *queue);
 void wefti_queue_keep_core(wefti_queue_worker *worker);
 void wefti_queue_free_core(wefti_queue_worker *worker);
 
-/* Notes that so many requests are started. */
-void wefti_queue_note_crowd_locked(weft_queue *queue, int32_t started);
+/* Notes that so many requests of a class are started. */
+void wefti_queue_note_crowd_locked(wefti_queue_class *class, int32_t started);
 
 /* ---- worker.c ---- */
+
+/* Scratch memory, new or NULL; and away with it. */
+wefti_queue_scratch *wefti_queue_scratch_create(weft_queue *queue);
+void wefti_queue_scratch_destroy(wefti_queue_scratch *scratch);
+
+/* Runs a batch and ends its requests. `leads`: the scratch goes back to the free ones.
+ * True: this thread ends the queue; else the queue may be gone. */
+bool wefti_queue_serve(wefti_queue_scratch *scratch, wefti_queue_batch *batch,
+                       bool leads);
 
 weft_status wefti_queue_start_workers(weft_queue *queue, weft_error *error);
 /* Stops and joins workers and timer; the calling thread, if it is one of them, is

@@ -188,7 +188,7 @@ static void test_blocked_producer_wakes_on_its_deadline(void **state)
 typedef struct inside {
     queue_case *f;
     queue_case_call call;
-    crew_gate began, full;
+    crew_gate began, full, through;
     weft_status status;
     weft_request *request;
 } inside;
@@ -202,6 +202,7 @@ static void submit_inside(void *user, weft_request *request, weft_status status)
     crew_gate_pass(&self->full);
     self->status = weft_queue_submit(self->f->queue, self->f->model, &self->call.io,
                                      NULL, &self->request, NULL);
+    crew_gate_open(&self->through);
 }
 
 static void test_callback_never_waits_for_room(void **state)
@@ -212,7 +213,10 @@ static void test_callback_never_waits_for_room(void **state)
     params.workers = 1;
     params.max_queue_size = 1;
     queue_case_set_up(&f, &params);
-    inside in = {.f = &f, .began = CREW_GATE_INIT, .full = CREW_GATE_INIT};
+    inside in = {.f = &f,
+                 .began = CREW_GATE_INIT,
+                 .full = CREW_GATE_INIT,
+                 .through = CREW_GATE_INIT};
     queue_case_call calls[2];
     weft_queue_submit_params given = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
     given.callback = submit_inside;
@@ -224,6 +228,7 @@ static void test_callback_never_waits_for_room(void **state)
     crew_gate_pass(&in.began);
     weft_request *second = queue_case_submit(&f, &calls[1], NULL);
     crew_gate_open(&in.full);
+    crew_gate_pass(&in.through); /* before somebody makes room by running the second */
     queue_case_wait_ok(first);
     queue_case_wait_ok(second); /* the worker goes on */
     assert_int_equal(in.status, WEFT_BUSY);

@@ -10,8 +10,8 @@ typedef struct submission {
     weft_queue *queue;
     const weft_io *io;
     weft_queue_submit_params params;
-    int64_t now_ns;
-    int64_t timeout_at_ns;
+    int64_t now_ns; /* when submit was called, or went on after it had to wait */
+    int64_t timeout_at_ns, deadline_at_ns;
     wefti_queue_model *model; /* kept by `users` */
     wefti_queue_class *class; /* kept by `live_count` */
     bool joins;               /* the class */
@@ -117,6 +117,7 @@ static weft_status add_class(submission *self, weft_error *error)
     keep_class_locked(self, class);
     wefti_mutex_unlock(&self->queue->lock);
     wefti_queue_class_destroy(unneeded);
+    self->now_ns = wefti_clock_ns();
     return WEFT_OK;
 }
 
@@ -173,7 +174,7 @@ static weft_status fill_request(submission *self, wefti_queue_request *request,
     request->class = self->class;
     request->rows = wefti_queue_rows(self->class, io);
     request->level = (uint32_t)params->priority - 1;
-    request->deadline_ns = after_us(self->now_ns, params->deadline_us);
+    request->deadline_ns = self->deadline_at_ns;
     request->expected_ns = self->expected_ns;
     request->io = (weft_io){request->tensors, io->input_count,
                             request->tensors + io->input_count, io->output_count};
@@ -194,6 +195,7 @@ static weft_status fill_request(submission *self, wefti_queue_request *request,
     if (params->with_fd) {
         WEFTI_TRY(wefti_request_open_fd(&request->base, error));
     }
+    request->leadable = wefti_queue_is_leadable(request);
     if (request->base.start_deadline_ns != WEFTI_NEVER) {
         WEFTI_TRY(wefti_timer_ensure(&self->queue->timer, error));
     }
@@ -206,7 +208,7 @@ typedef struct aftermath {
     bool wake; /* a worker */
 } aftermath;
 
-static weft_status wait_for_room_locked(weft_queue *queue, const submission *self,
+static weft_status wait_for_room_locked(weft_queue *queue, submission *self,
                                         int64_t deadline_ns, weft_error *error)
     WEFTI_REQUIRES(queue->lock);
 static weft_status accept_locked(weft_queue *queue, submission *self,
@@ -215,7 +217,7 @@ static weft_status accept_locked(weft_queue *queue, submission *self,
 
 /* Waits until the queue has room, by its policy; but never in a callback of the queue,
  * which may hold up the worker that would make it. */
-static weft_status wait_for_room_locked(weft_queue *queue, const submission *self,
+static weft_status wait_for_room_locked(weft_queue *queue, submission *self,
                                         int64_t deadline_ns, weft_error *error)
 {
     bool in_time = true;
@@ -228,6 +230,7 @@ static weft_status wait_for_room_locked(weft_queue *queue, const submission *sel
         /* woken by wefti_queue_wake_blocked_locked, close and remove_model */
         in_time = wefti_condition_wait(&queue->room, &queue->lock, deadline_ns);
         queue->blocked--;
+        self->now_ns = wefti_clock_ns();
     }
     if (queue->closed) {
         return closed_error(error);
@@ -268,6 +271,33 @@ static weft_status check_sizes(const weft_io *io, weft_error *error)
     return WEFT_OK;
 }
 
+/* Tells threads from each other: what one thread keeps under way is no crowd. */
+static void count_in_class_locked(wefti_queue_request *request)
+{
+    wefti_queue_class *class = request->class;
+    if (class->own_count == 0 && class->foreign_count == 0) {
+        class->first_thread = wefti_thread_current();
+    }
+    request->foreign = !wefti_thread_is_current(&class->first_thread);
+    *(request->foreign ? &class->foreign_count : &class->own_count) += 1;
+    request->leadable =
+        request->leadable && !wefti_queue_is_class_crowded_locked(class);
+}
+
+/* Whether to wake a worker for a new request. */
+static bool wakes_worker_locked(wefti_queue_request *request)
+{
+    weft_queue *queue = request->queue;
+    if (wefti_queue_is_promise_locked(request)) {
+        request->promised = true;
+        queue->promised_count++;
+    }
+    bool wanted = request->leadable
+                      ? wefti_queue_wants_worker_locked(queue, request->submitted_ns)
+                      : queue->sleeping > queue->woken;
+    return wanted && !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_WORK);
+}
+
 /* Accepts a request. */
 static weft_status accept_locked(weft_queue *queue, submission *self,
                                  wefti_queue_request *request, aftermath *after,
@@ -276,10 +306,11 @@ static weft_status accept_locked(weft_queue *queue, submission *self,
     WEFTI_TRY(
         wait_for_room_locked(queue, self, request->base.start_deadline_ns, error));
     WEFTI_TRY(wefti_device_begin(queue->device, &request->base.shard, error));
-    request->submitted_ns = wefti_clock_ns();
+    request->submitted_ns = self->now_ns;
     request->sequence = queue->next_sequence++;
     queue->statistics.accepted++;
     queue->live_count++;
+    count_in_class_locked(request);
     self->model->live_count++;
     self->model->users--;
     self->class = NULL; /* what was kept of it is the request's now */
@@ -295,8 +326,7 @@ static weft_status accept_locked(weft_queue *queue, submission *self,
         return WEFT_OK;
     }
     wefti_queue_enlist_locked(request);
-    after->wake =
-        queue->sleeping > queue->woken && !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_WORK);
+    after->wake = wakes_worker_locked(request);
     queue->woken += after->wake ? 1 : 0;
     return WEFT_OK;
 }
@@ -314,8 +344,10 @@ static weft_status submit(submission *self, weft_request **request, weft_error *
     }
     aftermath after = {0};
     describe_outputs(made, self->io);
-    /* The request's callback may drop the caller's owner before we are through. */
-    wefti_refcount_retain(&queue->holds);
+    bool holds = made->base.callback != NULL;
+    if (holds) { /* it may drop the caller's owners before we are through */
+        wefti_refcount_retain(&queue->holds);
+    }
     weft_request_retain(&made->base); /* the queue's */
     *request = &made->base;           /* it may end at any moment from here on */
     wefti_mutex_lock(&queue->lock);
@@ -337,7 +369,9 @@ static weft_status submit(submission *self, weft_request **request, weft_error *
     } else if (after.wake) {
         wefti_condition_wake_one(&queue->work);
     }
-    wefti_queue_drop_hold(queue);
+    if (holds) {
+        wefti_queue_drop_hold(queue);
+    }
     return status;
 }
 
@@ -354,6 +388,7 @@ weft_status weft_queue_submit(weft_queue *queue, weft_model *model, const weft_i
     submission self = {.queue = queue, .io = io, .now_ns = wefti_clock_ns()};
     WEFTI_TRY(check_params(&self, params, error));
     self.timeout_at_ns = after_us(self.now_ns, self.params.timeout_us);
+    self.deadline_at_ns = after_us(self.now_ns, self.params.deadline_us);
     WEFTI_TRY(wefti_check_counts(model, io, error));
     WEFTI_TRY(wefti_model_check_inputs(model, io, error));
     WEFTI_TRY(check_sizes(io, error));

@@ -90,6 +90,7 @@ void wefti_queue_delist_locked(wefti_queue_request *request)
     weft_queue *queue = request->queue;
     wefti_queue_class *class = request->class;
     request->listed = false;
+    wefti_queue_end_promise_locked(request);
     wefti_sorted_remove(&class->waiting[request->level], &request->by_class);
     class->waiting_rows -= request->rows;
     wefti_queue_take_out(&queue->by_age, request, WEFTI_QUEUE_BY_AGE);

@@ -8,6 +8,63 @@
 
 static void run_worker(void *argument);
 
+/* Whether all that waits is left to those who promised to come for it, and not for too
+ * long yet. */
+static bool is_promised_locked(weft_queue *queue)
+{
+    if (queue->waiting_count != queue->promised_count || queue->waiting_count == 0 ||
+        queue->closed) {
+        return false;
+    }
+    wefti_queue_request *oldest = queue->by_age.first;
+    if (wefti_clock_ns() - oldest->submitted_ns < WEFTI_QUEUE_PROMISE_NS) {
+        return true;
+    }
+    wefti_queue_end_promise_locked(oldest);
+    wefti_patience_lose(&queue->promises);
+    return false;
+}
+
+/* Chooses a batch, unless what waits is promised, or one worker stands for one batch at
+ * a time and another thread has it; who leaves serves what there is. */
+static void choose_locked(weft_queue *queue, wefti_queue_batch *batch, bool leaves)
+{
+    batch->count = 0;
+    batch->expired = NULL;
+    batch->wake_ns = WEFTI_NEVER;
+    if (leaves || (!is_promised_locked(queue) &&
+                   (queue->params.workers > 1 || queue->running == 0))) {
+        wefti_queue_choose_locked(queue, batch);
+    }
+}
+
+/* Sleeps until there is work, or the end of a delay. One of the workers watches over
+ * promises while requests come. */
+static void sleep_locked(weft_queue *queue, int64_t wake_ns)
+    WEFTI_REQUIRES(queue->lock);
+static void sleep_locked(weft_queue *queue, int64_t wake_ns)
+{
+    bool watches =
+        !queue->watching &&
+        (queue->promised_count > 0 || queue->watched_sequence != queue->next_sequence);
+    if (watches && !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_WATCH)) {
+        int64_t watch_ns = wefti_clock_ns() + WEFTI_QUEUE_PROMISE_NS;
+        wake_ns = watch_ns < wake_ns ? watch_ns : wake_ns;
+    }
+    if (watches) {
+        queue->watched_sequence = queue->next_sequence;
+        queue->watching = true;
+    }
+    queue->sleeping++;
+    /* woken by submit, who leads, close and stop, or by the end of a delay */
+    (void)wefti_condition_wait(&queue->work, &queue->lock, wake_ns);
+    queue->sleeping--;
+    queue->woken -= queue->woken > 0 ? 1 : 0;
+    if (watches) {
+        queue->watching = false;
+    }
+}
+
 /* Takes the next batch, waiting for it unless `leaves`. False: the queue stops, or
  * nothing waits. */
 static bool next_batch(wefti_queue_worker *worker, wefti_queue_batch *batch,
@@ -18,21 +75,16 @@ static bool next_batch(wefti_queue_worker *worker, wefti_queue_batch *batch,
     if (!leaves) {
         wefti_queue_linger_for_work_locked(queue);
     }
-    wefti_queue_choose_locked(queue, batch);
+    choose_locked(queue, batch, leaves);
     while (batch->count == 0 && !batch->expired && !queue->stopping && !leaves) {
         if (worker->keeps_core) {
             wefti_mutex_unlock(&queue->lock);
             wefti_queue_free_core(worker);
             wefti_mutex_lock(&queue->lock);
-            wefti_queue_choose_locked(queue, batch);
-            continue;
+        } else {
+            sleep_locked(queue, batch->wake_ns);
         }
-        queue->sleeping++;
-        /* woken by submit, close and stop, or by the end of a delay */
-        (void)wefti_condition_wait(&queue->work, &queue->lock, batch->wake_ns);
-        queue->sleeping--;
-        queue->woken -= queue->woken > 0 ? 1 : 0;
-        wefti_queue_choose_locked(queue, batch);
+        choose_locked(queue, batch, false);
     }
     bool found = batch->count > 0 || batch->expired;
     batch->crowded = wefti_queue_is_crowded_locked(queue);
@@ -95,29 +147,48 @@ static void keep_or_free_core(wefti_queue_worker *worker,
     }
 }
 
-/* Runs a batch and ends its requests. True: this thread ends the queue. */
-static bool serve(wefti_queue_worker *worker, wefti_queue_batch *batch)
+/* Runs a batch, learns from it, and gives a leader's scratch memory back. Returns the
+ * chain of requests to be ended. */
+static wefti_queue_request *run_and_account(wefti_queue_scratch *scratch,
+                                            wefti_queue_batch *batch, bool leads)
 {
-    weft_queue *queue = worker->queue;
+    weft_queue *queue = scratch->queue;
+    int64_t begin_ns = batch->chosen_ns;
+    if (WEFTI_UNLIKELY(queue->device->profiler != NULL)) {
+        record_waits(queue, batch, begin_ns);
+    }
+    wefti_queue_request *ended = wefti_queue_run_batch(scratch, batch);
+    if (WEFTI_UNLIKELY(queue->device->profiler != NULL)) {
+        record_batch(queue, batch, begin_ns);
+    }
+    int64_t end_ns = wefti_clock_ns();
+    wefti_mutex_lock(&queue->lock);
+    wefti_queue_model *model = batch->class->model;
+    wefti_queue_account_locked(queue, batch, end_ns - begin_ns);
+    wefti_queue_model *unused = wefti_queue_unlink_unused_locked(model);
+    bool wake = false;
+    if (leads) {
+        scratch->next = queue->free_scratch;
+        queue->free_scratch = scratch;
+        wake = wefti_queue_wants_worker_locked(queue, end_ns) &&
+               !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_LEFT);
+        queue->woken += wake ? 1 : 0;
+    }
+    wefti_mutex_unlock(&queue->lock);
+    if (wake) {
+        wefti_condition_wake_one(&queue->work);
+    }
+    wefti_queue_model_destroy(unused);
+    return ended;
+}
+
+bool wefti_queue_serve(wefti_queue_scratch *scratch, wefti_queue_batch *batch,
+                       bool leads)
+{
+    weft_queue *queue = scratch->queue;
     wefti_queue_request *ended = NULL;
-    wefti_queue_model *unused = NULL;
-    keep_or_free_core(worker, batch);
     if (batch->count > 0) {
-        int64_t begin_ns = wefti_clock_ns();
-        if (WEFTI_UNLIKELY(queue->device->profiler != NULL)) {
-            record_waits(queue, batch, begin_ns);
-        }
-        ended = wefti_queue_run_batch(worker, batch);
-        if (WEFTI_UNLIKELY(queue->device->profiler != NULL)) {
-            record_batch(queue, batch, begin_ns);
-        }
-        int64_t took_ns = wefti_clock_ns() - begin_ns;
-        wefti_mutex_lock(&queue->lock);
-        wefti_queue_model *model = batch->class->model;
-        wefti_queue_account_locked(queue, batch, took_ns);
-        unused = wefti_queue_unlink_unused_locked(model);
-        wefti_mutex_unlock(&queue->lock);
-        wefti_queue_model_destroy(unused);
+        ended = run_and_account(scratch, batch, leads);
     }
     bool tears_down = wefti_queue_end(queue, batch->expired);
     if (ended) {
@@ -130,10 +201,11 @@ static void run_worker(void *argument)
 {
     wefti_queue_worker *worker = argument;
     weft_queue *queue = worker->queue;
-    wefti_queue_batch batch = {.requests = worker->batch};
+    wefti_queue_batch batch = {.requests = worker->scratch->requests};
     bool tears_down = false;
     while (next_batch(worker, &batch, tears_down)) {
-        tears_down = serve(worker, &batch) || tears_down;
+        keep_or_free_core(worker, &batch);
+        tears_down = wefti_queue_serve(worker->scratch, &batch, false) || tears_down;
     }
     if (tears_down) {
         /* What still waited has been served: there may be no other worker. */
@@ -141,13 +213,32 @@ static void run_worker(void *argument)
     }
 }
 
+wefti_queue_scratch *wefti_queue_scratch_create(weft_queue *queue)
+{
+    wefti_queue_scratch *made = NULL;
+    size_t places = (size_t)queue->params.max_batch_size;
+    made = wefti_calloc(1, sizeof *made + places * sizeof made->requests[0]);
+    if (made) {
+        made->queue = queue;
+    }
+    return made;
+}
+
+void wefti_queue_scratch_destroy(wefti_queue_scratch *scratch)
+{
+    if (scratch) {
+        wefti_free(scratch->staging);
+        wefti_free(scratch->retry_staging);
+        wefti_free(scratch);
+    }
+}
+
 static weft_status start_worker(weft_queue *queue, int32_t index, weft_error *error)
 {
     wefti_queue_worker *worker = &queue->workers[index];
     worker->queue = queue;
-    worker->batch =
-        wefti_calloc((size_t)queue->params.max_batch_size, sizeof(*worker->batch));
-    if (!worker->batch) {
+    worker->scratch = wefti_queue_scratch_create(queue);
+    if (!worker->scratch) {
         return wefti_error_memory(error, "a worker of the queue");
     }
     char name[16];
@@ -186,12 +277,15 @@ void wefti_queue_stop_workers(weft_queue *queue)
         if (worker->started) {
             join_or_detach(&worker->thread);
         }
-        wefti_free(worker->batch);
-        wefti_free(worker->staging);
-        wefti_free(worker->retry_staging);
+        wefti_queue_scratch_destroy(worker->scratch);
     }
     wefti_free(queue->workers);
     queue->workers = NULL;
+    while (queue->free_scratch) {
+        wefti_queue_scratch *scratch = queue->free_scratch;
+        queue->free_scratch = scratch->next;
+        wefti_queue_scratch_destroy(scratch);
+    }
 }
 
 static void due_locked(wefti_timer *timer, weft_request *base, bool claimed)

@@ -553,6 +553,74 @@ static void cancel_in_a_batch(void *state, uint32_t index)
         }                                                                              \
     }
 
+/* From then on it is known that a run is short. */
+static void learn_the_cost(queue_stage *s)
+{
+    weft_request *request;
+    s->violations += submit(s, 0, 0, count_callback, &request) != WEFT_OK;
+    s->violations += weft_request_wait(request, WEFT_FOREVER, NULL) != WEFT_OK;
+    weft_request_release(request);
+    s->violations += weft_queue_drain(s->queue, WEFT_FOREVER, NULL) != WEFT_OK;
+}
+
+/* Who waits runs its request itself, beside the worker. */
+static void submit_and_wait(void *argument)
+{
+    queue_stage *s = argument;
+    for (int i = 0; i < 2; i++) {
+        weft_request *request;
+        s->violations += submit(s, 2, 0, NULL, &request) != WEFT_OK;
+        s->violations += weft_request_wait(request, WEFT_FOREVER, NULL) != WEFT_OK;
+        weft_request_release(request);
+    }
+}
+
+/* And who does not wait is served all the same, without a close that wakes workers. */
+static void lead(queue_stage *s, int32_t workers)
+{
+    wefti_thread waiter;
+    weft_request *left;
+    open_queue(s, workers, 0, false);
+    learn_the_cost(s);
+    start(&waiter, submit_and_wait, s);
+    s->violations += submit(s, 1, 0, NULL, &left) != WEFT_OK;
+    weft_request_release(left);
+    wefti_thread_join(&waiter);
+    s->violations += weft_queue_drain(s->queue, WEFT_FOREVER, NULL) != WEFT_OK;
+    s->told_done += 3; /* whose ends were told to nobody */
+    end_queue(s);
+    weft_queue_release(s->queue);
+}
+
+static void lead_alone(void *state, uint32_t index)
+{
+    (void)index;
+    lead(state, 1);
+}
+
+static void lead_beside_workers(void *state, uint32_t index)
+{
+    (void)index;
+    lead(state, 2);
+}
+
+/* A caller that always waited for its requests, and then does not. */
+static void break_a_promise(void *state, uint32_t index)
+{
+    (void)index;
+    queue_stage *s = state;
+    weft_request *left;
+    open_queue(s, 1, 0, false);
+    learn_the_cost(s);
+    submit_and_wait(s);
+    s->violations += submit(s, 1, 0, NULL, &left) != WEFT_OK;
+    weft_request_release(left);
+    s->violations += weft_queue_drain(s->queue, WEFT_FOREVER, NULL) != WEFT_OK;
+    s->told_done += 3;
+    end_queue(s);
+    weft_queue_release(s->queue);
+}
+
 const scenario queue_scenarios[] = {
     QUEUE_SCENARIO("queue-submit-close", submit_against_close,
                    WEFTI_SABOTAGE_QUEUE_IDLE),
@@ -570,6 +638,9 @@ const scenario queue_scenarios[] = {
     QUEUE_SCENARIO("queue-swap-model", swap_the_model, WEFTI_SABOTAGE_QUEUE_WORK),
     QUEUE_SCENARIO("queue-order", keep_order, WEFTI_SABOTAGE_QUEUE_ORDER),
     QUEUE_SCENARIO("queue-cancel-batch", cancel_in_a_batch, WEFTI_SABOTAGE_QUEUE_ONCE),
+    QUEUE_SCENARIO("queue-lead", lead_alone, WEFTI_SABOTAGE_QUEUE_LEFT),
+    QUEUE_SCENARIO("queue-lead-beside", lead_beside_workers, WEFTI_SABOTAGE_QUEUE_IDLE),
+    QUEUE_SCENARIO("queue-promise", break_a_promise, WEFTI_SABOTAGE_QUEUE_WATCH),
     {.what = {.name = "queue-last-owner",
               .thread_count = 1,
               .set_up = set_queue_stage,

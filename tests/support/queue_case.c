@@ -128,12 +128,14 @@ static void hold_worker(void *user, weft_request *request, weft_status status)
     (void)status;
     crew_gate_open(&plug->began);
     crew_gate_pass(&plug->gate);
+    crew_gate_open(&plug->gone);
 }
 
 void queue_case_plug_in(queue_case_plug *plug, weft_queue *queue, weft_model *model)
 {
     weft_queue_submit_params params = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
-    *plug = (queue_case_plug){.began = CREW_GATE_INIT, .gate = CREW_GATE_INIT};
+    *plug = (queue_case_plug){
+        .began = CREW_GATE_INIT, .gate = CREW_GATE_INIT, .gone = CREW_GATE_INIT};
     queue_case_prepare(&plug->call, 1, 99, 0);
     params.callback = hold_worker;
     params.user = plug;
@@ -147,6 +149,7 @@ void queue_case_plug_in(queue_case_plug *plug, weft_queue *queue, weft_model *mo
 void queue_case_plug_out(queue_case_plug *plug)
 {
     crew_gate_open(&plug->gate);
+    crew_gate_pass(&plug->gone);
     assert_int_equal(weft_request_wait(plug->request, WEFT_FOREVER, NULL), WEFT_OK);
     weft_request_release(plug->request);
 }

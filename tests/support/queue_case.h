@@ -46,7 +46,7 @@ weft_device *queue_case_device(const char *name);
 typedef struct queue_case_plug {
     queue_case_call call;
     weft_request *request;
-    crew_gate began, gate;
+    crew_gate began, gate, gone;
 } queue_case_plug;
 void queue_case_plug_in(queue_case_plug *plug, weft_queue *queue, weft_model *model);
 void queue_case_plug_out(queue_case_plug *plug);

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "base/thread.h"
+#include "queue/queue.h"
+
+/* Who waits for a request runs it: no thread has to be woken, and its tensors lie in
+ * the caches of this core. It takes a batch as a worker would, but one with its own
+ * request, beside the workers (except where there is only one, which stands for one
+ * batch at a time), and goes home with its answer: what else waits it leaves to others.
+ *
+ * So that nothing is left alone: submit wakes a worker unless as many batches as there
+ * are workers run or are `coming`; and who ends its batch or stops coming looks whether
+ * a worker is wanted now. */
+
+/* Longer runs are for workers: a wake-up is nothing beside them, and a waiting thread
+ * does not hear of a cancel while it runs. */
+static const double MOST_LED_NS = 1e6;
+
+/* What has waited for so long gets a worker, however many threads are at work. */
+enum { LONG_NS = 20000000 };
+
+/* For less than this a switch of threads is not worth while. */
+static const double WORTH_GATHERING_NS = 2000;
+
+/* So many foreign requests for each worker are a crowd, for which workers gather
+ * better: each keeps a core. */
+enum { CROWDED = 8 };
+
+enum { MOST_SCRATCH = 64 };
+
+bool wefti_queue_is_leadable(const wefti_queue_request *request)
+{
+    const weft_queue *queue = request->queue;
+    return request->base.callback == NULL && request->base.fd < 0 && queue->fd < 0 &&
+           request->base.start_deadline_ns == WEFTI_NEVER &&
+           !queue->params.preserve_order && queue->params.max_queue_delay_us == 0 &&
+           request->expected_ns > 0 && request->expected_ns <= MOST_LED_NS;
+}
+
+/* Threads that submitted of late, the calling one among them. */
+static uint32_t count_threads_locked(weft_queue *queue)
+{
+    wefti_queue_census *census = &queue->census;
+    uint32_t period = (uint32_t)(queue->next_sequence / WEFTI_CENSUS_PERIOD) + 1;
+    if (period != census->period) {
+        census->threads = census->counted;
+        census->counted = 0;
+        census->period = period;
+    }
+    /* Numbers of threads are addresses: their differences are in the upper bits. */
+    uint64_t hash = wefti_thread_number() * UINT64_C(0x9e3779b97f4a7c15);
+    uint32_t *seen = &census->seen[hash >> (64 - WEFTI_CENSUS_BITS)];
+    census->counted += *seen != period;
+    *seen = period;
+    return census->threads > census->counted ? census->threads : census->counted;
+}
+
+bool wefti_queue_is_promise_locked(wefti_queue_request *request)
+{
+    weft_queue *queue = request->queue;
+    uint32_t threads = count_threads_locked(queue);
+    /* A worker that is awake becomes the watch before it sleeps. */
+    bool is_watched = queue->watching || queue->sleeping < queue->params.workers;
+    return request->leadable && is_watched &&
+           (threads >= (uint32_t)queue->params.workers ||
+            queue->live_count <= threads) &&
+           wefti_patience_try(&queue->promises);
+}
+
+void wefti_queue_end_promise_locked(wefti_queue_request *request)
+{
+    request->queue->promised_count -= request->promised ? 1 : 0;
+    request->promised = false;
+}
+
+bool wefti_queue_wants_worker_locked(const weft_queue *queue, int64_t now_ns)
+{
+    if (queue->waiting_count == 0 || queue->sleeping <= queue->woken) {
+        return false;
+    }
+    bool has_room = queue->running + queue->coming < queue->params.workers;
+    return (has_room && queue->waiting_count > queue->promised_count) ||
+           now_ns - queue->by_age.first->submitted_ns > LONG_NS;
+}
+
+bool wefti_queue_is_class_crowded_locked(const wefti_queue_class *class)
+{
+    double crowd = CROWDED * (double)class->model->queue->params.workers;
+    return class->crowd >= crowd &&
+           wefti_queue_joining_gain_ns(class) > WORTH_GATHERING_NS;
+}
+
+/* Whether so many others are about to join that it is better to wait for them. */
+static bool is_worth_gathering(const wefti_queue_request *request)
+{
+    const wefti_queue_class *class = request->class;
+    return request->may_join && class->crowd > 2 * (double)class->waiting_rows &&
+           class->waiting_rows < request->queue->params.max_batch_size &&
+           wefti_queue_joining_gain_ns(class) > WORTH_GATHERING_NS;
+}
+
+static bool may_lead_locked(const wefti_queue_request *request)
+{
+    const weft_queue *queue = request->queue;
+    return (queue->params.workers > 1 || queue->running == 0) &&
+           wefti_queue_may_overtake_locked(request);
+}
+
+/* Scratch memory for a batch, or NULL. The lock is given up where there is none yet. */
+static wefti_queue_scratch *take_scratch_locked(weft_queue *queue)
+    WEFTI_REQUIRES(queue->lock);
+static wefti_queue_scratch *take_scratch_locked(weft_queue *queue)
+{
+    wefti_queue_scratch *scratch = queue->free_scratch;
+    if (scratch) {
+        queue->free_scratch = scratch->next;
+    } else if (queue->scratch_count < MOST_SCRATCH) {
+        queue->scratch_count++;
+        wefti_mutex_unlock(&queue->lock);
+        scratch = wefti_queue_scratch_create(queue);
+        wefti_mutex_lock(&queue->lock);
+        queue->scratch_count -= scratch ? 0 : 1;
+    }
+    return scratch;
+}
+
+static void give_scratch_locked(weft_queue *queue, wefti_queue_scratch *scratch)
+{
+    scratch->next = queue->free_scratch;
+    queue->free_scratch = scratch;
+}
+
+/* Waits for its turn, letting others run. NULL: the request waits no more, or another
+ * has to run it. */
+static wefti_queue_scratch *await_turn_locked(wefti_queue_request *request)
+    WEFTI_REQUIRES(request->queue->lock);
+static wefti_queue_scratch *await_turn_locked(wefti_queue_request *request)
+{
+    weft_queue *queue = request->queue;
+    for (int i = 0; request->listed && i < WEFTI_LINGER_YIELDS; i++) {
+        bool gathers = i < WEFTI_LINGER_YIELDS / 2 && is_worth_gathering(request);
+        if (!gathers && may_lead_locked(request)) {
+            return take_scratch_locked(queue);
+        }
+        wefti_mutex_unlock(&queue->lock);
+        wefti_thread_yield();
+        wefti_mutex_lock(&queue->lock);
+    }
+    return NULL;
+}
+
+/* Takes a batch with the request. False: there is none. */
+static bool take_batch_locked(wefti_queue_request *request, wefti_queue_batch *batch,
+                              wefti_queue_scratch **scratch)
+    WEFTI_REQUIRES(request->queue->lock);
+static bool take_batch_locked(wefti_queue_request *request, wefti_queue_batch *batch,
+                              wefti_queue_scratch **scratch)
+{
+    weft_queue *queue = request->queue;
+    queue->coming++;
+    *scratch = await_turn_locked(request);
+    queue->coming--;
+    if (*scratch && request->listed) {
+        batch->requests = (*scratch)->requests;
+        wefti_queue_choose_with_locked(request, batch);
+        wefti_queue_wake_blocked_locked(queue);
+    }
+    if (*scratch && batch->count == 0) {
+        give_scratch_locked(queue, *scratch);
+    }
+    return batch->count > 0;
+}
+
+void wefti_queue_linger(weft_request *base)
+{
+    wefti_queue_request *request = WEFTI_CONTAINER_OF(base, wefti_queue_request, base);
+    weft_queue *queue = request->queue;
+    if (!request->leadable) {
+        wefti_queue_look_again(request);
+        return;
+    }
+    wefti_queue_batch batch = {0};
+    wefti_queue_scratch *scratch = NULL;
+    wefti_mutex_lock(&queue->lock);
+    if (request->promised) {
+        wefti_queue_end_promise_locked(request);
+        wefti_patience_learn(&queue->promises, true);
+    }
+    bool leads = take_batch_locked(request, &batch, &scratch);
+    bool wake = !leads && (wefti_queue_wants_worker_locked(queue, wefti_clock_ns()) ||
+                           (request->listed && queue->sleeping > queue->woken));
+    queue->woken += wake ? 1 : 0;
+    wefti_mutex_unlock(&queue->lock);
+    if (wake) {
+        wefti_condition_wake_one(&queue->work);
+    }
+    if (!leads) {
+        wefti_queue_look_again(request);
+    } else if (wefti_queue_serve(scratch, &batch, true)) {
+        wefti_queue_teardown(queue);
+    }
+}
