@@ -12,6 +12,51 @@ WEFT_BEGIN_DECLS
  * threads at once. */
 typedef struct weft_model weft_model;
 
+/* How the sizes of a bucket are given. */
+typedef enum weft_bucket_rule {
+    WEFT_BUCKET_SIZES = 0,  /* as a list: `sizes` */
+    WEFT_BUCKET_DOUBLE = 1, /* `first`, twice that ... up to `last`, which is one too */
+    WEFT_BUCKET_STEP = 2,   /* `first`, `step` more ... up to `last`, likewise */
+} weft_bucket_rule;
+
+/* What the padding of an input holds. */
+typedef struct weft_bucket_pad {
+    const char *input;
+    double value; /* one that the input's type can hold */
+} weft_bucket_pad;
+
+/* A dimension whose sizes are rounded up, so that one plan serves all sizes of a
+ * bucket.
+ *
+ * The caller vouches that the model ignores what is added: because an input masks it
+ * (`mask_input`), or by its nature (pointwise, causal). The library cannot know;
+ * `weft run --bucket ... --check` compares with exact runs. Answers may differ from
+ * those of exact plans by rounding, as sums over the dimension have other lengths; they
+ * depend on the sizes alone, never on load or neighbours.
+ *
+ * Inputs that have the dimension are padded at its end, outputs that have it are cut.
+ * The mask input holds ones for what is real and zeros for padding. It may be left out
+ * of a call (an input of all zeroes: no data, no type); given, its own values stand for
+ * what is real, and zeros are added. Sizes beyond the largest, and 0, are planned
+ * exactly. */
+typedef struct weft_bucket_params {
+    size_t struct_size;
+    const char *dimension; /* its name in the model's inputs */
+    weft_bucket_rule rule;
+    const int64_t *sizes; /* ascending, from 1 on */
+    size_t size_count;
+    int64_t first, step, last;
+    const char *mask_input; /* NULL: the caller vouches for the model without one */
+    double pad_value;       /* in the inputs that `pads` does not name */
+    const weft_bucket_pad *pads;
+    size_t pad_count;
+} weft_bucket_params;
+
+#define WEFT_BUCKET_PARAMS_INIT                                                        \
+    {                                                                                  \
+        .struct_size = sizeof(weft_bucket_params)                                      \
+    }
+
 typedef struct weft_model_params {
     size_t struct_size;
     /* Most plans (one per set of input shapes, and of the values of value inputs: see
@@ -30,6 +75,13 @@ typedef struct weft_model_params {
     /* Most iterations of all loops of one run together (Loop, Scan); 0: any number. A
      * run that wants more fails. For models of unknown origin: one may never end. */
     int64_t max_iterations;
+    /* Dimensions that are rounded up; all others are planned exactly. Read while the
+     * model is made. Not for models with stages, nor for a dimension of a value input.
+     * WEFT_INVALID_ARGUMENT and WEFT_UNSUPPORTED name the dimension, input or output;
+     * an output that depends on the dimension otherwise than by having it is found when
+     * the model is made or, at the latest, by the first run. */
+    const weft_bucket_params *buckets;
+    size_t bucket_count;
 } weft_model_params;
 
 #define WEFT_MODEL_PARAMS_INIT                                                         \
@@ -79,6 +131,17 @@ WEFT_API bool weft_model_get_output(const weft_model *model, size_t index,
  * chosen, also by calls that read no other data.
  * Threads: any. */
 WEFT_API bool weft_model_input_is_value(const weft_model *model, size_t index);
+
+/* Tells whether an input is the mask of a dimension that is rounded up
+ * (weft_bucket_params), so that calls may leave it out.
+ * Threads: any. */
+WEFT_API bool weft_model_input_is_mask(const weft_model *model, size_t index);
+
+/* Returns the size that a run with this size of a named dimension is planned with: that
+ * of its bucket, or the size itself.
+ * Threads: any. */
+WEFT_API int64_t weft_model_planned_size(const weft_model *model, const char *dimension,
+                                         int64_t size);
 
 /* Tells whether shapes inside of the model depend on what it computes (If, Loop, Scan,
  * NonZero, the k of a TopK that is computed). Then a run goes stage by stage, the

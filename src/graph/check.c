@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/tensor.h"
+#include "graph/padding.h"
 
 weft_status wefti_check_counts(const weft_model *model, const weft_io *io,
                                weft_error *error)
@@ -130,13 +131,25 @@ static weft_status check_input(const weft_model *model, const weft_io *io, size_
     return check_named_dims(model, io, index, error);
 }
 
-weft_status wefti_model_check_inputs(const weft_model *model, const weft_io *io,
-                                     weft_error *error)
+weft_status wefti_check_inputs(const weft_model *model, const weft_io *io,
+                               weft_error *error)
 {
     for (size_t i = 0; i < io->input_count; i++) {
         WEFTI_TRY(check_input(model, io, i, error));
     }
     return WEFT_OK;
+}
+
+weft_status wefti_model_check_inputs(const weft_model *model, const weft_io *io,
+                                     weft_error *error)
+{
+    if (model->buckets == NULL) {
+        return wefti_check_inputs(model, io, error);
+    }
+    wefti_padding padding;
+    weft_status status = wefti_padding_init(&padding, model, io, error);
+    wefti_padding_fini(&padding);
+    return status;
 }
 
 weft_status wefti_check_output(const wefti_wanted_output *wanted,
@@ -260,7 +273,10 @@ weft_status wefti_check_unplanned(const weft_model *model, const weft_io *io,
                                   weft_error *error)
 {
     for (size_t i = 0; i < io->input_count; i++) {
-        WEFTI_TRY(check_alone(&io->inputs[i], "input", model->inputs[i].name, error));
+        if (!wefti_mask_is_made(model, i, &io->inputs[i])) {
+            WEFTI_TRY(
+                check_alone(&io->inputs[i], "input", model->inputs[i].name, error));
+        }
     }
     for (size_t i = 0; i < io->output_count; i++) {
         const weft_value_info *info = &model->outputs[i];

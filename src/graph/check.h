@@ -8,6 +8,10 @@
 weft_status wefti_check_counts(const weft_model *model, const weft_io *io,
                                weft_error *error);
 
+/* As wefti_model_check_inputs, where no mask is left out. */
+weft_status wefti_check_inputs(const weft_model *model, const weft_io *io,
+                               weft_error *error);
+
 /* Checks addresses, alignment, strides, sizes and overlap of all tensors against the
  * plan; with an output of rank -1, that the result fits. Errors name the tensor. */
 weft_status wefti_check_tensors(const weft_model *model, const wefti_plan *plan,

@@ -295,6 +295,8 @@ static weft_status prepare(weft_model *model, const weft_model_params *params,
     WEFTI_TRY(fold_constants(model, error));
     WEFTI_TRY(describe_inputs(model, error));
     WEFTI_TRY(find_values(model, params, error));
+    WEFTI_TRY(wefti_buckets_create(model, params, error));
+    WEFTI_TRY(wefti_buckets_try(model, error));
     WEFTI_TRY(wefti_model_init_plans(model, params, error));
     if (all_static(model) && model->values.inputs == NULL && model->stages == NULL) {
         WEFTI_TRY(plan_static_shapes(model, error));

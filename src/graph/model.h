@@ -4,6 +4,7 @@
 
 #include <weft/model.h>
 
+#include "graph/buckets.h"
 #include "graph/dims.h"
 #include "graph/plan.h"
 #include "graph/plan_cache.h"
@@ -31,6 +32,7 @@ struct weft_model {
     wefti_plan_values values;
     /* How it is run where it cannot be planned as a whole; NULL: it can. */
     struct wefti_stages *stages;
+    const wefti_buckets *buckets; /* in the net's arena; NULL: all sizes are exact */
 
     /* synchronised */
     wefti_plan_cache plans;
@@ -43,7 +45,8 @@ weft_status wefti_model_create_part(weft_device *device, weft_graph *graph,
                                     weft_error *error);
 
 /* Checks the inputs' types, ranks and fixed dimensions against the model, and that the
- * data of value inputs is there, without building a plan; errors name the tensor. */
+ * data of value inputs is there, without building a plan; errors name the tensor. Masks
+ * of buckets may be left out. */
 weft_status wefti_model_check_inputs(const weft_model *model, const weft_io *io,
                                      weft_error *error);
 
@@ -51,13 +54,15 @@ weft_status wefti_model_check_inputs(const weft_model *model, const weft_io *io,
 weft_status wefti_model_init_plans(weft_model *model, const weft_model_params *params,
                                    weft_error *error);
 
-/* Checks the inputs, finds or builds the plan for their shapes, and holds it for any
+/* Checks the inputs, finds or builds the plan for their shapes, rounded up where the
+ * model has buckets, and holds it for any
  * length of time until wefti_plan_cache_drop(&model->plans, plan).
  * Blocks: while it is being built, by this or another thread. */
 weft_status wefti_model_hold_plan(weft_model *model, const weft_io *io,
                                   wefti_plan **plan, weft_error *error);
 
-/* Calls the visitor with the plan for the inputs' shapes, found or built. Lock-free
+/* Calls the visitor with the plan for the inputs' shapes, found or built, which are
+ * rounded up already where the model has buckets. Lock-free
  * where the plan is there. The visitor is quick and calls nothing of the cache. */
 typedef weft_status wefti_plan_visitor(void *user, const wefti_plan *plan,
                                        weft_error *error);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "base/float_state.h"
 #include "base/memory.h"
 #include "base/profile.h"
-#include "graph/model.h"
+#include "graph/check.h"
+#include "graph/padding.h"
 #include "runtime/context.h"
 
 static weft_status build_plan(void *user, const wefti_known *inputs, wefti_plan **plan,
@@ -20,6 +22,15 @@ static weft_status build_plan(void *user, const wefti_known *inputs, wefti_plan 
     weft_profiler *profiler = model->device->profiler;
     int64_t begin_ns = profiler != NULL ? wefti_clock_ns() : 0;
     weft_status status = wefti_plan_build(&source, inputs, plan, error);
+    if (status == WEFT_OK && model->buckets != NULL) {
+        wefti_float_state state = wefti_float_enter();
+        status = wefti_buckets_find_cuts(model, inputs, *plan, error);
+        wefti_float_leave(state);
+        if (status != WEFT_OK) {
+            wefti_plan_destroy(*plan);
+            *plan = NULL;
+        }
+    }
     if (profiler != NULL) {
         const wefti_profile_note note = {
             .kind = WEFT_PROFILE_BUILD, .status = status, .name = "build a plan"};
@@ -103,11 +114,10 @@ static weft_status copy_key(const weft_model *model, const weft_io *io,
     return WEFT_OK;
 }
 
-weft_status wefti_model_hold_plan(weft_model *model, const weft_io *io,
-                                  wefti_plan **plan, weft_error *error)
+/* `io` is as it is planned. */
+static weft_status hold_plan(weft_model *model, const weft_io *io, wefti_plan **plan,
+                             weft_error *error)
 {
-    /* A run that was accepted before the device closed still gets its plan. */
-    WEFTI_TRY(wefti_model_check_inputs(model, io, error));
     wefti_known *known = NULL;
     WEFTI_TRY(copy_key(model, io, &known, error));
     weft_profiler *profiler = model->device->profiler;
@@ -119,6 +129,23 @@ weft_status wefti_model_hold_plan(weft_model *model, const weft_io *io,
             .kind = WEFT_PROFILE_PLAN, .status = status, .name = "find a plan"};
         wefti_profile_record(profiler, begin_ns, &note);
     }
+    return status;
+}
+
+weft_status wefti_model_hold_plan(weft_model *model, const weft_io *io,
+                                  wefti_plan **plan, weft_error *error)
+{
+    /* A run that was accepted before the device closed still gets its plan. */
+    if (model->buckets == NULL) {
+        WEFTI_TRY(wefti_check_inputs(model, io, error));
+        return hold_plan(model, io, plan, error);
+    }
+    wefti_padding padding;
+    weft_status status = wefti_padding_init(&padding, model, io, error);
+    if (status == WEFT_OK) {
+        status = hold_plan(model, &padding.io, plan, error);
+    }
+    wefti_padding_fini(&padding);
     return status;
 }
 

@@ -5,6 +5,11 @@
 #include "graph/net.h"
 #include "runtime/device.h"
 
+/* Which bucket each dimension of an output is cut by (buckets.h); -1: none. */
+typedef struct wefti_bucket_cuts {
+    int8_t buckets[WEFT_MAX_RANK];
+} wefti_bucket_cuts;
+
 /* A model at one set of input shapes, and of the values of its value inputs: kernels
  * chosen, memory laid out, a recipe that a context can execute. Immutable once built,
  * but for what its cache keeps in it. */
@@ -20,7 +25,8 @@ typedef struct wefti_plan {
     const wefti_known *inputs, *outputs;
     size_t *input_bytes, *output_bytes;
     size_t input_count, output_count;
-    size_t bytes; /* host memory that goes with the plan */
+    size_t bytes;                  /* host memory that goes with the plan */
+    const wefti_bucket_cuts *cuts; /* of each output; NULL: the model has no buckets */
 
     /* guarded by the plan cache's lock */
     struct wefti_plan *next; /* among the evicted */

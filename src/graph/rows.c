@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "graph/padding.h"
 #include "graph/passes.h"
 #include "graph/rows_rules.h"
 #include "ops/check.h"
@@ -276,9 +277,27 @@ static weft_status count_rows(const weft_model *model, const weft_io *shapes,
     return WEFT_OK;
 }
 
-weft_status wefti_model_check_rows(weft_model *model, const weft_io *shapes,
-                                   const int32_t *input_axes, int32_t *output_axes,
-                                   weft_error *error)
+/* Rows are joined by the queue, which pads them itself. */
+static weft_status refuse_bucket(const weft_model *model, const int32_t *input_axes,
+                                 weft_error *error)
+{
+    for (size_t i = 0; i < model->net.input_count; i++) {
+        int32_t bucket = model->buckets->inputs[i].buckets[input_axes[i]];
+        if (bucket >= 0) {
+            return wefti_error(error, WEFT_UNSUPPORTED,
+                               "the rows of input '%s' lie along '%s', whose sizes are "
+                               "rounded up to buckets",
+                               model->inputs[i].name,
+                               model->buckets->buckets[bucket].name);
+        }
+    }
+    return WEFT_OK;
+}
+
+/* `shapes` are as they are planned. */
+static weft_status check_rows(weft_model *model, const weft_io *shapes,
+                              const int32_t *input_axes, int32_t *output_axes,
+                              weft_error *error)
 {
     int64_t rows = 0;
     WEFTI_TRY(count_rows(model, shapes, input_axes, &rows, error));
@@ -291,5 +310,24 @@ weft_status wefti_model_check_rows(weft_model *model, const weft_io *shapes,
         wefti_net_destroy(&many);
     }
     wefti_net_destroy(&one);
+    return status;
+}
+
+weft_status wefti_model_check_rows(weft_model *model, const weft_io *shapes,
+                                   const int32_t *input_axes, int32_t *output_axes,
+                                   weft_error *error)
+{
+    if (model->buckets == NULL || shapes->input_count != model->net.input_count) {
+        return check_rows(model, shapes, input_axes, output_axes, error);
+    }
+    wefti_padding padding;
+    weft_status status = wefti_padding_init(&padding, model, shapes, error);
+    if (status == WEFT_OK) {
+        status = check_rows(model, &padding.io, input_axes, output_axes, error);
+    }
+    if (status == WEFT_OK) {
+        status = refuse_bucket(model, input_axes, error);
+    }
+    wefti_padding_fini(&padding);
     return status;
 }

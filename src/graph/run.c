@@ -9,6 +9,7 @@
 #include "base/profile.h"
 #include "graph/check.h"
 #include "graph/outputs.h"
+#include "graph/padding.h"
 #include "graph/run.h"
 #include "runtime/context.h"
 #include "runtime/request.h"
@@ -122,26 +123,64 @@ static weft_status execute(weft_context *context, const wefti_plan *plan,
     return status;
 }
 
+/* A run of a model that can be planned. */
+typedef struct call {
+    weft_model *model;
+    const weft_io *io; /* as it is planned: the caller's, or the padding's */
+    wefti_padding *padding;
+} call;
+
+static weft_status check_call(const call *self, const wefti_plan *plan,
+                              weft_error *error)
+{
+    return WEFTI_LIKELY(self->padding == NULL)
+               ? wefti_check_tensors(self->model, plan, self->io, error)
+               : wefti_padding_check(self->padding, plan, error);
+}
+
+static WEFTI_NOINLINE weft_status run_padded(weft_context *context, const call *self,
+                                             const wefti_plan *plan, weft_error *error)
+{
+    wefti_padding *padding = self->padding;
+    weft_status status = wefti_padding_lay_out(padding, plan, error);
+    if (status == WEFT_OK) {
+        status = wefti_context_reserve_staging(context, padding->staging_bytes, error);
+    }
+    if (status == WEFT_OK) {
+        wefti_padding_load(padding, plan, context->staging);
+        status = execute(context, plan, &padding->io, error);
+    }
+    if (status == WEFT_OK) {
+        wefti_padding_store(padding, plan);
+    } else {
+        wefti_padding_zero_outputs(padding, plan);
+    }
+    return status;
+}
+
 /* The whole of a run with a plan that stays, in a context that the caller has entered.
  */
-static weft_status run_plan(weft_context *context, const wefti_plan *plan,
-                            const weft_io *io, weft_error *error)
+static weft_status run_plan(weft_context *context, const call *self,
+                            const wefti_plan *plan, weft_error *error)
 {
-    weft_status status = execute(context, plan, io, error);
+    if (WEFTI_UNLIKELY(self->padding != NULL)) {
+        return run_padded(context, self, plan, error);
+    }
+    weft_status status = execute(context, plan, self->io, error);
     if (status == WEFT_OK) {
-        describe_output_tensors(plan, io);
+        describe_output_tensors(plan, self->io);
     } else {
-        zero_outputs(plan, io);
+        zero_outputs(plan, self->io);
     }
     return status;
 }
 
 /* Runs when the plan is where `entry` says, else *missed and nothing was done. The
  * context shows others what it works on, so that the plan is not freed meanwhile. */
-static weft_status run_found(weft_context *context, weft_model *model,
-                             wefti_plan_entry *entry, const weft_io *io, bool *missed,
-                             weft_error *error)
+static weft_status run_found(weft_context *context, const call *self,
+                             wefti_plan_entry *entry, bool *missed, weft_error *error)
 {
+    wefti_plan_cache *plans = &self->model->plans;
     const wefti_plan *plan = wefti_plan_entry_peek(entry);
     weft_status status = WEFT_OK;
     *missed = true;
@@ -150,102 +189,149 @@ static weft_status run_found(weft_context *context, weft_model *model,
         wefti_context_enter(context, plan, NULL) != WEFT_OK) {
         return status;
     }
-    if (WEFTI_LIKELY(
-            wefti_plan_cache_confirm(&model->plans, entry, plan, io->inputs))) {
+    if (WEFTI_LIKELY(wefti_plan_cache_confirm(plans, entry, plan, self->io->inputs))) {
         *missed = false;
-        status = wefti_check_tensors(model, plan, io, error);
+        status = check_call(self, plan, error);
         if (WEFTI_LIKELY(status == WEFT_OK)) {
-            status = run_plan(context, plan, io, error);
+            status = run_plan(context, self, plan, error);
         }
     }
     wefti_context_leave(context);
-    wefti_plan_cache_left(&model->plans, entry, plan);
+    wefti_plan_cache_left(plans, entry, plan);
     return status;
 }
 
 /* Runs with a plan that the caller holds and has checked the tensors against. */
-static weft_status run_held(weft_context *context, const wefti_plan *plan,
-                            const weft_io *io, weft_error *error)
+static weft_status run_held(weft_context *context, const call *self,
+                            const wefti_plan *plan, weft_error *error)
 {
     WEFTI_TRY(wefti_context_enter(context, plan, error));
-    weft_status status = run_plan(context, plan, io, error);
+    weft_status status = run_plan(context, self, plan, error);
     wefti_context_leave(context);
     return status;
 }
 
-static weft_status lease_and_run(weft_model *model, const wefti_plan *plan,
-                                 const weft_io *io, const weft_lease_params *params,
-                                 weft_error *error)
+static weft_status lease_and_run(const call *self, const wefti_plan *plan,
+                                 const weft_lease_params *params, weft_error *error)
 {
     weft_context *context;
-    WEFTI_TRY(wefti_context_acquire(model->device, params, &context, error));
-    weft_status status = run_held(wefti_context_place(context), plan, io, error);
+    WEFTI_TRY(wefti_context_acquire(self->model->device, params, &context, error));
+    weft_status status = run_held(wefti_context_place(context), self, plan, error);
     wefti_context_release(context);
     return status;
 }
 
 /* The way of a run whose plan was not found. Without a context of its own it leases
  * one only when the plan is there: who waits for a plan keeps nobody else waiting. */
-static WEFTI_NOINLINE weft_status hold_and_run(weft_context *context, weft_model *model,
-                                               const weft_io *io,
+static WEFTI_NOINLINE weft_status hold_and_run(weft_context *context, const call *self,
                                                const weft_lease_params *params,
                                                weft_error *error)
 {
     wefti_plan *plan;
-    WEFTI_TRY(wefti_model_hold_plan(model, io, &plan, error));
-    weft_status status = wefti_check_tensors(model, plan, io, error);
+    WEFTI_TRY(wefti_model_hold_plan(self->model, self->io, &plan, error));
+    weft_status status = check_call(self, plan, error);
     if (status == WEFT_OK) {
-        status = context != NULL ? run_held(context, plan, io, error)
-                                 : lease_and_run(model, plan, io, params, error);
+        status = context != NULL ? run_held(context, self, plan, error)
+                                 : lease_and_run(self, plan, params, error);
     }
-    wefti_plan_cache_drop(&model->plans, plan);
+    wefti_plan_cache_drop(&self->model->plans, plan);
     return status;
 }
 
-static weft_status run_with_lease(weft_model *model, const weft_io *io,
-                                  const weft_lease_params *params, weft_error *error)
+static weft_status run_with_lease(const call *self, const weft_lease_params *params,
+                                  weft_error *error)
 {
-    wefti_plan_entry *entry =
-        wefti_plan_cache_seek(&model->plans, io->inputs, io->input_count);
+    wefti_plan_entry *entry = wefti_plan_cache_seek(
+        &self->model->plans, self->io->inputs, self->io->input_count);
     if (WEFTI_LIKELY(entry != NULL)) {
         weft_context *context;
         bool missed;
-        WEFTI_TRY(wefti_context_acquire(model->device, params, &context, error));
+        WEFTI_TRY(wefti_context_acquire(self->model->device, params, &context, error));
         weft_status status =
-            run_found(wefti_context_place(context), model, entry, io, &missed, error);
+            run_found(wefti_context_place(context), self, entry, &missed, error);
         wefti_context_release(context);
         if (WEFTI_LIKELY(!missed)) {
             return status;
         }
     }
-    return hold_and_run(NULL, model, io, params, error);
+    return hold_and_run(NULL, self, params, error);
+}
+
+static weft_status run_in_context(weft_context *context, const call *self,
+                                  weft_error *error)
+{
+    wefti_plan_entry *entry = wefti_plan_cache_seek(
+        &self->model->plans, self->io->inputs, self->io->input_count);
+    if (WEFTI_LIKELY(entry != NULL)) {
+        bool missed;
+        weft_status status = run_found(context, self, entry, &missed, error);
+        if (WEFTI_LIKELY(!missed)) {
+            return status;
+        }
+    }
+    return hold_and_run(context, self, NULL, error);
 }
 
 weft_status wefti_run_in_context(weft_context *context, weft_model *model,
                                  const weft_io *io, weft_error *error)
 {
-    wefti_plan_entry *entry =
-        wefti_plan_cache_seek(&model->plans, io->inputs, io->input_count);
-    if (WEFTI_LIKELY(entry != NULL)) {
-        bool missed;
-        weft_status status = run_found(context, model, entry, io, &missed, error);
-        if (WEFTI_LIKELY(!missed)) {
-            return status;
-        }
+    const call self = {.model = model, .io = io};
+    return run_in_context(context, &self, error);
+}
+
+/* The way of a run of a model with buckets. */
+static WEFTI_NOINLINE weft_status run_rounded(weft_context *context, weft_model *model,
+                                              const weft_io *io,
+                                              const weft_lease_params *params,
+                                              weft_error *error)
+{
+    wefti_padding padding;
+    weft_status status = wefti_padding_init(&padding, model, io, error);
+    if (status == WEFT_OK) {
+        const call self = {.model = model,
+                           .io = padding.needed ? &padding.io : io,
+                           .padding = padding.needed ? &padding : NULL};
+        status = context != NULL ? run_in_context(context, &self, error)
+                                 : run_with_lease(&self, params, error);
     }
-    return hold_and_run(context, model, io, NULL, error);
+    wefti_padding_fini(&padding);
+    return status;
 }
 
 static weft_status describe_outputs(void *user, const wefti_plan *plan,
                                     weft_error *error)
 {
-    const weft_io *io = user;
+    const call *self = user;
     (void)error;
-    for (size_t i = 0; i < io->output_count; i++) {
-        io->outputs[i].rank = -1;
+    for (size_t i = 0; i < self->io->output_count; i++) {
+        self->io->outputs[i].rank = -1;
     }
-    describe_output_tensors(plan, io);
+    if (self->padding != NULL) {
+        wefti_padding_describe(self->padding, plan, self->io->outputs);
+    } else {
+        describe_output_tensors(plan, self->io);
+    }
     return WEFT_OK;
+}
+
+/* Writes what the outputs of a run on these inputs are; builds the plan. */
+static weft_status infer_outputs(weft_model *model, const weft_io *io,
+                                 weft_tensor *outputs, weft_error *error)
+{
+    weft_io described = {io->inputs, io->input_count, outputs, io->output_count};
+    call self = {.model = model, .io = &described};
+    if (model->buckets == NULL) {
+        return wefti_model_visit_plan(model, io, describe_outputs, &self, error);
+    }
+    wefti_padding padding;
+    weft_status status = wefti_padding_init(&padding, model, io, error);
+    if (status == WEFT_OK) {
+        self.padding = &padding;
+        status =
+            wefti_model_visit_plan(model, &padding.io, describe_outputs, &self, error);
+    }
+    wefti_padding_fini(&padding);
+    return status;
 }
 
 /* The results of a model with stages, in a context of this call. */
@@ -338,10 +424,7 @@ static WEFTI_NOINLINE weft_status run_open(weft_context *context, weft_model *mo
     }
     weft_tensor *shapes = (weft_tensor *)(void *)room;
     bool *was_open = (bool *)(shapes + io->output_count);
-    weft_io described = *io;
-    described.outputs = shapes;
-    weft_status status =
-        wefti_model_visit_plan(model, io, describe_outputs, &described, error);
+    weft_status status = infer_outputs(model, io, shapes, error);
     for (size_t i = 0; status == WEFT_OK && i < io->output_count; i++) {
         if (wefti_output_is_open(&io->outputs[i])) {
             status = wefti_output_allocate(&shapes[i], error);
@@ -381,8 +464,12 @@ static weft_status run_any(weft_context *context, weft_model *model, const weft_
     if (WEFTI_UNLIKELY(any_open(io))) {
         return run_open(context, model, io, params, error);
     }
-    return context != NULL ? wefti_run_in_context(context, model, io, error)
-                           : run_with_lease(model, io, params, error);
+    if (WEFTI_UNLIKELY(model->buckets != NULL)) {
+        return run_rounded(context, model, io, params, error);
+    }
+    const call self = {.model = model, .io = io};
+    return context != NULL ? run_in_context(context, &self, error)
+                           : run_with_lease(&self, params, error);
 }
 
 weft_status wefti_run_accepted(weft_model *model, const weft_io *io, weft_error *error)
@@ -446,8 +533,7 @@ weft_status weft_model_infer_outputs(weft_model *model, const weft_io *io,
     if (model->stages != NULL) {
         return infer_stages(model, io, error);
     }
-    weft_io described = *io;
-    return wefti_model_visit_plan(model, io, describe_outputs, &described, error);
+    return infer_outputs(model, io, io->outputs, error);
 }
 
 weft_status weft_model_dump_plan(weft_model *model, const weft_io *io, char **text,
@@ -526,6 +612,19 @@ static weft_status copy_call(weft_model *model, const weft_io *io, submitted_run
     return WEFT_OK;
 }
 
+/* Against the plan, if it is there; `io` is the caller's. */
+static weft_status check_ahead(const call *self, const weft_io *io, weft_error *error)
+{
+    wefti_plan_cache *plans = &self->model->plans;
+    wefti_plan_visit visit;
+    if (!wefti_plan_cache_enter(plans, self->io->inputs, &visit)) {
+        return wefti_check_unplanned(self->model, io, error);
+    }
+    weft_status status = check_call(self, visit.plan, error);
+    wefti_plan_cache_leave(plans, &visit);
+    return status;
+}
+
 /* Refuses what can be refused without building a plan, which would block. */
 static weft_status check_submit(weft_model *model, const weft_io *io, weft_error *error)
 {
@@ -544,12 +643,17 @@ static weft_status check_submit(weft_model *model, const weft_io *io, weft_error
     if (model->stages != NULL) {
         return wefti_outputs_check(model, io, error);
     }
-    wefti_plan_visit visit;
-    if (!wefti_plan_cache_enter(&model->plans, io->inputs, &visit)) {
-        return wefti_check_unplanned(model, io, error);
+    if (model->buckets == NULL) {
+        const call self = {.model = model, .io = io};
+        return check_ahead(&self, io, error);
     }
-    weft_status status = wefti_check_tensors(model, visit.plan, io, error);
-    wefti_plan_cache_leave(&model->plans, &visit);
+    wefti_padding padding;
+    weft_status status = wefti_padding_init(&padding, model, io, error);
+    if (status == WEFT_OK) {
+        const call self = {.model = model, .io = &padding.io, .padding = &padding};
+        status = check_ahead(&self, io, error);
+    }
+    wefti_padding_fini(&padding);
     return status;
 }
 

@@ -217,6 +217,18 @@ static void free_workspace(weft_context *context)
     context->workspace_bytes = 0;
 }
 
+static void free_staging(weft_context *context)
+{
+    if (context->staging && context->device->backend->on_host) {
+        wefti_memory_unreserve(context->device->memory, context->staging,
+                               context->staging_bytes);
+    } else {
+        wefti_free(context->staging);
+    }
+    context->staging = NULL;
+    context->staging_bytes = 0;
+}
+
 weft_status wefti_context_reserve(weft_context *context, size_t size_bytes,
                                   weft_error *error)
 {
@@ -228,6 +240,26 @@ weft_status wefti_context_reserve(weft_context *context, size_t size_bytes,
     WEFTI_TRY(wefti_memory_reserve(context->device->memory, size_bytes,
                                    &context->workspace, error));
     context->workspace_bytes = size_bytes;
+    return WEFT_OK;
+}
+
+weft_status wefti_context_reserve_staging(weft_context *context, size_t size_bytes,
+                                          weft_error *error)
+{
+    if (WEFTI_LIKELY(size_bytes <= context->staging_bytes)) {
+        return WEFT_OK;
+    }
+    free_staging(context);
+    if (context->device->backend->on_host) {
+        WEFTI_TRY(wefti_memory_reserve(context->device->memory, size_bytes,
+                                       &context->staging, error));
+    } else {
+        context->staging = wefti_malloc_aligned(size_bytes);
+        if (!context->staging) {
+            return wefti_error_memory(error, "padded tensors");
+        }
+    }
+    context->staging_bytes = size_bytes;
     return WEFT_OK;
 }
 
@@ -253,6 +285,7 @@ static void trim_slot(void *user, int32_t slot)
     weft_context *context = wefti_atomic_ptr_load_acquire(&device->context_table[slot]);
     if (context && wefti_context_enter(context, device, NULL) == WEFT_OK) {
         free_workspace(context);
+        free_staging(context);
         wefti_context_leave(context);
     }
 }
@@ -268,6 +301,7 @@ void wefti_context_destroy(weft_context *context)
         return;
     }
     free_workspace(context);
+    free_staging(context);
     if (context->stream) {
         wefti_stream_give_back(context->stream);
     }

@@ -41,6 +41,8 @@ struct weft_context {
     bool stream_entered;
     void *workspace; /* device memory: not the host's to read */
     size_t workspace_bytes;
+    void *staging; /* host memory, counted against the cap where the device's is */
+    size_t staging_bytes;
     void **slots; /* room for the addresses of a call's tensors, grown on demand */
     size_t slot_capacity;
 };
@@ -75,6 +77,10 @@ bool wefti_context_works_on(const weft_device *device, const void *work);
  * and none of its work is pending. Errors: WEFT_OUT_OF_MEMORY at the cap. */
 weft_status wefti_context_reserve(weft_context *context, size_t size_bytes,
                                   weft_error *error);
+
+/* Likewise for `staging`, which the host may write. */
+weft_status wefti_context_reserve_staging(weft_context *context, size_t size_bytes,
+                                          weft_error *error);
 
 /* Likewise for `slots`. Errors: WEFT_OUT_OF_MEMORY. */
 weft_status wefti_context_reserve_slots(weft_context *context, size_t slot_count,

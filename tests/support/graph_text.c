@@ -8,7 +8,7 @@
 /* cmocka needs the above first */
 #include <cmocka.h>
 
-enum { MOST = 16, MOST_NUMBERS = 4096 };
+enum { MOST = 64, MOST_NUMBERS = 4096 };
 
 static void must(weft_status status, const weft_error *error, const char *statement)
 {
@@ -59,8 +59,9 @@ static size_t cut(char *text, char mark, char **parts)
 
 static weft_type read_type(const char *text, size_t length)
 {
-    static const weft_type types[] = {WEFT_TYPE_F32, WEFT_TYPE_I32, WEFT_TYPE_I64,
-                                      WEFT_TYPE_BOOL};
+    static const weft_type types[] = {WEFT_TYPE_F32,  WEFT_TYPE_I32, WEFT_TYPE_I64,
+                                      WEFT_TYPE_BOOL, WEFT_TYPE_F64, WEFT_TYPE_F16,
+                                      WEFT_TYPE_BF16, WEFT_TYPE_I8,  WEFT_TYPE_U8};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         const char *name = weft_type_name(types[i]);
         if (strlen(name) == length && memcmp(name, text, length) == 0) {

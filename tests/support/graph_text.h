@@ -17,8 +17,8 @@
  * without a name; `*` alone: any rank. NAME = TYPE[...] is a constant of random
  * numbers, NAME = TYPE{...} a list of given numbers and NAME = TYPE(...) a scalar. The
  * rest are nodes, named after their first output; an absent input is left empty. Types:
- * f32, i32, i64, bool. Fails the test when the text is wrong. The caller owns the
- * graph. */
+ * f32, i32, i64, bool; of inputs all. Fails the test when the text is wrong. The caller
+ * owns the graph. */
 weft_graph *graph_text_make(const char *text, int32_t opset);
 
 #endif
