@@ -5,6 +5,7 @@
 #include "base/tensor.h"
 #include "graph/check.h"
 #include "graph/outputs.h"
+#include "graph/padding.h"
 #include "graph/rows.h"
 #include "queue/queue.h"
 
@@ -44,6 +45,17 @@ static bool same_value(const weft_model *model, size_t input, const weft_tensor 
     return bytes == 0 || memcmp(kept->data, given->data, bytes) == 0;
 }
 
+static bool same_input(const wefti_queue_class *class, size_t input,
+                       const weft_tensor *given)
+{
+    const weft_model *model = class->model->model;
+    if (wefti_mask_is_made(model, input, given)) {
+        return class->ones != NULL; /* its shape follows from the others' */
+    }
+    return same_but_rows(&class->tensors[input], given, class->axes[input]) &&
+           same_value(model, input, &class->tensors[input], given);
+}
+
 wefti_queue_class *wefti_queue_find_class_locked(const wefti_queue_model *model,
                                                  const weft_io *io)
 {
@@ -51,8 +63,7 @@ wefti_queue_class *wefti_queue_find_class_locked(const wefti_queue_model *model,
     for (; class != NULL; class = class->next) {
         bool same = true;
         for (size_t i = 0; same && i < io->input_count; i++) {
-            same = same_but_rows(&class->tensors[i], &io->inputs[i], class->axes[i]) &&
-                   same_value(model->model, i, &class->tensors[i], &io->inputs[i]);
+            same = same_input(class, i, &io->inputs[i]);
         }
         if (same) {
             return class;
@@ -87,10 +98,15 @@ wefti_queue_class *wefti_queue_add_class_locked(wefti_queue_model *model,
 
 int32_t wefti_queue_rows(const wefti_queue_class *class, const weft_io *io)
 {
-    if (io->input_count == 0 || class->axes[0] < 0) {
+    size_t first = 0; /* that was not left out */
+    while (first < io->input_count &&
+           wefti_mask_is_made(class->model->model, first, &io->inputs[first])) {
+        first++;
+    }
+    if (first >= io->input_count || class->axes[first] < 0) {
         return 1;
     }
-    int64_t rows = io->inputs[0].dims[class->axes[0]];
+    int64_t rows = io->inputs[first].dims[class->axes[first]];
     return rows > INT32_MAX ? INT32_MAX : (int32_t)rows;
 }
 
@@ -104,6 +120,7 @@ void wefti_queue_class_destroy(wefti_queue_class *class)
         class->forms = form->next;
         wefti_free(form);
     }
+    wefti_free(class->ones);
     wefti_free(class->values);
     wefti_free(class->rows_per_row);
     wefti_free(class->axes);
@@ -158,7 +175,7 @@ static weft_status learn_axes(wefti_queue_class *class, const weft_io *io,
     for (size_t i = 0; i < io->input_count; i++) {
         class->axes[i] = class->model->input_axes[i];
         class->rows_per_row[i] = 1;
-        probe[i] = io->inputs[i];
+        probe[i] = class->tensors[i];
         probe[i].dims[class->axes[i]] = PROBE_ROWS;
         probe[i].size_bytes = 0;
         memset(probe[i].strides, 0, sizeof probe[i].strides);
@@ -171,7 +188,7 @@ static weft_status learn_axes(wefti_queue_class *class, const weft_io *io,
         size_t at = io->input_count + i;
         int32_t axis = class->axes[at];
         /* The class's outputs stand for as many rows as the call has. */
-        int64_t rows = io->inputs[0].dims[class->axes[0]];
+        int64_t rows = class->tensors[0].dims[class->axes[0]];
         int64_t size = class->tensors[at].dims[axis];
         if (rows == 0 || size % rows != 0) {
             status = wefti_error(error, WEFT_UNSUPPORTED,
@@ -220,6 +237,58 @@ static weft_status keep_values(wefti_queue_class *class, const weft_io *io,
     return WEFT_OK;
 }
 
+/* Bytes of a mask of as many rows as the class has ones for. */
+static weft_status measure_mask(const wefti_queue_class *class, size_t index,
+                                size_t *size_bytes, weft_error *error)
+{
+    weft_tensor mask = class->tensors[index];
+    if (class->axes[index] >= 0) {
+        mask.dims[class->axes[index]] = class->ones_rows;
+    }
+    return weft_tensor_measure(&mask, NULL, size_bytes, error);
+}
+
+/* Fills the masks that the call leaves out with ones. */
+static weft_status make_masks(wefti_queue_class *class, const weft_io *io,
+                              weft_error *error)
+{
+    const weft_model *model = class->model->model;
+    size_t total = 0, bytes = 0, at = 0;
+    int64_t rows = wefti_queue_rows(class, io);
+    int64_t most = class->model->queue->params.max_batch_size;
+    bool any = false;
+    class->ones_rows = rows > most ? rows : most;
+    for (size_t i = 0; i < io->input_count; i++) {
+        if (weft_model_input_is_mask(model, i)) {
+            WEFTI_TRY(measure_mask(class, i, &bytes, error));
+            any = any || wefti_mask_is_made(model, i, &io->inputs[i]);
+            if (bytes > SIZE_MAX / 2 - total) {
+                return wefti_error_memory(error, "the masks of a queue");
+            }
+            total += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        }
+    }
+    if (!any) {
+        return WEFT_OK;
+    }
+    class->ones = wefti_malloc_aligned(total);
+    if (class->ones == NULL) {
+        return wefti_error_memory(error, "the masks of a queue");
+    }
+    for (size_t i = 0; i < io->input_count; i++) {
+        if (weft_model_input_is_mask(model, i)) {
+            WEFTI_TRY(measure_mask(class, i, &bytes, error));
+            size_t element = weft_type_size(class->tensors[i].type);
+            class->tensors[i].data = class->ones + at;
+            for (size_t k = 0; k < bytes; k += element) {
+                memcpy(class->ones + at + k, model->buckets->inputs[i].one, element);
+            }
+            at += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        }
+    }
+    return WEFT_OK;
+}
+
 weft_status wefti_queue_class_create(wefti_queue_model *model, const weft_io *io,
                                      wefti_queue_class **class, weft_error *error)
 {
@@ -232,12 +301,14 @@ weft_status wefti_queue_class_create(wefti_queue_model *model, const weft_io *io
         wefti_queue_class_destroy(made);
         return status;
     }
+    status = wefti_model_describe_inputs(model->model, io, made->tensors, error);
     for (size_t i = 0; i < io->input_count; i++) {
-        made->tensors[i] = io->inputs[i];
         made->tensors[i].data = NULL;
         memset(made->tensors[i].strides, 0, sizeof made->tensors[i].strides);
     }
-    status = keep_values(made, io, error);
+    if (status == WEFT_OK) {
+        status = keep_values(made, io, error);
+    }
     if (status != WEFT_OK) {
         wefti_queue_class_destroy(made);
         return status;
@@ -248,6 +319,11 @@ weft_status wefti_queue_class_create(wefti_queue_model *model, const weft_io *io
     }
     if (!made->joins) {
         forget_axes(made);
+    }
+    status = make_masks(made, io, error);
+    if (status != WEFT_OK) {
+        wefti_queue_class_destroy(made);
+        return status;
     }
     *class = made;
     return WEFT_OK;
@@ -267,6 +343,24 @@ static weft_status copy_input(const weft_value_info *info, const weft_tensor *gi
     *copy = *given;
     copy->size_bytes = bytes;
     return WEFT_OK;
+}
+
+/* A mask that the call leaves out: the class has ones for it. */
+static weft_status copy_made_mask(const wefti_queue_class *class, size_t index,
+                                  int64_t rows, weft_tensor *copy, weft_error *error)
+{
+    *copy = class->tensors[index];
+    if (class->axes[index] >= 0) {
+        copy->dims[class->axes[index]] = rows;
+        if (rows > class->ones_rows) {
+            return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                               "input '%s' can be left out for up to %lld rows, not "
+                               "for %lld; give it, or use weft_run",
+                               class->model->model->inputs[index].name,
+                               (long long)class->ones_rows, (long long)rows);
+        }
+    }
+    return weft_tensor_measure(copy, NULL, &copy->size_bytes, error);
 }
 
 /* `copy` has the shape that the model gives. */
@@ -313,6 +407,11 @@ weft_status wefti_queue_copy_tensors(const wefti_queue_class *class, const weft_
     const weft_model *model = class->model->model;
     weft_value_info info;
     for (size_t i = 0; i < io->input_count; i++) {
+        if (wefti_mask_is_made(model, i, &io->inputs[i])) {
+            int64_t rows = wefti_queue_rows(class, io);
+            WEFTI_TRY(copy_made_mask(class, i, rows, &tensors[i], error));
+            continue;
+        }
         (void)weft_model_get_input(model, i, &info);
         WEFTI_TRY(copy_input(&info, &io->inputs[i], &tensors[i], error));
     }

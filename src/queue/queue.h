@@ -99,6 +99,10 @@ struct wefti_queue_class {
     int32_t *axes;         /* of inputs, outputs; -1 everywhere: no batch axis */
     int64_t *rows_per_row; /* rows of the tensor for one row of a request */
     char *values;          /* of value inputs; the tensors point there; NULL: none */
+    /* Masks that the calls of this class leave out (weft_bucket_params), for as many
+     * rows; the tensors point there. NULL: they give them. */
+    char *ones;
+    int64_t ones_rows;
 
     /* guarded by queue->lock */
     bool joins;              /* until a size turns out to mix rows */
