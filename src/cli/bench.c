@@ -26,6 +26,7 @@ enum {
     KEY_DELAY,
     KEY_IN_FLIGHT,
     KEY_BATCHES,
+    KEY_BUCKET,
 };
 
 typedef struct arguments {
@@ -186,6 +187,10 @@ static error_t parse(int key, char *value, struct argp_state *state)
         cli_setting_add("bench", chosen->sweep.model.dims,
                         &chosen->sweep.model.dim_count, "--dim", value);
         return 0;
+    case KEY_BUCKET:
+        chosen->model_option = "--bucket";
+        cli_bucket_add("bench", &chosen->sweep.model.buckets, value);
+        return 0;
     case KEY_BATCHES:
         chosen->model_option = "--batches";
         if (!cli_parse_counts(value, MOST_BATCH, &chosen->sweep.batches)) {
@@ -268,6 +273,7 @@ static const struct argp_option bench_options[] = {
      "Length of each timed pass (default: 1; of a model 0.25)", 0},
     {"dim", 'D', "NAME=SIZE", 0,
      "Of a model: size of a dynamic dimension, by its name or as INPUT.AXIS", 0},
+    {"bucket", KEY_BUCKET, CLI_BUCKET_ARGUMENT, 0, "Of a model: " CLI_BUCKET_HELP, 0},
     {"batches", KEY_BATCHES, "LIST", 0,
      "Of a model: rows of a call (default: 1,2,4,8,16,32)", 0},
     {"null", KEY_NULL, NULL, 0,
@@ -342,6 +348,7 @@ int cli_command_bench(int argument_count, char **argument_list)
     } else {
         status = run_suite(&chosen.suite);
     }
+    cli_buckets_free(&chosen.sweep.model.buckets);
     free(dims);
     return status;
 }

@@ -10,7 +10,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 
-enum { KEY_ISA = 256, KEY_NO_FUSION, KEY_STEPS, KEY_HTML, KEY_JSON };
+enum { KEY_ISA = 256, KEY_NO_FUSION, KEY_STEPS, KEY_HTML, KEY_JSON, KEY_BUCKET };
 
 static error_t parse(int key, char *value, struct argp_state *state)
 {
@@ -22,6 +22,9 @@ static error_t parse(int key, char *value, struct argp_state *state)
         return 0;
     case 'D':
         cli_setting_add("inspect", options->dims, &options->dim_count, "--dim", value);
+        return 0;
+    case KEY_BUCKET:
+        cli_bucket_add("inspect", &options->buckets, value);
         return 0;
     case 'd':
         options->device = value;
@@ -56,6 +59,7 @@ static const struct argp_option list[] = {
     {"dim", 'D', "NAME=SIZE", 0,
      "Size of a dynamic dimension: by its name, or as INPUT.AXIS", 0},
     {"input", 'i', "NAME=SIZES", 0, "Shape of an input, such as x=4x3x224x224", 0},
+    {"bucket", KEY_BUCKET, CLI_BUCKET_ARGUMENT, 0, CLI_BUCKET_HELP, 0},
     {"steps", KEY_STEPS, NULL, 0, "List every step of the plan, not the largest", 0},
     {"html", KEY_HTML, "FILE", 0, "Write a page with the graph drawn", 0},
     {"json", KEY_JSON, "FILE", 0, "Write everything that is known", 0},
@@ -144,6 +148,7 @@ static int plan(cli_inspected *found, weft_device *device)
     weft_error error = {0};
     weft_model_params params = WEFT_MODEL_PARAMS_INIT;
     params.no_fusion = found->options->no_fusion;
+    cli_buckets_set(&found->options->buckets, false, &params);
     if (found->totals.problem_count > 0) {
         return 0;
     }
@@ -220,6 +225,7 @@ int cli_command_inspect(int argument_count, char **arguments)
         status = show(&found);
     }
     cli_groups_free(&found.groups);
+    cli_buckets_free(&options.buckets);
     free(found.sizes.shapes);
     free(settings);
     weft_inspection_destroy(found.inspection);

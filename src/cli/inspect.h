@@ -19,6 +19,7 @@ typedef struct cli_inspect_options {
     int32_t input_count;
     cli_setting *dims;
     int32_t dim_count;
+    cli_buckets buckets;
     bool no_fusion;
     bool all_steps;
 } cli_inspect_options;

@@ -20,6 +20,8 @@ enum {
     KEY_IN_FLIGHT,
     KEY_PROFILE,
     KEY_PROFILE_EVENTS,
+    KEY_BUCKET,
+    KEY_TOLERANCE,
 };
 
 bool cli_setting_parse(const char *text, cli_setting *setting)
@@ -68,6 +70,19 @@ static int64_t parse_count(const char *option, const char *text, int64_t most)
     if (!cli_parse_number(text, 1, most, &value)) {
         cli_usage("run", "'%s %s' is not a whole number from 1 to %lld", option, text,
                   (long long)most);
+    }
+    return value;
+}
+
+static double parse_tolerance(const char *text)
+{
+    char *end = NULL;
+    double value = strtod(text, &end);
+    if (end == text || *end != '\0' || !(value > 0) || value > 1e9) {
+        cli_usage("run",
+                  "'--tolerance %s' is not a number above 0; type: --tolerance "
+                  "1e-4",
+                  text);
     }
     return value;
 }
@@ -121,6 +136,12 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case 'D':
         cli_setting_add("run", options->dims, &options->dim_count, "--dim", value);
         return 0;
+    case KEY_BUCKET:
+        cli_bucket_add("run", &options->buckets, value);
+        return 0;
+    case KEY_TOLERANCE:
+        options->tolerance = parse_tolerance(value);
+        return 0;
     case 't':
         options->threads = parse_count("--threads", value, CLI_MAX_THREADS);
         return 0;
@@ -170,7 +191,15 @@ static const struct argp_option list[] = {
     {"threads", 't', "N", 0, "Callers at the same time (default: 1)", 0},
     {"iterations", 'n', "N", 0, "Calls of each thread (default: 1)", 0},
     {"check", 'c', NULL, 0,
-     "Compare every answer, bit for bit, with the same request run alone", 0},
+     "Compare every answer, bit for bit, with the same request run alone; with "
+     "--bucket "
+     "also with a run of the exact sizes, within the tolerance",
+     0},
+    {"bucket", KEY_BUCKET, CLI_BUCKET_ARGUMENT, 0, CLI_BUCKET_HELP, 0},
+    {"tolerance", KEY_TOLERANCE, "X", 0,
+     "How far a padded answer may be from the exact one, a part of 1 + its size "
+     "(default: 1e-4)",
+     0},
     {"queue", KEY_QUEUE, NULL, 0, "By way of a queue, not by direct calls", 0},
     {"workers", KEY_WORKERS, "N", 0, "Workers of the queue (default: one per core)", 0},
     {"max-batch", KEY_MAX_BATCH, "N", 0, "Most rows in a batch (default: 64)", 0},
@@ -208,7 +237,7 @@ static weft_status require_named_inputs(const cli_run_options *options,
 }
 
 static int open_model(const cli_run_options *options, weft_profiler *profiler,
-                      weft_device **device, weft_model **model)
+                      weft_device **device, weft_model *models[2])
 {
     weft_model_params model_params = WEFT_MODEL_PARAMS_INIT;
     weft_graph *graph = NULL;
@@ -229,7 +258,12 @@ static int open_model(const cli_run_options *options, weft_profiler *profiler,
         status = require_named_inputs(options, graph, &error);
     }
     if (status == WEFT_OK) {
-        status = weft_model_create(*device, graph, &model_params, model, &error);
+        cli_buckets_set(&options->buckets, false, &model_params);
+        status = weft_model_create(*device, graph, &model_params, &models[0], &error);
+    }
+    if (status == WEFT_OK && options->check && options->buckets.count > 0) {
+        cli_buckets_set(&options->buckets, true, &model_params);
+        status = weft_model_create(*device, graph, &model_params, &models[1], &error);
     }
     weft_graph_release(graph);
     cli_progress_end();
@@ -321,9 +355,10 @@ static int write_outputs(const cli_run_options *options, const weft_model *model
     return 0;
 }
 
-static int run_once(const cli_run_options *options, weft_model *model,
+static int run_once(const cli_run_options *options, weft_model *const models[2],
                     cli_case *request)
 {
+    weft_model *model = models[0];
     weft_error error = {0};
     int status = cli_run_make_inputs(options, model, 0, request);
     if (status == 0 && options->dump_plan) {
@@ -344,21 +379,29 @@ static int run_once(const cli_run_options *options, weft_model *model,
         return 0;
     }
     if (options->output_count > 0) {
-        return write_outputs(options, model, request);
+        status = write_outputs(options, model, request);
+    } else {
+        cli_run_print_outputs(model, request);
     }
-    cli_run_print_outputs(model, request);
-    return 0;
+    return status == 0 && models[1] != NULL
+               ? cli_buckets_compare(&options->buckets, request, models[1],
+                                     options->tolerance)
+               : status;
 }
 
-static int run(const cli_run_options *options, weft_device *device, weft_model *model)
+/* The second model, if there is one, has the same buckets but plans all sizes exactly.
+ */
+static int run(const cli_run_options *options, weft_device *device,
+               weft_model *const models[2])
 {
+    weft_model *model = models[0];
     cli_case request = {0};
     int status = check_names(options, model);
     if (status == 0) {
         status = cli_run_check_dims(options, model);
     }
     if (status == 0) {
-        status = run_once(options, model, &request);
+        status = run_once(options, models, &request);
     }
     cli_case_fini(&request);
     if (status == 0 && (options->threads > 1 || options->iterations > 1 ||
@@ -375,16 +418,20 @@ const struct argp cli_parser_run = {
     "Run a model file.\vA model of which x is the only input:\n\n"
     "  weft run model.onnx --input x=x.npy --output y=y.npy\n"
     "  weft run model.onnx --input x=random:7 --threads 8 --iterations 50 --check\n"
-    "  weft run model.onnx --input x=random:7 --threads 64 --iterations 50 --queue",
+    "  weft run model.onnx --input x=random:7 --threads 64 --iterations 50 --queue\n\n"
+    "Sentences of any length, planned for a few; the library writes the mask:\n\n"
+    "  weft run encoder.onnx --input input_ids=ids.npy --check \\\n"
+    "      --bucket sequence=16..512*2:mask=attention_mask",
     NULL,
     NULL,
     NULL};
 
 int cli_command_run(int argument_count, char **arguments)
 {
-    cli_run_options options = {.device = "cpu", .threads = 1, .iterations = 1};
+    cli_run_options options = {
+        .device = "cpu", .threads = 1, .iterations = 1, .tolerance = 1e-4};
     weft_device *device = NULL;
-    weft_model *model = NULL;
+    weft_model *models[2] = {NULL, NULL};
     weft_profiler *profiler = NULL;
     size_t most = (size_t)argument_count;
     cli_setting *settings = cli_allocate(3 * most, sizeof(*settings));
@@ -402,17 +449,19 @@ int cli_command_run(int argument_count, char **arguments)
     }
     int status = open_profiler(&options, &profiler);
     if (status == 0) {
-        status = open_model(&options, profiler, &device, &model);
+        status = open_model(&options, profiler, &device, models);
     }
     if (status == 0) {
-        status = run(&options, device, model);
+        status = run(&options, device, models);
     }
-    weft_model_release(model);
+    weft_model_release(models[0]);
+    weft_model_release(models[1]);
     weft_device_release(device);
     if (profiler != NULL && status == 0) {
         status = cli_trace_write(profiler, options.profile) ? 0 : 1;
     }
     weft_profiler_release(profiler);
+    cli_buckets_free(&options.buckets);
     free(settings);
     return status;
 }

@@ -2,6 +2,7 @@
 #ifndef WEFTI_CLI_RUN_H
 #define WEFTI_CLI_RUN_H
 
+#include "cli/buckets.h"
 #include "cli/queued.h"
 
 /* `weft run`: what was asked for, and the steps of doing it. */
@@ -23,6 +24,8 @@ typedef struct cli_run_options {
     int32_t output_count;
     cli_setting *dims;
     int32_t dim_count;
+    cli_buckets buckets;
+    double tolerance; /* of a padded answer beside the exact one */
     int64_t threads;
     int64_t iterations;
     bool check;
@@ -50,6 +53,9 @@ const cli_setting *cli_setting_find(const cli_setting *settings, int32_t count,
  * exit status after words on the error stream when an input is missing or wrong. */
 int cli_run_make_inputs(const cli_run_options *options, weft_model *model,
                         int32_t thread, cli_case *request);
+
+/* An element of a tensor as a number; NaN where its type is none that can be read. */
+double cli_run_element(const weft_tensor *tensor, size_t index);
 
 /* Prints shapes, ranges and first values of the outputs. */
 void cli_run_print_outputs(const weft_model *model, const cli_case *request);

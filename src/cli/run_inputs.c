@@ -297,6 +297,11 @@ int cli_run_make_inputs(const cli_run_options *options, weft_model *model,
     cli_case_init(request, model);
     for (size_t i = 0; weft_model_get_input(model, i, &info); i++) {
         weft_random_key key = {.stream = (uint32_t)i, .thread = (uint32_t)thread};
+        if (weft_model_input_is_mask(model, i) &&
+            cli_setting_find(options->inputs, options->input_count, info.name) ==
+                NULL) {
+            continue; /* the library makes it */
+        }
         int status = make_input(options, &info, key, &request->inputs[i]);
         if (status != 0) {
             return status;

@@ -8,7 +8,7 @@
 
 enum { FIRST_VALUES = 8 };
 
-static double element(const weft_tensor *tensor, size_t index)
+double cli_run_element(const weft_tensor *tensor, size_t index)
 {
     switch (tensor->type) {
     case WEFT_TYPE_F32:
@@ -37,7 +37,7 @@ static void print_numbers(const weft_tensor *tensor)
     double sum = 0;
     size_t not_numbers = 0;
     for (size_t i = 0; i < count; i++) {
-        double number = element(tensor, i);
+        double number = cli_run_element(tensor, i);
         low = fmin(low, number);
         high = fmax(high, number);
         sum += number;
@@ -51,7 +51,7 @@ static void print_numbers(const weft_tensor *tensor)
     }
     printf("\n ");
     for (size_t i = 0; i < count && i < FIRST_VALUES; i++) {
-        printf(" %.6g", element(tensor, i));
+        printf(" %.6g", cli_run_element(tensor, i));
     }
     printf("%s\n", count > FIRST_VALUES ? " ..." : "");
 }

@@ -125,10 +125,13 @@ static int open_model(sweep *self)
     if (status != 0) {
         return status;
     }
+    weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    cli_buckets_set(&model->buckets, false, &params);
     weft_device_get_info(self->device, &self->info);
     cli_progress_begin("reading %s", model->model);
     if (weft_graph_load_onnx(model->model, NULL, &graph, &error) != WEFT_OK ||
-        weft_model_create(self->device, graph, NULL, &self->model, &error) != WEFT_OK) {
+        weft_model_create(self->device, graph, &params, &self->model, &error) !=
+            WEFT_OK) {
         status = cli_complain_error(model->model, &error);
     } else {
         status = look(self, graph);
@@ -152,8 +155,10 @@ static int make_case(const sweep *self, int32_t lane, int32_t batch, cli_case *r
     run->inputs = settings;
     run->dims = settings + input_count;
     for (size_t i = 0; weft_model_get_input(self->model, i, &info); i++) {
-        texts[text_count] = cli_format("%s=random:7", info.name);
-        cli_setting_parse(texts[text_count++], &run->inputs[run->input_count++]);
+        if (!weft_model_input_is_mask(self->model, i)) {
+            texts[text_count] = cli_format("%s=random:7", info.name);
+            cli_setting_parse(texts[text_count++], &run->inputs[run->input_count++]);
+        }
         for (int32_t k = 0; k < info.rank; k++) {
             if (info.dims[k] >= 0) {
                 continue;
