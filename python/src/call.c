@@ -192,6 +192,10 @@ int door_call_bind(door_call *call, door_way way, door_options *options,
 int door_call_open_inputs(door_call *call)
 {
     for (size_t i = 0; i < call->io.input_count; i++) {
+        if (!call->objects[i] && call->model->input_is_mask[i]) {
+            call->tensors[i] = (weft_tensor){0}; /* the library makes it */
+            continue;
+        }
         if (!call->objects[i]) {
             PyErr_Format(PyExc_TypeError, "input '%U' is missing",
                          call->model->input_names[i]);
@@ -316,8 +320,12 @@ int door_call_ready(door_call *call, const door_options *options)
         return -1;
     }
     /* New outputs are of the kind of the first input. */
+    size_t first = 0; /* that was not left out */
+    while (first < call->io.input_count && !call->objects[first]) {
+        first++;
+    }
     const dl_exchange *exchange =
-        call->io.input_count ? door_exchange_of(call->objects[0]) : NULL;
+        first < call->io.input_count ? door_exchange_of(call->objects[first]) : NULL;
     for (size_t i = 0; i < call->io.output_count; i++) {
         if (open_output(call, i, out, exchange)) {
             return -1;

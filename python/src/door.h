@@ -160,6 +160,7 @@ struct door_model {
     size_t input_count, output_count;
     weft_value_info *inputs, *outputs; /* strings are the model's */
     bool *input_is_value;              /* see weft_model_input_is_value */
+    bool *input_is_mask;               /* that calls may leave out; the same block */
     PyObject **input_names, **output_names;
     PyObject *outputs_class; /* NULL: one output */
     int64_t hold_below_ns;   /* runs shorter than this keep the GIL */
@@ -210,6 +211,11 @@ int door_call_named(door_call *call, door_way way, door_options *options,
 int door_call_ready(door_call *call, const door_options *options);
 PyObject *door_call_result(const door_call *call);
 int door_call_open_inputs(door_call *call);
+
+/* Buckets in the params of a model, from what weft._buckets.flatten has made; freed
+ * also after a failure. */
+int door_buckets_read(PyObject *list, weft_model_params *params);
+void door_buckets_free(weft_model_params *params);
 void door_call_let_go(door_call *call); /* of the memory, not of the results */
 void door_call_end(door_call *call);
 

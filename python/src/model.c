@@ -8,7 +8,7 @@
  */
 
 typedef struct model_arguments {
-    PyObject *device, *source, *data_directory, *weights;
+    PyObject *device, *source, *data_directory, *weights, *buckets;
     int fusion, max_plans;
     Py_ssize_t max_plan_bytes;
     double gil_threshold_us;
@@ -116,10 +116,14 @@ static int make_model(const model_arguments *arguments, weft_model **model)
         params.no_fusion = !arguments->fusion;
         params.max_plans = arguments->max_plans;
         params.max_plan_bytes = (size_t)arguments->max_plan_bytes;
-        Py_BEGIN_ALLOW_THREADS;
-        status = weft_model_create(device, graph, &params, model, &error);
-        Py_END_ALLOW_THREADS;
-        result = status == WEFT_OK ? 0 : door_raise(&error);
+        result = door_buckets_read(arguments->buckets, &params);
+        if (!result) {
+            Py_BEGIN_ALLOW_THREADS;
+            status = weft_model_create(device, graph, &params, model, &error);
+            Py_END_ALLOW_THREADS;
+            result = status == WEFT_OK ? 0 : door_raise(&error);
+        }
+        door_buckets_free(&params);
     }
     weft_graph_release(graph);
     return result;
@@ -177,12 +181,14 @@ static int model_set_up(door_model *self, const model_arguments *arguments)
                  &self->output_names)) {
         return -1;
     }
-    self->input_is_value = PyMem_Calloc(self->input_count + 1, sizeof(bool));
+    self->input_is_value = PyMem_Calloc(self->input_count + 1, 2 * sizeof(bool));
     if (!self->input_is_value) {
         PyErr_NoMemory();
         return -1;
     }
+    self->input_is_mask = self->input_is_value + self->input_count;
     for (size_t i = 0; i < self->input_count; i++) {
+        self->input_is_mask[i] = weft_model_input_is_mask(self->model, i);
         self->input_is_value[i] = weft_model_input_is_value(self->model, i);
     }
     return self->output_count == 1 ? 0 : make_outputs_class(self);
@@ -192,12 +198,13 @@ static PyObject *model_new(PyTypeObject *type, PyObject *positional, PyObject *n
 {
     static const char *const names[] = {
         "device",    "source",         "data_directory",   "weights", "fusion",
-        "max_plans", "max_plan_bytes", "gil_threshold_us", NULL};
-    model_arguments a = {.data_directory = Py_None, .weights = Py_None, .fusion = 1};
+        "max_plans", "max_plan_bytes", "gil_threshold_us", "buckets", NULL};
+    model_arguments a = {
+        .data_directory = Py_None, .weights = Py_None, .buckets = Py_None, .fusion = 1};
     if (!PyArg_ParseTupleAndKeywords(
-            positional, named, "O!O|$OOpind:Model", DOOR_KEYWORDS(names), door.device,
+            positional, named, "O!O|$OOpindO:Model", DOOR_KEYWORDS(names), door.device,
             &a.device, &a.source, &a.data_directory, &a.weights, &a.fusion,
-            &a.max_plans, &a.max_plan_bytes, &a.gil_threshold_us)) {
+            &a.max_plans, &a.max_plan_bytes, &a.gil_threshold_us, &a.buckets)) {
         return NULL;
     }
     if (!(a.gil_threshold_us >= 0)) {

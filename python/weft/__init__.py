@@ -16,6 +16,7 @@ numpy arrays and DLPack tensors (PyTorch's among them) go in and out without a c
 their layout allows it. See docs/python.md for the rules on threads, the GIL and copies.
 """
 
+from ._buckets import Bucket
 from ._device import Device
 from ._errors import ArgumentError, CancelledError, Error, Status, TimeoutError
 from ._future import Future
@@ -26,6 +27,7 @@ from ._torch import compile
 
 __all__ = [
     "ArgumentError",
+    "Bucket",
     "CancelledError",
     "DEFAULT_GIL_THRESHOLD_US",
     "Device",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from typing import Any, Mapping, NamedTuple
 
-from . import _device, _weft
+from . import _buckets, _device, _weft
 
 #: Runs measured to be shorter than this keep the GIL; see docs/python.md.
 DEFAULT_GIL_THRESHOLD_US = 10.0
@@ -114,7 +114,8 @@ def load(source: str | os.PathLike | bytes | bytearray | memoryview,
          data_directory: str | os.PathLike | None = None,
          weights: Mapping[str, Any] | None = None, fusion: bool = True,
          max_plans: int = 0, max_plan_bytes: int = 0,
-         gil_threshold_us: float = DEFAULT_GIL_THRESHOLD_US) -> Model:
+         gil_threshold_us: float = DEFAULT_GIL_THRESHOLD_US,
+         buckets: Mapping[str, _buckets.Bucket] | None = None) -> Model:
     """Loads an ONNX model and makes it ready on a device.
 
     source            a path, or the bytes of a model
@@ -126,8 +127,11 @@ def load(source: str | os.PathLike | bytes | bytearray | memoryview,
     max_plan_bytes    most memory for them, weights not counted; 0: 256 MiB
     gil_threshold_us  runs measured to be shorter than this keep the GIL, longer ones let
                       other Python threads go on; 0: let go always, inf: never
+    buckets           dimensions whose sizes are rounded up, by name, so that one plan
+                      serves many: {"sequence": weft.Bucket([16, 32, 64], mask="mask")}
     """
     return Model(_device.find(device), source, data_directory=data_directory,
                  weights=dict(weights) if weights is not None else None, fusion=fusion,
                  max_plans=max_plans, max_plan_bytes=max_plan_bytes,
-                 gil_threshold_us=gil_threshold_us)
+                 gil_threshold_us=gil_threshold_us,
+                 buckets=_buckets.flatten(buckets))

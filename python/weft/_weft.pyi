@@ -19,7 +19,8 @@ class Model:
                 | memoryview, *, data_directory: str | os.PathLike[str] | None = None,
                 weights: dict[str, Any] | None = None, fusion: bool = True,
                 max_plans: int = 0, max_plan_bytes: int = 0,
-                gil_threshold_us: float = 0.0) -> Model: ...
+                gil_threshold_us: float = 0.0,
+                buckets: list[tuple[Any, ...]] | None = None) -> Model: ...
     @property
     def device(self) -> Any: ...
     @property
