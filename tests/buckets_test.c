@@ -136,9 +136,12 @@ static void solve(hall *h)
     weft_model_release(alone);
 }
 
-static void open_hall(hall *h)
+static hall shared;
+
+static int open_hall(void **state)
 {
-    memset(h, 0, sizeof(*h));
+    hall *h = &shared;
+    (void)state;
     assert_int_equal(weft_device_open("cpu", NULL, &h->device, NULL), WEFT_OK);
     uint64_t random = 5;
     for (int i = 0; i < LENGTHS; i++) {
@@ -147,16 +150,33 @@ static void open_hall(hall *h)
     }
     h->model = make_model(h->device, true);
     solve(h);
+    return 0;
 }
 
-static void close_hall(hall *h)
+static int close_hall(void **state)
+{
+    (void)state;
+    weft_model_release(shared.model);
+    weft_device_release(shared.device);
+    for (int i = 0; i <= LENGTHS; i++) {
+        free(shared.expected[i]);
+    }
+    return 0;
+}
+
+static void open_queue(hall *h, int32_t workers)
+{
+    weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
+    params.max_batch_size = 8;
+    params.workers = workers;
+    assert_int_equal(weft_queue_create(h->device, &params, &h->queue, NULL), WEFT_OK);
+    assert_int_equal(weft_queue_add_model(h->queue, h->model, NULL, NULL), WEFT_OK);
+}
+
+static void close_queue(hall *h)
 {
     weft_queue_release(h->queue);
-    weft_model_release(h->model);
-    weft_device_release(h->device);
-    for (int i = 0; i <= LENGTHS; i++) {
-        free(h->expected[i]);
-    }
+    h->queue = NULL;
 }
 
 /* All lengths, each thread in an order of its own: a step through them that has no
@@ -189,108 +209,88 @@ static void assert_all_right(const hall *h)
 static void test_a_thousand_lengths(void **state)
 {
     (void)state;
-    static hall h;
     weft_device_statistics before, now;
-    open_hall(&h);
-    weft_device_get_statistics(h.device, &before);
+    weft_device_get_statistics(shared.device, &before);
     size_t held[3];
     for (int round = 0; round < 3; round++) {
-        crew_run(THREADS, meet_lengths, &h);
-        assert_all_right(&h);
+        crew_run(THREADS, meet_lengths, &shared);
+        assert_all_right(&shared);
         malloc_trim(0);
         held[round] = mallinfo2().uordblks;
     }
-    weft_device_get_statistics(h.device, &now);
+    weft_device_get_statistics(shared.device, &now);
     assert_int_equal(now.plan_count, before.plan_count); /* all were there */
     /* Of the exact model all have gone, four of them without being evicted. */
     assert_int_equal(now.plan_count - now.plan_evict_count, BUCKETS + 4);
     print_message("bytes held after each round: %zu %zu %zu\n", held[0], held[1],
                   held[2]);
     assert_true(held[2] < held[0] + 1000000);
-    close_hall(&h);
 }
 
 /* The same by way of a queue, where requests of one length join. */
 static void test_lengths_in_a_queue(void **state)
 {
     (void)state;
-    static hall h;
-    weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
-    params.max_batch_size = 8;
-    open_hall(&h);
-    assert_int_equal(weft_queue_create(h.device, &params, &h.queue, NULL), WEFT_OK);
-    assert_int_equal(weft_queue_add_model(h.queue, h.model, NULL, NULL), WEFT_OK);
+    open_queue(&shared, 0);
     weft_error why = {0};
     static answer a;
-    assert_true(run_length(&h, h.model, 37, false, &a));
-    if (weft_queue_check_batching(h.queue, h.model, &why) != WEFT_OK) {
+    assert_true(run_length(&shared, shared.model, 37, false, &a));
+    if (weft_queue_check_batching(shared.queue, shared.model, &why) != WEFT_OK) {
         fail_msg("%s", why.message);
     }
-    crew_run(4, meet_lengths, &h);
-    assert_all_right(&h);
-    close_hall(&h);
+    crew_run(4, meet_lengths, &shared);
+    assert_all_right(&shared);
+    close_queue(&shared);
 }
 
 /* Requests of one length in one batch, their masks made by the queue. */
 static void test_requests_join(void **state)
 {
     (void)state;
-    static hall h;
     static answer a[6];
     enum { LENGTH = 21 };
-    weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
     weft_request *requests[6];
     weft_tensor inputs[6][2], outputs[6][2];
-    params.workers = 1;
-    open_hall(&h);
-    assert_int_equal(weft_queue_create(h.device, &params, &h.queue, NULL), WEFT_OK);
-    assert_int_equal(weft_queue_add_model(h.queue, h.model, NULL, NULL), WEFT_OK);
+    open_queue(&shared, 1);
     memset(inputs, 0, sizeof(inputs));
     for (int i = 0; i < 6; i++) {
         inputs[i][0] = (weft_tensor){
-            .data = h.ids, .type = WEFT_TYPE_I64, .rank = 2, .dims = {1, LENGTH}};
+            .data = shared.ids, .type = WEFT_TYPE_I64, .rank = 2, .dims = {1, LENGTH}};
         outputs[i][0] =
             (weft_tensor){.data = a[i].y, .size_bytes = sizeof(a[i].y), .rank = -1};
         outputs[i][1] =
             (weft_tensor){.data = a[i].h, .size_bytes = sizeof(a[i].h), .rank = -1};
         memset(&a[i], 0xa5, sizeof(a[i]));
         weft_io io = {inputs[i], 2, outputs[i], 2};
-        assert_int_equal(
-            weft_queue_submit(h.queue, h.model, &io, NULL, &requests[i], NULL),
-            WEFT_OK);
+        assert_int_equal(weft_queue_submit(shared.queue, shared.model, &io, NULL,
+                                           &requests[i], NULL),
+                         WEFT_OK);
         assert_int_equal(outputs[i][1].dims[1], LENGTH);
     }
     for (int i = 0; i < 6; i++) {
         assert_int_equal(weft_request_wait(requests[i], WEFT_FOREVER, NULL), WEFT_OK);
         weft_request_release(requests[i]);
-        assert_true(is_expected(&h, &a[i], LENGTH));
+        assert_true(is_expected(&shared, &a[i], LENGTH));
     }
-    close_hall(&h);
+    close_queue(&shared);
 }
 
 /* A queue whose class needs memory for masks, each allocation failing in turn. */
 static void test_failures_of_a_queue(void **state)
 {
     (void)state;
-    static hall h;
     static answer a;
-    open_hall(&h);
     bool done = false;
     for (uint64_t n = 1; !done; n++) {
-        weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
-        params.workers = 1;
-        assert_int_equal(weft_queue_create(h.device, &params, &h.queue, NULL), WEFT_OK);
-        assert_int_equal(weft_queue_add_model(h.queue, h.model, NULL, NULL), WEFT_OK);
+        open_queue(&shared, 1);
         wefti_fault_arm(n, 1u << WEFTI_FAULT_ALLOCATION);
-        bool ran = run_length(&h, h.model, 30, false, &a);
+        bool ran = run_length(&shared, shared.model, 30, false, &a);
         done = wefti_fault_arm(0, 0) < n;
-        assert_true(!ran || is_expected(&h, &a, 30));
+        assert_true(!ran || is_expected(&shared, &a, 30));
         assert_true(ran || !done);
-        weft_queue_release(h.queue);
-        h.queue = NULL;
+        close_queue(&shared);
         assert_true(n < 5000);
     }
-    close_hall(&h);
 }
 
 int main(void)
@@ -301,5 +301,5 @@ int main(void)
         cmocka_unit_test(test_requests_join),
         cmocka_unit_test(test_failures_of_a_queue),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_hall, close_hall);
 }
