@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "base/tensor.h"
+#include "graph/box.h"
 #include "graph/check.h"
 #include "ops/check.h"
 
@@ -152,23 +153,23 @@ bool wefti_mask_is_made(const weft_model *model, size_t index,
 
 /* A tensor as it is planned and as the caller has it. */
 typedef struct shapes {
-    int32_t rank;
-    size_t element_bytes, planned_bytes, exact_bytes;
-    const int64_t *planned;
-    int64_t exact[WEFT_MAX_RANK];
+    wefti_box box;
+    size_t planned_bytes, exact_bytes;
     bool differ;
 } shapes;
 
-/* What depends on `exact`; it is never more than was planned, and so cannot overflow.
- */
+/* What follows from the sizes; the caller's are never more than was planned, and so
+ * cannot overflow. */
 static void measure(shapes *at)
 {
-    at->exact_bytes = at->element_bytes;
+    wefti_box *box = &at->box;
+    at->exact_bytes = box->element_bytes;
     at->differ = false;
-    for (int32_t j = 0; j < at->rank; j++) {
-        at->differ = at->differ || at->exact[j] != at->planned[j];
-        at->exact_bytes *= (size_t)at->exact[j];
+    for (int32_t j = 0; j < box->rank; j++) {
+        at->differ = at->differ || box->exact[j] != box->planned[j];
+        at->exact_bytes *= (size_t)box->exact[j];
     }
+    wefti_box_place(box, -1, 0);
 }
 
 static void look_at_input(const wefti_padding *padding, const wefti_plan *plan,
@@ -176,12 +177,13 @@ static void look_at_input(const wefti_padding *padding, const wefti_plan *plan,
 {
     const weft_tensor *tensor = &padding->tensors[index];
     const int32_t *buckets = padding->model->buckets->inputs[index].buckets;
-    at->rank = tensor->rank;
-    at->element_bytes = weft_type_size(tensor->type);
+    at->box.rank = tensor->rank;
+    at->box.element_bytes = weft_type_size(tensor->type);
     at->planned_bytes = plan->input_bytes[index];
-    at->planned = tensor->dims;
-    for (int32_t j = 0; j < at->rank; j++) {
-        at->exact[j] = buckets[j] < 0 ? tensor->dims[j] : padding->sizes[buckets[j]];
+    for (int32_t j = 0; j < at->box.rank; j++) {
+        at->box.planned[j] = tensor->dims[j];
+        at->box.exact[j] =
+            buckets[j] < 0 ? tensor->dims[j] : padding->sizes[buckets[j]];
     }
     measure(at);
 }
@@ -191,12 +193,12 @@ static void look_at_output(const wefti_padding *padding, const wefti_plan *plan,
 {
     const wefti_known *known = &plan->outputs[index];
     const int8_t *cuts = plan->cuts[index].buckets;
-    at->rank = known->rank;
-    at->element_bytes = weft_type_size(known->type);
+    at->box.rank = known->rank;
+    at->box.element_bytes = weft_type_size(known->type);
     at->planned_bytes = plan->output_bytes[index];
-    at->planned = known->dims;
-    for (int32_t j = 0; j < at->rank; j++) {
-        at->exact[j] = cuts[j] < 0 ? known->dims[j] : padding->sizes[cuts[j]];
+    for (int32_t j = 0; j < at->box.rank; j++) {
+        at->box.planned[j] = known->dims[j];
+        at->box.exact[j] = cuts[j] < 0 ? known->dims[j] : padding->sizes[cuts[j]];
     }
     measure(at);
 }
@@ -219,11 +221,12 @@ void wefti_padding_describe(const wefti_padding *padding, const wefti_plan *plan
         }
         look_at_output(padding, plan, i, &at);
         outputs[i].type = plan->outputs[i].type;
-        outputs[i].rank = at.rank;
+        outputs[i].rank = at.box.rank;
         outputs[i].size_bytes = at.exact_bytes;
         memset(outputs[i].strides, 0, sizeof(outputs[i].strides));
         memset(outputs[i].dims, 0, sizeof(outputs[i].dims));
-        memcpy(outputs[i].dims, at.exact, (size_t)at.rank * sizeof(at.exact[0]));
+        memcpy(outputs[i].dims, at.box.exact,
+               (size_t)at.box.rank * sizeof(at.box.exact[0]));
     }
 }
 
@@ -255,8 +258,8 @@ static weft_status check_output(const wefti_padding *padding, const wefti_plan *
     look_at_output(padding, plan, index, &at);
     wefti_wanted_output wanted = {.name = model->outputs[index].name,
                                   .type = plan->outputs[index].type,
-                                  .rank = at.rank,
-                                  .dims = at.exact,
+                                  .rank = at.box.rank,
+                                  .dims = at.box.exact,
                                   .size_bytes = at.exact_bytes};
     WEFTI_TRY(wefti_check_output(&wanted, &given->outputs[index], &placed, error));
     for (size_t i = 0; i < given->input_count + index; i++) {
@@ -325,91 +328,6 @@ weft_status wefti_padding_lay_out(wefti_padding *padding, const wefti_plan *plan
     return WEFT_OK;
 }
 
-static void fill(char *to, const uint8_t *element, size_t element_bytes,
-                 size_t size_bytes)
-{
-    static const uint8_t zero[8];
-    if (element_bytes == 1 || memcmp(element, zero, element_bytes) == 0) {
-        memset(to, element[0], size_bytes);
-        return;
-    }
-    for (size_t i = 0; i < size_bytes; i += element_bytes) {
-        memcpy(to + i, element, element_bytes);
-    }
-}
-
-/* The last dimension that differs, and how much of it lies together. */
-typedef struct pieces {
-    int32_t axis;
-    size_t exact_bytes, planned_bytes; /* of one piece */
-} pieces;
-
-static pieces cut_up(const shapes *at)
-{
-    pieces made = {.axis = at->rank - 1,
-                   .exact_bytes = at->element_bytes,
-                   .planned_bytes = at->element_bytes};
-    while (made.axis >= 0 && at->exact[made.axis] == at->planned[made.axis]) {
-        made.axis--;
-    }
-    for (int32_t j = made.axis < 0 ? 0 : made.axis; j < at->rank; j++) {
-        made.exact_bytes *= (size_t)at->exact[j];
-        made.planned_bytes *= (size_t)at->planned[j];
-    }
-    return made;
-}
-
-/* Goes to the next piece; false in the end. *real tells whether the caller has it. */
-static bool next_piece(const shapes *at, int32_t axis, int64_t *index, bool *real)
-{
-    int32_t j = axis - 1;
-    while (j >= 0 && ++index[j] == at->planned[j]) {
-        index[j--] = 0;
-    }
-    *real = true;
-    for (int32_t i = 0; i < axis; i++) {
-        *real = *real && index[i] < at->exact[i];
-    }
-    return j >= 0;
-}
-
-/* Fills a padded input. `from` NULL: a mask of ones. */
-static void pad_input(const shapes *at, const wefti_bucket_input *input,
-                      const char *from, char *to)
-{
-    pieces piece = cut_up(at);
-    int64_t index[WEFT_MAX_RANK] = {0};
-    bool real = at->exact_bytes > 0, more = at->planned_bytes > 0;
-    while (more) {
-        size_t real_bytes = real ? piece.exact_bytes : 0;
-        if (from == NULL) {
-            fill(to, input->one, at->element_bytes, real_bytes);
-        } else if (real_bytes > 0) {
-            memcpy(to, from, real_bytes);
-            from += real_bytes;
-        }
-        fill(to + real_bytes, input->pad, at->element_bytes,
-             piece.planned_bytes - real_bytes);
-        to += piece.planned_bytes;
-        more = next_piece(at, piece.axis, index, &real);
-    }
-}
-
-static void cut_output(const shapes *at, const char *from, char *to)
-{
-    pieces piece = cut_up(at);
-    int64_t index[WEFT_MAX_RANK] = {0};
-    bool real = true, more = at->exact_bytes > 0;
-    while (more) {
-        if (real) {
-            memcpy(to, from, piece.exact_bytes);
-            to += piece.exact_bytes;
-        }
-        from += piece.planned_bytes;
-        more = next_piece(at, piece.axis, index, &real);
-    }
-}
-
 void wefti_padding_load(wefti_padding *padding, const wefti_plan *plan, char *staging)
 {
     size_t used = 0;
@@ -419,7 +337,8 @@ void wefti_padding_load(wefti_padding *padding, const wefti_plan *plan, char *st
         look_at_input(padding, plan, i, &at);
         if (input_is_staged(padding, i, &at)) {
             char *to = staging + take_place(&used, at.planned_bytes);
-            pad_input(&at, &padding->model->buckets->inputs[i], from, to);
+            const wefti_bucket_input *input = &padding->model->buckets->inputs[i];
+            wefti_box_pad(&at.box, from, input->one, input->pad, to);
             padding->tensors[i].data = to;
         }
     }
@@ -438,8 +357,8 @@ void wefti_padding_store(const wefti_padding *padding, const wefti_plan *plan)
     for (size_t i = 0; i < plan->output_count; i++) {
         look_at_output(padding, plan, i, &at);
         if (at.differ) {
-            cut_output(&at, padding->io.outputs[i].data,
-                       padding->given->outputs[i].data);
+            wefti_box_cut(&at.box, padding->io.outputs[i].data,
+                          padding->given->outputs[i].data);
         }
     }
     wefti_padding_describe(padding, plan, padding->given->outputs);
