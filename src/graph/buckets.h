@@ -28,7 +28,9 @@ typedef struct wefti_bucket_input {
     int32_t buckets[WEFT_MAX_RANK]; /* of each dimension; -1: it is exact */
     bool any;                       /* of them is one */
     bool is_mask;
-    uint8_t pad[8], one[8]; /* an element of the padding; of a mask's real part */
+    /* An element of the padding; of a mask's real part. */
+    _Alignas(8) uint8_t pad[8];
+    _Alignas(8) uint8_t one[8];
     /* Of a mask: where each dynamic dimension can be read, as input * WEFT_MAX_RANK +
      * dimension; -1: nowhere else. */
     int32_t sources[WEFT_MAX_RANK];
