@@ -23,6 +23,7 @@ enum {
     LENGTHS = 1000,
     WIDTH = 8,
     THREADS = 16,
+    CONTEXTS = 4,
     BUCKETS = 7, /* 16, 32 ... 1000 */
     MOST_OUTPUT = LENGTHS * WIDTH,
 };
@@ -142,7 +143,9 @@ static int open_hall(void **state)
 {
     hall *h = &shared;
     (void)state;
-    assert_int_equal(weft_device_open("cpu", NULL, &h->device, NULL), WEFT_OK);
+    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+    params.max_contexts = CONTEXTS; /* soon all have been used */
+    assert_int_equal(weft_device_open("cpu", &params, &h->device, NULL), WEFT_OK);
     uint64_t random = 5;
     for (int i = 0; i < LENGTHS; i++) {
         h->ids[i] = crew_random(&random) % 50;
