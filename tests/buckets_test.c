@@ -230,7 +230,7 @@ static void test_a_thousand_lengths(void **state)
     assert_true(held[2] < held[0] + 1000000);
 }
 
-/* The same by way of a queue, where requests of one length join. */
+/* The same by way of a queue, where requests of one bucket join. */
 static void test_lengths_in_a_queue(void **state)
 {
     (void)state;
@@ -246,36 +246,169 @@ static void test_lengths_in_a_queue(void **state)
     close_queue(&shared);
 }
 
-/* Requests of one length in one batch, their masks made by the queue. */
-static void test_requests_join(void **state)
+/* What a batch takes in. */
+typedef struct ask {
+    int64_t length, rows;
+    weft_tensor inputs[2], outputs[2];
+    _Alignas(64) int64_t ids[2 * LENGTHS];
+    _Alignas(64) float h[2 * MOST_OUTPUT], y[2 * WIDTH];
+    weft_request *request;
+} ask;
+
+static void prepare_ask(ask *a, int64_t length, int64_t rows)
+{
+    memset(a, 0, sizeof(*a));
+    a->length = length;
+    a->rows = rows;
+    for (int64_t i = 0; i < rows; i++) {
+        memcpy(a->ids + i * length, shared.ids, (size_t)length * sizeof(*a->ids));
+    }
+    a->inputs[0] = (weft_tensor){
+        .data = a->ids, .type = WEFT_TYPE_I64, .rank = 2, .dims = {rows, length}};
+    a->outputs[0] = (weft_tensor){.data = a->y, .size_bytes = sizeof(a->y), .rank = -1};
+    a->outputs[1] = (weft_tensor){.data = a->h, .size_bytes = sizeof(a->h), .rank = -1};
+}
+
+static bool ask_is_right(const ask *a)
+{
+    const float *expected = shared.expected[a->length];
+    bool right = a->outputs[1].dims[1] == a->length;
+    for (int64_t i = 0; right && i < a->rows; i++) {
+        size_t floats = (size_t)a->length * WIDTH;
+        right = memcmp(a->y + i * WIDTH, expected, WIDTH * sizeof(float)) == 0 &&
+                memcmp(a->h + (size_t)i * floats, expected + WIDTH,
+                       floats * sizeof(float)) == 0;
+    }
+    return right;
+}
+
+/* Requests of several lengths and rows in one batch: a worker is kept busy until all
+ * wait. Their masks are made by the queue or given, and then not in one batch. */
+static void test_lengths_join(void **state)
 {
     (void)state;
-    static answer a[6];
-    enum { LENGTH = 21 };
-    weft_request *requests[6];
-    weft_tensor inputs[6][2], outputs[6][2];
+    enum { COUNT = 6 };
+    static const int64_t lengths[COUNT] = {21, 17, 32, 25, 21, 31};
+    static ask asks[COUNT], plug;
+    weft_queue_statistics after;
     open_queue(&shared, 1);
-    memset(inputs, 0, sizeof(inputs));
-    for (int i = 0; i < 6; i++) {
-        inputs[i][0] = (weft_tensor){
-            .data = shared.ids, .type = WEFT_TYPE_I64, .rank = 2, .dims = {1, LENGTH}};
-        outputs[i][0] =
-            (weft_tensor){.data = a[i].y, .size_bytes = sizeof(a[i].y), .rank = -1};
-        outputs[i][1] =
-            (weft_tensor){.data = a[i].h, .size_bytes = sizeof(a[i].h), .rank = -1};
-        memset(&a[i], 0xa5, sizeof(a[i]));
-        weft_io io = {inputs[i], 2, outputs[i], 2};
+    for (int round = 0; round < 40; round++) {
+        prepare_ask(&plug, LENGTHS, 1);
+        weft_io io = {plug.inputs, 2, plug.outputs, 2};
         assert_int_equal(weft_queue_submit(shared.queue, shared.model, &io, NULL,
-                                           &requests[i], NULL),
+                                           &plug.request, NULL),
                          WEFT_OK);
-        assert_int_equal(outputs[i][1].dims[1], LENGTH);
+        for (int i = 0; i < COUNT; i++) {
+            ask *a = &asks[i];
+            prepare_ask(a, lengths[(i + round) % COUNT], 1 + (i == 3));
+            io = (weft_io){a->inputs, 2, a->outputs, 2};
+            assert_int_equal(weft_queue_submit(shared.queue, shared.model, &io, NULL,
+                                               &a->request, NULL),
+                             WEFT_OK);
+        }
+        for (int i = 0; i < COUNT; i++) {
+            assert_int_equal(weft_request_wait(asks[i].request, WEFT_FOREVER, NULL),
+                             WEFT_OK);
+            weft_request_release(asks[i].request);
+            assert_true(ask_is_right(&asks[i]));
+        }
+        assert_int_equal(weft_request_wait(plug.request, WEFT_FOREVER, NULL), WEFT_OK);
+        weft_request_release(plug.request);
+        assert_true(ask_is_right(&plug));
     }
-    for (int i = 0; i < 6; i++) {
-        assert_int_equal(weft_request_wait(requests[i], WEFT_FOREVER, NULL), WEFT_OK);
-        weft_request_release(requests[i]);
-        assert_true(is_expected(&shared, &a[i], LENGTH));
-    }
+    weft_queue_get_statistics(shared.queue, &after);
+    print_message("%d batches of %d requests\n", (int)after.batch_count,
+                  40 * (COUNT + 1));
+    assert_true(after.batch_count < 40 * (COUNT + 1));
     close_queue(&shared);
+}
+
+enum { MIXED_MOST = 9, MIXED_INNER = 3 };
+
+typedef struct mixed {
+    int64_t length, rows;
+    float x[MIXED_MOST * MIXED_MOST * MIXED_INNER];
+    float y[MIXED_MOST * MIXED_MOST * MIXED_INNER + 1];
+    weft_tensor input, output;
+    weft_request *request;
+} mixed;
+
+static void submit_mixed(weft_queue *queue, weft_model *model, mixed *m, uint32_t seed)
+{
+    uint64_t random = seed + 1;
+    m->length = 1 + crew_random(&random) % MIXED_MOST;
+    m->rows = 1 + crew_random(&random) % 3;
+    size_t count = (size_t)(m->length * m->rows * MIXED_INNER);
+    for (size_t i = 0; i < count; i++) {
+        m->x[i] = (float)(crew_random(&random) % 1000);
+    }
+    m->y[count] = 77;
+    m->input = (weft_tensor){.data = m->x,
+                             .type = WEFT_TYPE_F32,
+                             .rank = 3,
+                             .dims = {m->length, m->rows, MIXED_INNER}};
+    m->output = m->input;
+    m->output.data = m->y;
+    weft_io io = {&m->input, 1, &m->output, 1};
+    assert_int_equal(weft_queue_submit(queue, model, &io, NULL, &m->request, NULL),
+                     WEFT_OK);
+}
+
+/* The padded dimension before that of the rows, so that a request's rows lie in pieces;
+ * and rows along a padded dimension, which are run alone. */
+static void join_mixed(const char *dimension, const char *other)
+{
+    enum { COUNT = 12 };
+    static mixed asks[COUNT];
+    static const int64_t sizes[] = {4, 8};
+    weft_bucket_params buckets[2] = {WEFT_BUCKET_PARAMS_INIT, WEFT_BUCKET_PARAMS_INIT};
+    buckets[0].dimension = dimension;
+    buckets[1].dimension = other;
+    buckets[0].sizes = buckets[1].sizes = sizes;
+    buckets[0].size_count = buckets[1].size_count = 2;
+    weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    params.buckets = buckets;
+    params.bucket_count = other == NULL ? 1 : 2;
+    weft_graph *graph = graph_text_make("x: f32[seq,batch,3]; y = Neg(x); -> y", 20);
+    weft_model *model;
+    weft_queue *queue;
+    assert_int_equal(weft_model_create(shared.device, graph, &params, &model, NULL),
+                     WEFT_OK);
+    weft_graph_release(graph);
+    weft_queue_params queue_params = WEFT_QUEUE_PARAMS_INIT;
+    queue_params.workers = 1;
+    assert_int_equal(weft_queue_create(shared.device, &queue_params, &queue, NULL),
+                     WEFT_OK);
+    assert_int_equal(weft_queue_add_model(queue, model, NULL, NULL), WEFT_OK);
+    for (uint32_t round = 0; round < 30; round++) {
+        for (uint32_t i = 0; i < COUNT; i++) {
+            submit_mixed(queue, model, &asks[i], round * COUNT + i);
+        }
+        for (uint32_t i = 0; i < COUNT; i++) {
+            mixed *m = &asks[i];
+            assert_int_equal(weft_request_wait(m->request, WEFT_FOREVER, NULL),
+                             WEFT_OK);
+            weft_request_release(m->request);
+            size_t count = (size_t)(m->length * m->rows * MIXED_INNER);
+            for (size_t k = 0; k < count; k++) {
+                assert_float_equal(m->y[k], -m->x[k], 0);
+            }
+            assert_float_equal(m->y[count], 77, 0);
+        }
+    }
+    weft_queue_statistics after;
+    weft_queue_get_statistics(queue, &after);
+    print_message("%d batches of %d requests\n", (int)after.batch_count, 30 * COUNT);
+    assert_true(other != NULL || after.batch_count < 30 * COUNT);
+    weft_queue_release(queue);
+    weft_model_release(model);
+}
+
+static void test_rows_in_pieces(void **state)
+{
+    (void)state;
+    join_mixed("seq", NULL);
+    join_mixed("seq", "batch");
 }
 
 /* A queue whose class needs memory for masks, each allocation failing in turn. */
@@ -301,7 +434,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_thousand_lengths),
         cmocka_unit_test(test_lengths_in_a_queue),
-        cmocka_unit_test(test_requests_join),
+        cmocka_unit_test(test_lengths_join),
+        cmocka_unit_test(test_rows_in_pieces),
         cmocka_unit_test(test_failures_of_a_queue),
     };
     return cmocka_run_group_tests(tests, open_hall, close_hall);

@@ -121,29 +121,6 @@ void wefti_padding_fini(wefti_padding *padding)
     padding->tensors = NULL;
 }
 
-weft_status wefti_model_describe_inputs(const weft_model *model, const weft_io *io,
-                                        weft_tensor *inputs, weft_error *error)
-{
-    memcpy(inputs, io->inputs, io->input_count * sizeof(*inputs));
-    if (model->buckets == NULL) {
-        return WEFT_OK;
-    }
-    wefti_padding padding;
-    weft_status status = wefti_padding_init(&padding, model, io, error);
-    for (size_t i = 0; status == WEFT_OK && i < io->input_count; i++) {
-        if (!is_absent(&padding, i)) {
-            continue;
-        }
-        inputs[i] = padding.tensors[i];
-        for (int32_t j = 0; j < inputs[i].rank; j++) {
-            int32_t k = model->buckets->inputs[i].buckets[j];
-            inputs[i].dims[j] = k < 0 ? inputs[i].dims[j] : padding.sizes[k];
-        }
-    }
-    wefti_padding_fini(&padding);
-    return status;
-}
-
 bool wefti_mask_is_made(const weft_model *model, size_t index,
                         const weft_tensor *tensor)
 {

@@ -33,11 +33,6 @@ void wefti_padding_fini(wefti_padding *padding);
 bool wefti_mask_is_made(const weft_model *model, size_t index,
                         const weft_tensor *tensor);
 
-/* Shapes of a call's inputs, masks that were left out included.
- * Errors: those of wefti_model_check_inputs. */
-weft_status wefti_model_describe_inputs(const weft_model *model, const weft_io *io,
-                                        weft_tensor *inputs, weft_error *error);
-
 /* Describes those of the caller's outputs that are of rank -1. */
 void wefti_padding_describe(const wefti_padding *padding, const wefti_plan *plan,
                             weft_tensor *outputs);

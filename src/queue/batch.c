@@ -121,7 +121,12 @@ static void store(work *self, wefti_queue_request *request, const run_result *an
         size_t at = request->io.input_count + i;
         rows_at to = of_caller(request, at);
         rows_at from = in_staging(answer->form, at, answer->staging, answer->first);
-        copy_rows(self->class, at, &to, &from, request->rows);
+        if (self->class->cuts != NULL) {
+            wefti_queue_cut_rows(self->class, at, from.data, from.all_rows, from.first,
+                                 &request->tensors[at]);
+        } else {
+            copy_rows(self->class, at, &to, &from, request->rows);
+        }
     }
     add_ended(self, request);
 }
@@ -185,7 +190,12 @@ static bool load(work *self, wefti_queue_request *request, const wefti_queue_for
     for (size_t i = 0; i < request->io.input_count; i++) {
         rows_at to = in_staging(form, i, staging, first);
         rows_at from = of_caller(request, i);
-        copy_rows(self->class, i, &to, &from, request->rows);
+        if (self->class->cuts != NULL) {
+            wefti_queue_pad_rows(self->class, i, &request->tensors[i], to.data,
+                                 to.all_rows, to.first);
+        } else {
+            copy_rows(self->class, i, &to, &from, request->rows);
+        }
     }
     return wefti_queue_leave_loading(request, WEFTI_REQUEST_RUNNING);
 }

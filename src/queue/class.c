@@ -23,16 +23,6 @@ static size_t tensor_count(const weft_model *model)
     return weft_model_input_count(model) + weft_model_output_count(model);
 }
 
-static bool same_but_rows(const weft_tensor *kept, const weft_tensor *given,
-                          int32_t axis)
-{
-    bool same = kept->type == given->type && kept->rank == given->rank;
-    for (int32_t i = 0; same && i < kept->rank; i++) {
-        same = i == axis || kept->dims[i] == given->dims[i];
-    }
-    return same;
-}
-
 /* The values that the shapes of a class depend on. */
 static bool same_value(const weft_model *model, size_t input, const weft_tensor *kept,
                        const weft_tensor *given)
@@ -52,7 +42,7 @@ static bool same_input(const wefti_queue_class *class, size_t input,
     if (wefti_mask_is_made(model, input, given)) {
         return class->ones != NULL; /* its shape follows from the others' */
     }
-    return same_but_rows(&class->tensors[input], given, class->axes[input]) &&
+    return wefti_queue_same_shape(class, input, given) &&
            same_value(model, input, &class->tensors[input], given);
 }
 
@@ -121,6 +111,7 @@ void wefti_queue_class_destroy(wefti_queue_class *class)
         wefti_free(form);
     }
     wefti_free(class->ones);
+    wefti_free(class->cuts);
     wefti_free(class->values);
     wefti_free(class->rows_per_row);
     wefti_free(class->axes);
@@ -237,78 +228,21 @@ static weft_status keep_values(wefti_queue_class *class, const weft_io *io,
     return WEFT_OK;
 }
 
-/* Bytes of a mask of as many rows as the class has ones for. */
-static weft_status measure_mask(const wefti_queue_class *class, size_t index,
-                                size_t *size_bytes, weft_error *error)
-{
-    weft_tensor mask = class->tensors[index];
-    if (class->axes[index] >= 0) {
-        mask.dims[class->axes[index]] = class->ones_rows;
-    }
-    return weft_tensor_measure(&mask, NULL, size_bytes, error);
-}
-
-/* Fills the masks that the call leaves out with ones. */
-static weft_status make_masks(wefti_queue_class *class, const weft_io *io,
-                              weft_error *error)
-{
-    const weft_model *model = class->model->model;
-    size_t total = 0, bytes = 0, at = 0;
-    int64_t rows = wefti_queue_rows(class, io);
-    int64_t most = class->model->queue->params.max_batch_size;
-    bool any = false;
-    class->ones_rows = rows > most ? rows : most;
-    for (size_t i = 0; i < io->input_count; i++) {
-        if (weft_model_input_is_mask(model, i)) {
-            WEFTI_TRY(measure_mask(class, i, &bytes, error));
-            any = any || wefti_mask_is_made(model, i, &io->inputs[i]);
-            if (bytes > SIZE_MAX / 2 - total) {
-                return wefti_error_memory(error, "the masks of a queue");
-            }
-            total += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-        }
-    }
-    if (!any) {
-        return WEFT_OK;
-    }
-    class->ones = wefti_malloc_aligned(total);
-    if (class->ones == NULL) {
-        return wefti_error_memory(error, "the masks of a queue");
-    }
-    for (size_t i = 0; i < io->input_count; i++) {
-        if (weft_model_input_is_mask(model, i)) {
-            WEFTI_TRY(measure_mask(class, i, &bytes, error));
-            size_t element = weft_type_size(class->tensors[i].type);
-            class->tensors[i].data = class->ones + at;
-            for (size_t k = 0; k < bytes; k += element) {
-                memcpy(class->ones + at + k, model->buckets->inputs[i].one, element);
-            }
-            at += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-        }
-    }
-    return WEFT_OK;
-}
-
 weft_status wefti_queue_class_create(wefti_queue_model *model, const weft_io *io,
                                      wefti_queue_class **class, weft_error *error)
 {
     wefti_queue_class *made = NULL;
     WEFTI_TRY(allocate_class(model, &made, error));
-    weft_io shapes = *io;
-    shapes.outputs = made->tensors + io->input_count;
-    weft_status status = weft_model_infer_outputs(model->model, &shapes, error);
+    weft_status status = wefti_queue_describe_class(made, io, error);
     if (status != WEFT_OK) {
         wefti_queue_class_destroy(made);
         return status;
     }
-    status = wefti_model_describe_inputs(model->model, io, made->tensors, error);
     for (size_t i = 0; i < io->input_count; i++) {
         made->tensors[i].data = NULL;
         memset(made->tensors[i].strides, 0, sizeof made->tensors[i].strides);
     }
-    if (status == WEFT_OK) {
-        status = keep_values(made, io, error);
-    }
+    status = keep_values(made, io, error);
     if (status != WEFT_OK) {
         wefti_queue_class_destroy(made);
         return status;
@@ -320,7 +254,7 @@ weft_status wefti_queue_class_create(wefti_queue_model *model, const weft_io *io
     if (!made->joins) {
         forget_axes(made);
     }
-    status = make_masks(made, io, error);
+    status = wefti_queue_make_masks(made, io, error);
     if (status != WEFT_OK) {
         wefti_queue_class_destroy(made);
         return status;
@@ -343,24 +277,6 @@ static weft_status copy_input(const weft_value_info *info, const weft_tensor *gi
     *copy = *given;
     copy->size_bytes = bytes;
     return WEFT_OK;
-}
-
-/* A mask that the call leaves out: the class has ones for it. */
-static weft_status copy_made_mask(const wefti_queue_class *class, size_t index,
-                                  int64_t rows, weft_tensor *copy, weft_error *error)
-{
-    *copy = class->tensors[index];
-    if (class->axes[index] >= 0) {
-        copy->dims[class->axes[index]] = rows;
-        if (rows > class->ones_rows) {
-            return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                               "input '%s' can be left out for up to %lld rows, not "
-                               "for %lld; give it, or use weft_run",
-                               class->model->model->inputs[index].name,
-                               (long long)class->ones_rows, (long long)rows);
-        }
-    }
-    return weft_tensor_measure(copy, NULL, &copy->size_bytes, error);
 }
 
 /* `copy` has the shape that the model gives. */
@@ -408,8 +324,7 @@ weft_status wefti_queue_copy_tensors(const wefti_queue_class *class, const weft_
     weft_value_info info;
     for (size_t i = 0; i < io->input_count; i++) {
         if (wefti_mask_is_made(model, i, &io->inputs[i])) {
-            int64_t rows = wefti_queue_rows(class, io);
-            WEFTI_TRY(copy_made_mask(class, i, rows, &tensors[i], error));
+            WEFTI_TRY(wefti_queue_copy_made_mask(class, io, i, &tensors[i], error));
             continue;
         }
         (void)weft_model_get_input(model, i, &info);
@@ -420,6 +335,7 @@ weft_status wefti_queue_copy_tensors(const wefti_queue_class *class, const weft_
     }
     set_rows(class, wefti_queue_rows(class, io), io->input_count, io->output_count,
              tensors);
+    wefti_queue_cut_outputs(class, io, tensors + io->input_count);
     for (size_t i = 0; i < io->output_count; i++) {
         size_t at = io->input_count + i;
         (void)weft_model_get_output(model, i, &info);

@@ -5,6 +5,7 @@
 #include <weft/queue.h>
 
 #include "base/thread.h"
+#include "graph/plan.h"
 #include "queue/linger.h"
 #include "runtime/device.h"
 #include "runtime/timer.h"
@@ -91,7 +92,8 @@ typedef struct wefti_queue_form {
     weft_tensor tensors[];
 } wefti_queue_form;
 
-/* Requests of one model that differ in nothing but the number of their rows. */
+/* Requests of one model that differ in nothing but the number of their rows and in
+ * sizes that are rounded up to the same buckets. */
 struct wefti_queue_class {
     /* immutable after create */
     wefti_queue_model *model;
@@ -99,6 +101,9 @@ struct wefti_queue_class {
     int32_t *axes;         /* of inputs, outputs; -1 everywhere: no batch axis */
     int64_t *rows_per_row; /* rows of the tensor for one row of a request */
     char *values;          /* of value inputs; the tensors point there; NULL: none */
+    /* Of a model with buckets: which bucket each dimension of an output is cut by; then
+     * the tensors have the sizes of buckets. NULL: it has none. */
+    wefti_bucket_cuts *cuts;
     /* Masks that the calls of this class leave out (weft_bucket_params), for as many
      * rows; the tensors point there. NULL: they give them. */
     char *ones;
@@ -307,6 +312,40 @@ int32_t wefti_queue_padded_rows(int32_t rows);
 /* Finds or makes the form of a batch. NULL: memory ran out, or the class has too many
  * forms of odd sizes. Called without lock. */
 wefti_queue_form *wefti_queue_get_form(wefti_queue_class *class, int32_t rows);
+
+/* ---- padded.c ---- */
+
+/* Sets the tensors of a new class: shapes of a call's inputs, and of the outputs for
+ * them, rounded up where the model has buckets. Builds the plan. */
+weft_status wefti_queue_describe_class(wefti_queue_class *class, const weft_io *io,
+                                       weft_error *error);
+
+/* Whether a call's input has the type and, rounded up, the shape of the class, rows
+ * aside. */
+bool wefti_queue_same_shape(const wefti_queue_class *class, size_t input,
+                            const weft_tensor *given);
+
+/* Makes ones for the masks of a class whose calls leave any out. */
+weft_status wefti_queue_make_masks(wefti_queue_class *class, const weft_io *io,
+                                   weft_error *error);
+
+/* Describes a mask that a call leaves out; its data is the class's. */
+weft_status wefti_queue_copy_made_mask(const wefti_queue_class *class,
+                                       const weft_io *io, size_t index,
+                                       weft_tensor *copy, weft_error *error);
+
+/* Cuts the shapes of a call's outputs from the class's to its own. */
+void wefti_queue_cut_outputs(const wefti_queue_class *class, const weft_io *io,
+                             weft_tensor *outputs);
+
+/* Copy the rows of one request, of its own sizes, into or out of a tensor of a batch
+ * that has `all_rows`, from row `first` on. The class has cuts. */
+void wefti_queue_pad_rows(const wefti_queue_class *class, size_t index,
+                          const weft_tensor *from, char *to, int64_t all_rows,
+                          int64_t first);
+void wefti_queue_cut_rows(const wefti_queue_class *class, size_t index,
+                          const char *from, int64_t all_rows, int64_t first,
+                          const weft_tensor *to);
 
 /* ---- choose.c ---- */
 
