@@ -165,16 +165,17 @@ WEFT_API WEFT_MUST_USE weft_status weft_queue_check_batching(weft_queue *queue,
  * Owns: the caller releases *request. The io arrays are copied; the tensors' data is
  * borrowed until the request has ended, or was cancelled.
  * Shape: as weft_run, at most 2^31 - 1 in each dimension; an output of rank -1 gets its
- * shape at once. No output may overlap a tensor of another request: seen and refused
- * when both are in one batch of up to 128 requests.
- * Order: nothing is promised between requests but what preserve_order says.
- * Errors: *request is NULL then, and no callback is called. WEFT_INVALID_ARGUMENT names
- * the tensor or the parameter; without room WEFT_BUSY (WEFT_QUEUE_FAIL, or in a
- * callback) or WEFT_TIMEOUT (timeout_us or deadline_us is over); WEFT_CLOSED, also
- * while it waits for room; WEFT_NOT_FOUND for a model that was not added, or was
- * removed while it waits; for shapes not met before also what building their plan fails
- * with. An accepted request ends with WEFT_OK, WEFT_CANCELLED, WEFT_TIMEOUT, or the
- * status that its run failed with. */
+ * shape at once, or where only a run tells it (weft_model_has_stages) when the request
+ * has ended: weft_request_get_output. No output may overlap a tensor of another
+ * request: seen and refused when both are in one batch of up to 128 requests. Order:
+ * nothing is promised between requests but what preserve_order says. Errors: *request
+ * is NULL then, and no callback is called. WEFT_INVALID_ARGUMENT names the tensor or
+ * the parameter; without room WEFT_BUSY (WEFT_QUEUE_FAIL, or in a callback) or
+ * WEFT_TIMEOUT (timeout_us or deadline_us is over); WEFT_CLOSED, also while it waits
+ * for room; WEFT_NOT_FOUND for a model that was not added, or was removed while it
+ * waits; for shapes not met before also what building their plan fails with. An
+ * accepted request ends with WEFT_OK, WEFT_CANCELLED, WEFT_TIMEOUT, or the status that
+ * its run failed with. */
 WEFT_API WEFT_MUST_USE weft_status weft_queue_submit(
     weft_queue *queue, weft_model *model, const weft_io *io,
     const weft_queue_submit_params *params, weft_request **request, weft_error *error);

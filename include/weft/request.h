@@ -37,9 +37,8 @@ typedef struct weft_submit_params {
  * Threads: any. Blocks: never.
  * Owns: the caller releases *request. The io arrays are copied; the tensors' data is
  * borrowed until the request has ended. The request owns its model.
- * Shape: as weft_run, but every output has its shape (weft_model_infer_outputs). That
- * of a model with stages has to be known beforehand; where only a run tells it, use
- * weft_run.
+ * Shape: as weft_run. What an output of rank -1 has become tells
+ * weft_request_get_output when the request has ended.
  * Errors: WEFT_INVALID_ARGUMENT names the tensor; output shapes are compared here when
  * a run or weft_model_infer_outputs has met these input shapes before, else the request
  * fails so; WEFT_CLOSED; WEFT_UNAVAILABLE when the device was opened without workers.
@@ -80,6 +79,15 @@ WEFT_API bool weft_request_test(const weft_request *request, weft_status *status
  * copied out; with preserve_order its end is announced in its turn.
  * Threads: any. Blocks: no longer than copying the inputs takes. */
 WEFT_API bool weft_request_cancel(weft_request *request);
+
+/* Describes an output of a request that has ended with WEFT_OK, as the run left it: for
+ * who gave it the rank -1. False when the request has not ended so, and past the last
+ * output.
+ * Threads: any. Blocks: never.
+ * Owns: data that the library has allocated is the request's: it goes with the last
+ * owner, and is nobody else's to free. */
+WEFT_API bool weft_request_get_output(const weft_request *request, size_t index,
+                                      weft_tensor *output);
 
 /* Lends a file descriptor that becomes readable when the request has ended; -1 when
  * it was not asked for. Do not read or close it.

@@ -281,6 +281,9 @@ weft_status wefti_check_unplanned(const weft_model *model, const weft_io *io,
     for (size_t i = 0; i < io->output_count; i++) {
         const weft_value_info *info = &model->outputs[i];
         weft_type type = io->outputs[i].type;
+        if (io->outputs[i].rank == -1) {
+            continue; /* the run knows its shape */
+        }
         WEFTI_TRY(check_alone(&io->outputs[i], "output", info->name, error));
         if (info->type != WEFT_TYPE_NONE && type != info->type) {
             return wefti_error(error, WEFT_INVALID_ARGUMENT,

@@ -564,11 +564,12 @@ void weft_text_free(char *text)
     wefti_free(text);
 }
 
-/* What an asynchronous run keeps until it has ended; the tensors follow it. */
+/* What an asynchronous run keeps until it has ended; the inputs follow it. The outputs
+ * are the request's. */
 typedef struct submitted_run {
     weft_model *model; /* owned */
     weft_io io;
-    weft_tensor tensors[];
+    weft_tensor inputs[];
 } submitted_run;
 
 static weft_status run_submitted(void *user, weft_error *error)
@@ -587,25 +588,26 @@ static void release_submitted(void *user)
 }
 
 static weft_status copy_call(weft_model *model, const weft_io *io, submitted_run **copy,
-                             weft_error *error)
+                             wefti_results **results, weft_error *error)
 {
-    size_t count = io->input_count + io->output_count;
     submitted_run *run =
-        wefti_calloc(1, sizeof(*run) + count * sizeof(run->tensors[0]));
+        wefti_calloc(1, sizeof(*run) + io->input_count * sizeof(run->inputs[0]));
     if (run == NULL) {
         return wefti_error_memory(error, "a request");
     }
+    weft_status status = wefti_results_create(io, results, error);
+    if (status != WEFT_OK) {
+        wefti_free(run);
+        return status;
+    }
     run->io = (weft_io){
-        .inputs = run->tensors,
+        .inputs = run->inputs,
         .input_count = io->input_count,
-        .outputs = run->tensors + io->input_count,
+        .outputs = (*results)->tensors,
         .output_count = io->output_count,
     };
     if (io->input_count > 0) {
-        memcpy(run->tensors, io->inputs, io->input_count * sizeof(*io->inputs));
-    }
-    if (io->output_count > 0) {
-        memcpy(run->io.outputs, io->outputs, io->output_count * sizeof(*io->outputs));
+        memcpy(run->inputs, io->inputs, io->input_count * sizeof(*io->inputs));
     }
     run->model = weft_model_retain(model);
     *copy = run;
@@ -630,18 +632,11 @@ static weft_status check_submit(weft_model *model, const weft_io *io, weft_error
 {
     WEFTI_TRY(wefti_check_counts(model, io, error));
     WEFTI_TRY(wefti_model_check_inputs(model, io, error));
-    for (size_t i = 0; i < io->output_count; i++) {
-        if (io->outputs[i].rank < 0) {
-            return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                               "output '%s' has no shape; %s", model->outputs[i].name,
-                               model->stages == NULL
-                                   ? "fill it in with weft_model_infer_outputs before "
-                                     "submitting"
-                                   : "only a run tells its shape; use weft_run");
-        }
-    }
     if (model->stages != NULL) {
         return wefti_outputs_check(model, io, error);
+    }
+    if (any_open(io)) {
+        return WEFT_OK; /* the run looks at the rest */
     }
     if (model->buckets == NULL) {
         const call self = {.model = model, .io = io};
@@ -668,8 +663,11 @@ weft_status weft_submit(weft_model *model, const weft_io *io,
     }
     *request = NULL;
     submitted_run *run = NULL;
-    WEFTI_TRY(copy_call(model, io, &run, error));
-    wefti_request_work work = {
-        .body = run_submitted, .user = run, .release = release_submitted};
+    wefti_results *results = NULL;
+    WEFTI_TRY(copy_call(model, io, &run, &results, error));
+    wefti_request_work work = {.body = run_submitted,
+                               .user = run,
+                               .release = release_submitted,
+                               .results = results};
     return wefti_request_submit(model->device, &work, params, request, error);
 }

@@ -298,22 +298,28 @@ bool wefti_queue_overlap(const weft_tensor *a, const weft_tensor *b)
     return wefti_memory_overlaps(a->data, a->size_bytes, b->data, b->size_bytes);
 }
 
-/* Of a model whose shapes only a run tells: the caller has to know them. */
+/* Of a model whose shapes only a run tells, to those who do not know them. */
 static weft_status copy_unknown_outputs(const weft_model *model, const weft_io *io,
                                         weft_tensor *outputs, weft_error *error)
 {
     WEFTI_TRY(wefti_outputs_check(model, io, error));
     for (size_t i = 0; i < io->output_count; i++) {
-        if (io->outputs[i].rank < 0) {
-            return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                               "output '%s' has no shape, and only a run can tell it; "
-                               "give it one, or use weft_run",
-                               model->outputs[i].name);
-        }
         outputs[i] = io->outputs[i];
-        WEFTI_TRY(
-            weft_tensor_measure(&outputs[i], NULL, &outputs[i].size_bytes, error));
+        if (outputs[i].rank >= 0) {
+            WEFTI_TRY(
+                weft_tensor_measure(&outputs[i], NULL, &outputs[i].size_bytes, error));
+        }
     }
+    return WEFT_OK;
+}
+
+weft_status wefti_queue_make_results(wefti_queue_request *request, weft_error *error)
+{
+    if (request->model->model->stages == NULL) {
+        return WEFT_OK;
+    }
+    WEFTI_TRY(wefti_results_create(&request->io, &request->results, error));
+    request->io.outputs = request->results->tensors;
     return WEFT_OK;
 }
 

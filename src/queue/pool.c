@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stddef.h>
 #include <unistd.h>
 
 #include "base/fork.h"
@@ -10,8 +11,15 @@
 
 enum { MOST_FREE = 512 };
 
+static void free_results(wefti_queue_request *request)
+{
+    wefti_results_destroy(request->results);
+    request->results = NULL;
+}
+
 static void destroy_request(wefti_queue_request *request)
 {
+    free_results(request);
     wefti_request_fini(&request->base);
     wefti_free(request->tensors);
     wefti_free(request);
@@ -23,6 +31,7 @@ static void recycle(weft_request *base)
     weft_queue *queue = request->queue;
     wefti_queue_pool *pool = request->pool;
     wefti_request_close_fd(base);
+    free_results(request);
     wefti_mutex_lock(&pool->lock);
     bool keep = pool->free_count < MOST_FREE;
     if (keep) {
@@ -48,10 +57,22 @@ static void report_end(weft_request *base)
     }
 }
 
+_Static_assert(offsetof(wefti_queue_request, base) == 0, "see get_output");
+static bool get_output(const weft_request *base, size_t index, weft_tensor *output)
+{
+    const wefti_queue_request *request = (const void *)base; /* its first member */
+    bool there = index < request->io.output_count;
+    if (there) {
+        *output = request->io.outputs[index];
+    }
+    return there;
+}
+
 static const wefti_request_kind kind = {
     .cancel = wefti_queue_request_cancel,
     .linger = wefti_queue_linger,
     .ended = report_end,
+    .output = get_output,
     .destroy = recycle,
 };
 

@@ -8,6 +8,7 @@
 #include "graph/plan.h"
 #include "queue/linger.h"
 #include "runtime/device.h"
+#include "runtime/results.h"
 #include "runtime/timer.h"
 
 /* The way of a request:
@@ -60,6 +61,8 @@ struct wefti_queue_request {
     int64_t deadline_ns; /* of the answer */
     weft_io io;
     weft_tensor *tensors; /* what `io` points to; shapes and sizes are complete */
+    /* Where the outputs stand whose shapes only the run can tell; NULL: in tensors. */
+    wefti_results *results;
     size_t tensor_capacity;
 
     /* one thread at a time: who ends it */
@@ -312,6 +315,10 @@ int32_t wefti_queue_padded_rows(int32_t rows);
 /* Finds or makes the form of a batch. NULL: memory ran out, or the class has too many
  * forms of odd sizes. Called without lock. */
 wefti_queue_form *wefti_queue_get_form(wefti_queue_class *class, int32_t rows);
+
+/* Where the model's outputs have shapes that only a run tells: gives a request that has
+ * copied its tensors a place for them. */
+weft_status wefti_queue_make_results(wefti_queue_request *request, weft_error *error);
 
 /* ---- padded.c ---- */
 

@@ -192,6 +192,7 @@ static weft_status fill_request(submission *self, wefti_queue_request *request,
         }
     }
     WEFTI_TRY(wefti_queue_copy_tensors(self->class, io, request->tensors, error));
+    WEFTI_TRY(wefti_queue_make_results(request, error));
     if (params->with_fd) {
         WEFTI_TRY(wefti_request_open_fd(&request->base, error));
     }

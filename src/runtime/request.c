@@ -79,14 +79,26 @@ void wefti_request_reset(weft_request *request, const wefti_request_kind *kind,
 
 static void destroy_request(weft_request *request)
 {
+    wefti_results_destroy(request->work.results);
     wefti_request_fini(request);
     wefti_free(request);
 }
 
 static bool cancel_request(weft_request *request);
 
+static bool get_output(const weft_request *request, size_t index, weft_tensor *output)
+{
+    const wefti_results *results = request->work.results;
+    bool there = results && index < results->count;
+    if (there) {
+        *output = results->tensors[index];
+    }
+    return there;
+}
+
 static const wefti_request_kind device_kind = {
     .cancel = cancel_request,
+    .output = get_output,
     .destroy = destroy_request,
 };
 
@@ -107,6 +119,7 @@ static weft_status make_request(weft_device *device, const wefti_request_work *w
     }
     wefti_request_reset(made, &device_kind, device);
     made->work = *work;
+    made->work.results = NULL; /* the caller's until this has succeeded */
     made->callback = params.callback;
     made->callback_user = params.user;
     if (params.timeout_ns > 0) {
@@ -157,7 +170,10 @@ weft_status wefti_request_submit(weft_device *device, const wefti_request_work *
     if (status == WEFT_OK) {
         status = make_request(device, work, params, &made, error);
     }
-    if (status == WEFT_OK) {
+    if (status != WEFT_OK) {
+        wefti_results_destroy(work->results);
+    } else {
+        made->work.results = work->results;
         status = accept_request(device, made, request, error);
         if (status != WEFT_OK) {
             weft_request_release(made);
@@ -266,6 +282,16 @@ bool weft_request_test(const weft_request *request, weft_status *status)
         *status = (weft_status)(state >> STATE_BITS);
     }
     return ended;
+}
+
+bool weft_request_get_output(const weft_request *request, size_t index,
+                             weft_tensor *output)
+{
+    weft_status status;
+    if (!output || !weft_request_test(request, &status) || status != WEFT_OK) {
+        return false;
+    }
+    return request->kind->output && request->kind->output(request, index, output);
 }
 
 int weft_request_fd(const weft_request *request)

@@ -7,6 +7,7 @@
 #include "base/sorted.h"
 #include "base/thread.h"
 #include "runtime/device.h"
+#include "runtime/results.h"
 
 /* The life of an asynchronous request, whatever it runs:
  *     pending -> running -> ended                       a worker took it
@@ -36,6 +37,8 @@ typedef struct wefti_request_kind {
     void (*linger)(weft_request *request);
     /* The end can be seen; called before the callback. NULL: nothing to do. */
     void (*ended)(weft_request *request);
+    /* weft_request_get_output, of one that has ended well. NULL: there are none. */
+    bool (*output)(const weft_request *request, size_t index, weft_tensor *output);
     /* The last owner has gone. */
     void (*destroy)(weft_request *request);
 } wefti_request_kind;
@@ -49,6 +52,9 @@ typedef struct wefti_request_work {
     /* Called once when the request no longer needs `user`, however it ended, before
      * the end can be seen: who has waited finds nothing left behind. */
     void (*release)(void *user);
+    /* Where the run leaves its outputs; the request's, also when submitting fails.
+     * NULL: nobody will ask. */
+    wefti_results *results;
 } wefti_request_work;
 
 struct weft_request {
