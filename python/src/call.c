@@ -362,6 +362,30 @@ static int take_outputs(door_call *call)
     return failed;
 }
 
+int door_call_take_ended(door_call *call, const weft_request *request)
+{
+    for (size_t i = 0; i < call->io.output_count; i++) {
+        PyObject *none = NULL;
+        weft_tensor output;
+        if (__atomic_load_n(&call->results[i], __ATOMIC_ACQUIRE)) {
+            continue;
+        }
+        if (!weft_request_get_output(request, i, &output)) {
+            return door_refuse(WEFT_INTERNAL, "the request does not tell its outputs");
+        }
+        PyObject *made = take_output(&output);
+        if (!made) {
+            return -1;
+        }
+        /* Several threads may ask for one result. */
+        if (!__atomic_compare_exchange_n(&call->results[i], &none, made, false,
+                                         __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+            Py_DECREF(made);
+        }
+    }
+    return 0;
+}
+
 PyObject *door_call_result(const door_call *call)
 {
     size_t count = call->io.output_count;

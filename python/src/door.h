@@ -204,6 +204,10 @@ typedef enum door_way { DOOR_RUN, DOOR_SUBMIT, DOOR_QUEUE } door_way;
 /* A call begins, gets its arguments, is made ready (inputs opened, outputs made) and
  * ends; it is ended after a failure too, except one of door_call_begin. */
 
+/* Copies the outputs of a request that has ended well whose shapes nobody knew before.
+ */
+int door_call_take_ended(door_call *call, const weft_request *request);
+
 int door_call_begin(door_call *call, door_model *model);
 int door_call_positional(door_call *call, PyObject *const *arguments, Py_ssize_t count);
 int door_call_named(door_call *call, door_way way, door_options *options,

@@ -178,7 +178,9 @@ static PyObject *request_result(PyObject *self, PyObject *const *arguments,
         door_raise(&error);
         return NULL;
     }
-    return door_call_result(&pending->call);
+    return door_call_take_ended(&pending->call, pending->request)
+               ? NULL
+               : door_call_result(&pending->call);
 }
 
 static PyObject *request_done(PyObject *self, PyObject *none)
