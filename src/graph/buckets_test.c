@@ -227,6 +227,53 @@ static void test_masks_of_all_types(void **state)
     }
 }
 
+/* A card that is made of C does not compute under ThreadSanitizer. */
+#if defined(__SANITIZE_THREAD__)
+#define COMPUTES 0
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define COMPUTES 0
+#endif
+#endif
+#ifndef COMPUTES
+#define COMPUTES 1
+#endif
+
+/* Tensors are padded on the host, whatever the device; a card's memory is not its. */
+static void test_other_devices(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"null", "cuda:0"};
+    static const int64_t lengths[] = {1, 5, 8, 13, 33};
+    static question q;
+    static answer padded, exact;
+    weft_device *cpu = device;
+    for (int i = 0; i < 2; i++) {
+        if (weft_device_open(names[i], NULL, &device, NULL) != WEFT_OK) {
+            print_message("no %s here\n", names[i]);
+            continue;
+        }
+        weft_bucket_params buckets[] = {list_of_three("seq", "mask")};
+        weft_model *model = make_model(encoder("i64"), buckets, 1);
+        weft_model *alone = make_model(encoder("i64"), NULL, 0);
+        for (size_t k = 0; k < sizeof(lengths) / sizeof(lengths[0]); k++) {
+            fill_ids(&q, 2, lengths[k], k);
+            assert_int_equal(ask(model, &q, &padded, NULL), WEFT_OK);
+            fill_mask(&q, WEFT_TYPE_I64, 1);
+            assert_int_equal(ask(alone, &q, &exact, NULL), WEFT_OK);
+            assert_int_equal(padded.outputs[1].dims[1], lengths[k]);
+            if (i == 1 && COMPUTES) {
+                assert_close(padded.y, exact.y, 2 * WIDTH);
+                assert_close(padded.h, exact.h, 2 * lengths[k] * WIDTH);
+            }
+        }
+        weft_model_release(alone);
+        weft_model_release(model);
+        weft_device_release(device);
+    }
+    device = cpu;
+}
+
 /* Two dimensions at once, a pointwise model, and sizes in the middle of a shape. */
 static void test_two_dimensions(void **state)
 {
@@ -712,11 +759,114 @@ static void test_many_tensors(void **state)
     weft_model_release(model);
 }
 
+static const char *pick(uint64_t *random)
+{
+    static const char *const names[] = {NULL,   "",       "seq",  "batch", "ids",
+                                        "mask", "SEQ",    "y",    "seq ",  "batch",
+                                        "seq",  "%s%n%s", "mask", "seq"};
+    return names[crew_random(random) % (sizeof(names) / sizeof(names[0]))];
+}
+
+static int64_t pick_size(uint64_t *random)
+{
+    static const int64_t sizes[] = {0, 1, 2, 4, 5, 8, 16, 32, INT64_MAX, -1, INT64_MIN};
+    return sizes[crew_random(random) % (sizeof(sizes) / sizeof(sizes[0]))];
+}
+
+/* One bucket of any kind, with what it points to. */
+typedef struct random_bucket {
+    weft_bucket_pad pads[2];
+    int64_t sizes[4];
+} random_bucket;
+
+static double pick_value(uint64_t *random)
+{
+    static const double values[] = {0, 1, -1, 0.5, 1e300, NAN, INFINITY, 3};
+    return values[crew_random(random) % 8];
+}
+
+static void make_bucket(uint64_t *random, random_bucket *own, weft_bucket_params *made)
+{
+    *made = (weft_bucket_params)WEFT_BUCKET_PARAMS_INIT;
+    for (int k = 0; k < 4; k++) {
+        own->sizes[k] = pick_size(random);
+    }
+    for (int k = 0; k < 2; k++) {
+        own->pads[k] = (weft_bucket_pad){pick(random), pick_value(random)};
+    }
+    made->dimension = pick(random);
+    made->rule = crew_random(random) % 8 == 0
+                     ? (weft_bucket_rule)(crew_random(random) % 5)
+                     : WEFT_BUCKET_SIZES;
+    made->sizes = crew_random(random) % 8 == 0 ? NULL : own->sizes;
+    made->size_count = 1 + crew_random(random) % 2;
+    made->first = pick_size(random);
+    made->last = pick_size(random);
+    made->step = pick_size(random);
+    made->mask_input = crew_random(random) % 2 == 0 ? NULL : pick(random);
+    made->pad_value = crew_random(random) % 4 == 0 ? pick_value(random) : 0;
+    made->pads = own->pads;
+    made->pad_count = crew_random(random) % 8 == 0 ? 2 : 0;
+}
+
+/* What it is padded with may be out of the table, or the memory too small. */
+static void run_some_lengths(weft_model *model, uint64_t seed)
+{
+    static question q;
+    static answer a;
+    weft_error error = {0};
+    for (int64_t length = 3; length < 7; length += 3) {
+        fill_ids(&q, 2, length, seed);
+        if (!weft_model_input_is_mask(model, 1)) {
+            fill_mask(&q, WEFT_TYPE_I64, 1);
+        }
+        weft_status ran = ask(model, &q, &a, &error);
+        assert_true(ran != WEFT_OK || a.outputs[1].dims[1] == length);
+        assert_true(ran == WEFT_OK || ran == WEFT_INVALID_ARGUMENT ||
+                    ran == WEFT_UNSUPPORTED || ran == WEFT_OUT_OF_MEMORY ||
+                    ran == WEFT_INVALID_MODEL);
+    }
+}
+
+/* Whatever the params are: a model that keeps what it says, or words. */
+static void test_random_params(void **state)
+{
+    (void)state;
+    weft_graph *graph = graph_text_make(encoder("i64"), 20);
+    uint64_t random = 99;
+    int made = 0;
+    for (uint32_t round = 0; round < 4000 / crew_divisor(); round++) {
+        weft_bucket_params list[2];
+        random_bucket own[2];
+        make_bucket(&random, &own[0], &list[0]);
+        make_bucket(&random, &own[1], &list[1]);
+        weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+        params.buckets = list;
+        params.bucket_count = crew_random(&random) % 4 == 0 ? 2 : 1;
+        weft_model *model = NULL;
+        weft_error error = {0};
+        weft_status status = weft_model_create(device, graph, &params, &model, &error);
+        assert_int_equal(model != NULL, status == WEFT_OK);
+        assert_true(status == WEFT_OK || error.message[0] != '\0');
+        assert_true(status == WEFT_OK || status == WEFT_INVALID_ARGUMENT ||
+                    status == WEFT_UNSUPPORTED);
+        if (status == WEFT_OK) {
+            made++;
+            run_some_lengths(model, round);
+        }
+        weft_model_release(model);
+    }
+    print_message("%d models\n", made);
+    assert_true(made > 100 / (int)crew_divisor());
+    weft_graph_release(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_encoder),
         cmocka_unit_test(test_masks_of_all_types),
+        cmocka_unit_test(test_other_devices),
         cmocka_unit_test(test_two_dimensions),
         cmocka_unit_test(test_pad_values),
         cmocka_unit_test(test_lists_that_are_refused),
@@ -730,6 +880,7 @@ int main(void)
         cmocka_unit_test(test_rules),
         cmocka_unit_test(test_a_leak_is_the_callers),
         cmocka_unit_test(test_many_tensors),
+        cmocka_unit_test(test_random_params),
     };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }
