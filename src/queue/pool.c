@@ -31,7 +31,6 @@ static void recycle(weft_request *base)
     weft_queue *queue = request->queue;
     wefti_queue_pool *pool = request->pool;
     wefti_request_close_fd(base);
-    free_results(request);
     wefti_mutex_lock(&pool->lock);
     bool keep = pool->free_count < MOST_FREE;
     if (keep) {
@@ -68,12 +67,18 @@ static bool get_output(const weft_request *base, size_t index, weft_tensor *outp
     return there;
 }
 
+static void let_go(weft_request *base)
+{
+    free_results(WEFTI_CONTAINER_OF(base, wefti_queue_request, base));
+    recycle(base);
+}
+
 static const wefti_request_kind kind = {
     .cancel = wefti_queue_request_cancel,
     .linger = wefti_queue_linger,
     .ended = report_end,
     .output = get_output,
-    .destroy = recycle,
+    .destroy = let_go,
 };
 
 /* Counts one more in use, and returns one that came back, or NULL. */
