@@ -111,6 +111,130 @@ def loop():
     return made
 
 
+def nested():
+    """A Scan in an If in a Loop, which reads what stands around it at each depth."""
+    i64, boolean = TensorProto.INT64, TensorProto.BOOL
+    step = helper.make_graph(
+        [helper.make_node("Mul", ["s", "b"], ["u"]), helper.make_node("Add", ["u", "r"], ["v"]),
+         helper.make_node("ReduceSum", ["v"], ["w"], keepdims=0)], "step",
+        [value("s", [3]), value("r", [3])], [value("v", [3]), value("w", [])])
+    then = helper.make_graph(
+        [helper.make_node("Scan", ["b", "a"], ["t", "tw"], body=step, num_scan_inputs=1,
+                          scan_input_directions=[1], scan_output_directions=[1]),
+         helper.make_node("Identity", ["x"], ["tx"])],
+        "then", [], [value("tx"), value("t", [3])])
+    other = helper.make_graph(
+        [helper.make_node("Loop", ["i", "", "b"], ["e"], body=helper.make_graph(
+            [helper.make_node("Less", ["j", "i"], ["jc"]),
+             helper.make_node("Neg", ["f"], ["f2"])], "inner",
+            [value("j", [], i64), value("jd", [], boolean), value("f", [3])],
+            [value("jc", [], boolean), value("f2", [3])])),
+         helper.make_node("Neg", ["a"], ["ex"])],
+        "else", [], [value("ex"), value("e", [3])])
+    body = helper.make_graph(
+        [helper.make_node("Greater", ["i", "one"], ["late"]),
+         helper.make_node("ReduceMean", ["a"], ["b"], axes=[0], keepdims=0),
+         helper.make_node("If", ["late"], ["a2", "b2"], then_branch=then, else_branch=other),
+         helper.make_node("Less", ["i", "three"], ["go"])], "body",
+        [value("i", [], i64), value("c", [], boolean), value("a")],
+        [value("go", [], boolean), value("a2"), value("b2", [3])])
+    made = model([helper.make_node("Loop", ["", "", "x"], ["y", "z"], body=body)],
+                 [value("x")], [value("y", None), value("z", None)])
+    for name, number in (("one", 1), ("three", 3)):
+        made.graph.initializer.append(numpy_helper.from_array(np.array(number), name))
+    return made
+
+
+def stages():
+    """Sizes that only a run can tell, each found from what the one before has found."""
+    i64 = TensorProto.INT64
+    nodes = [helper.make_node("NonZero", ["x"], ["at"]),
+             helper.make_node("Transpose", ["at"], ["rows"]),
+             helper.make_node("GatherND", ["x", "rows"], ["hit"]),
+             helper.make_node("Greater", ["hit", "hit_mean"], ["large"]),
+             helper.make_node("ReduceMean", ["hit"], ["hit_mean"], keepdims=1),
+             helper.make_node("Compress", ["hit", "large"], ["kept"], axis=0),
+             helper.make_node("Size", ["kept"], ["n"]),
+             helper.make_node("Unsqueeze", ["n", "zero"], ["count"]),
+             helper.make_node("TopK", ["kept", "count"], ["best", "where"], axis=0),
+             helper.make_node("Unique", ["where"], ["u", "first"], sorted=1),
+             helper.make_node("ConstantOfShape", ["count"], ["zeros"]),
+             helper.make_node("Range", ["start", "n", "delta"], ["numbers"]),
+             helper.make_node("ScatterElements", ["zeros", "numbers", "best"], ["y"], axis=0)]
+    nodes[3], nodes[4] = nodes[4], nodes[3]
+    tensors = [numpy_helper.from_array(np.array([0]), "zero"),
+               numpy_helper.from_array(np.array(0), "start"),
+               numpy_helper.from_array(np.array(1), "delta")]
+    return model(nodes, [value("x", [3, 4])], [value("y", None), value("u", None, i64)],
+                 tensors, 18)
+
+
+def quantized():
+    """Integer products and what stands around them."""
+    u8, i8, i32 = TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32
+    nodes = [helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+             helper.make_node("MatMulInteger", ["q", "w", "z"], ["m"]),
+             helper.make_node("Cast", ["m"], ["mf"], to=TensorProto.FLOAT),
+             helper.make_node("Mul", ["mf", "s"], ["y"]),
+             helper.make_node("QuantizeLinear", ["y", "scale", "zero"], ["p"], axis=1),
+             helper.make_node("DequantizeLinear", ["p", "scale", "zero"], ["d"], axis=1),
+             helper.make_node("QLinearMatMul", ["p", "scale0", "zero0", "v", "scale0", "zero0",
+                                                "scale0", "zero0"], ["r"]),
+             helper.make_node("ConvInteger", ["img", "k", "zero0"], ["c"], pads=[1, 1, 1, 1]),
+             helper.make_node("QLinearConv", ["img", "scale0", "zero0", "k", "scale0", "kz",
+                                              "scale0", "zero0"], ["g"])]
+    arrays = {"w": np.arange(-6, 6, dtype=np.int8).reshape(3, 4), "kz": np.int8(1),
+              "scale": np.full(4, 0.1, np.float32), "zero": np.full(4, 3, np.uint8),
+              "scale0": np.float32(0.05), "zero0": np.uint8(7),
+              "v": np.arange(8, dtype=np.uint8).reshape(4, 2),
+              "k": np.arange(18, dtype=np.int8).reshape(1, 2, 3, 3)}
+    tensors = [numpy_helper.from_array(np.asarray(array), name)
+               for name, array in arrays.items()]
+    return model(nodes, [value("x", ["n", 3]), value("img", [1, 2, 4, 4], u8)],
+                 [value("d", None), value("r", None, u8), value("c", None, i32),
+                  value("g", None, u8), value("m", None, i32)], tensors, 17)
+
+
+def recurrent():
+    nodes = [helper.make_node("LSTM", ["x", "w", "r"], ["l", "lh", "lc"], hidden_size=2,
+                              direction="bidirectional"),
+             helper.make_node("Transpose", ["l"], ["t"], perm=[0, 2, 1, 3]),
+             helper.make_node("Reshape", ["t", "flat"], ["f"]),
+             helper.make_node("GRU", ["f", "gw", "gr", "", "len"], ["g", "gh"], hidden_size=2,
+                              linear_before_reset=1),
+             helper.make_node("RNN", ["f", "nw", "nr"], ["", "nh"], hidden_size=1,
+                              direction="reverse")]
+    random = np.random.default_rng(1)
+    sizes = {"w": (2, 8, 3), "r": (2, 8, 2), "gw": (1, 6, 4), "gr": (1, 6, 2),
+             "nw": (1, 1, 4), "nr": (1, 1, 1)}
+    tensors = [numpy_helper.from_array(random.standard_normal(s).astype(np.float32), n)
+               for n, s in sizes.items()]
+    tensors.append(numpy_helper.from_array(np.array([0, 0, -1]), "flat"))
+    tensors.append(numpy_helper.from_array(np.array([4, 4], np.int32), "len"))
+    return model(nodes, [value("x", [4, 2, 3])],
+                 [value("gh", None), value("nh", None), value("lc", None)], tensors)
+
+
+def cache():
+    """Attention with what it remembers, rotated positions and a gate."""
+    nodes = [helper.make_node("RotaryEmbedding", ["q", "cos", "sin"], ["rq"], num_heads=2),
+             helper.make_node("Attention", ["rq", "k", "v", "mask", "pk", "pv"],
+                              ["y", "ok", "ov"], q_num_heads=2, kv_num_heads=1, is_causal=1),
+             helper.make_node("RMSNormalization", ["y", "g"], ["z"]),
+             helper.make_node("Swish", ["z"], ["out"]),
+             helper.make_node("TensorScatter", ["pk", "ok2", "at"], ["pk2"], mode="circular"),
+             helper.make_node("Slice", ["ok", "one", "two", "axis"], ["ok2"])]
+    nodes[4], nodes[5] = nodes[5], nodes[4]
+    arrays = {"cos": np.ones((1, 2, 2), np.float32), "sin": np.ones((1, 2, 2), np.float32),
+              "g": np.ones(8, np.float32), "one": np.array([1]), "two": np.array([2]),
+              "axis": np.array([2]), "at": np.array([1])}
+    tensors = [numpy_helper.from_array(a, n) for n, a in arrays.items()]
+    return model(nodes, [value("q", [1, 2, 8]), value("k", [1, 2, 4]), value("v", [1, 2, 4]),
+                         value("mask", [2, "all"]), value("pk", [1, 1, "past", 4]),
+                         value("pv", [1, 1, "past", 4])],
+                 [value("out", None), value("ov", None), value("pk2", None)], tensors, 24)
+
+
 def functions():
     body = [helper.make_node("Relu", ["a"], ["b"])]
     function = helper.make_function("my", "F", ["a"], ["b"], body,
@@ -167,8 +291,9 @@ def names():
 
 
 def main():
-    makers = [typed, raw, defaults, external, attributes, control, loop, functions, kinds,
-              attention, convolution, many, names]
+    makers = [typed, raw, defaults, external, attributes, control, loop, nested, stages,
+              quantized, recurrent, cache, functions, kinds, attention, convolution, many,
+              names]
     (ROOT / "onnx").mkdir(parents=True, exist_ok=True)
     (ROOT / "npy").mkdir(parents=True, exist_ok=True)
     for maker in makers:

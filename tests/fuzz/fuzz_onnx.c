@@ -99,8 +99,11 @@ static void fill(weft_tensor *tensor)
             ((int64_t *)tensor->data)[i] = (int64_t)(draw % 5) - 1;
         } else if (tensor->type == WEFT_TYPE_I32) {
             ((int32_t *)tensor->data)[i] = (int32_t)(draw % 5) - 1;
+        } else if (tensor->type == WEFT_TYPE_F16 || tensor->type == WEFT_TYPE_BF16) {
+            ((uint16_t *)tensor->data)[i] = draw & 0xbfff; /* finite */
         } else {
-            ((uint8_t *)tensor->data)[i] = (uint8_t)(draw % 2);
+            uint32_t most = tensor->type == WEFT_TYPE_BOOL ? 1 : UINT8_MAX;
+            ((uint8_t *)tensor->data)[i] = (uint8_t)(draw & most);
         }
     }
 }

@@ -109,9 +109,19 @@ static char *text(const char *format, const char *argument, unsigned int number)
     return made ? made : (char *)(uintptr_t) "";
 }
 
+/* The graphs around the one that is changed, itself the last: where it may read. */
+enum { MOST_LEVELS = 4 };
+static struct {
+    graph *graphs[MOST_LEVELS];
+    uint32_t count;
+} levels;
+
 /* The name of some value; NULL where the draw missed. */
 static char *try_name(const graph *g)
 {
+    if (levels.count > 1 && draw(3) == 0) {
+        g = levels.graphs[draw(levels.count)];
+    }
     uint32_t kind = draw(3);
     if (kind == 0 && g->n_input > 0) {
         return g->input[draw((uint32_t)g->n_input)]->name;
@@ -425,6 +435,9 @@ static void add_node(graph *g)
     }
     char *name = text("%s%u", "v", draw(100000));
     APPEND(n->output, n->n_output, name);
+    for (int i = 1; i < op->max_outputs && draw(2) == 0; i++) {
+        APPEND(n->output, n->n_output, text("%s%u", "w", draw(100000)));
+    }
     APPEND(g->node, g->n_node, n);
     if (g->n_output == 0 || draw(2) == 0) {
         add_output(g, name);
@@ -433,13 +446,85 @@ static void add_node(graph *g)
     }
 }
 
-static void change(Onnx__ModelProto *model)
+/* A body of one node, whose results are those of the node. */
+static graph *make_body(node *inner)
+{
+    graph *body = take(NULL, sizeof(*body));
+    if (!body) {
+        return NULL;
+    }
+    *body = (graph)ONNX__GRAPH_PROTO__INIT;
+    body->name = (char *)(uintptr_t) "b";
+    APPEND(body->node, body->n_node, inner);
+    for (size_t i = 0; i < inner->n_output; i++) {
+        add_output(body, inner->output[i]);
+    }
+    return body;
+}
+
+static void add_body(node *n, const char *name, graph *body)
+{
+    attribute *a = take(NULL, sizeof(*a));
+    if (a) {
+        *a = (attribute)ONNX__ATTRIBUTE_PROTO__INIT;
+        a->name = (char *)(uintptr_t)name;
+        a->has_type = 1;
+        a->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH;
+        a->g = body;
+        APPEND(n->attribute, n->n_attribute, a);
+    }
+}
+
+/* Puts a node into both branches of an If. */
+static void wrap_node(graph *g, size_t at)
+{
+    node *inner = g->node[at], *outer = take(NULL, sizeof(*outer));
+    graph *body = make_body(inner);
+    if (!outer || !body) {
+        return;
+    }
+    *outer = (node)ONNX__NODE_PROTO__INIT;
+    outer->op_type = (char *)(uintptr_t) "If";
+    APPEND(outer->input, outer->n_input, draw_name(g));
+    for (size_t i = 0; i < inner->n_output; i++) {
+        APPEND(outer->output, outer->n_output, inner->output[i]);
+    }
+    add_body(outer, "then_branch", body);
+    add_body(outer, "else_branch", draw(2) == 0 ? body : make_body(g->node[0]));
+    g->node[at] = outer;
+}
+
+/* The model's graph, or one inside of its nodes. */
+static graph *draw_graph(Onnx__ModelProto *model)
 {
     graph *g = model->graph;
+    levels.count = 0;
+    levels.graphs[levels.count++] = g;
+    while (levels.count < MOST_LEVELS && draw(2) == 0) {
+        graph *inner = NULL;
+        for (size_t i = 0; i < g->n_node; i++) {
+            const node *n = g->node[i];
+            for (size_t j = 0; j < n->n_attribute; j++) {
+                graph *found = n->attribute[j]->g;
+                inner = found && (!inner || draw(2) == 0) ? found : inner;
+            }
+        }
+        if (!inner) {
+            break;
+        }
+        g = inner;
+        levels.graphs[levels.count++] = g;
+    }
+    return g;
+}
+
+static void change(Onnx__ModelProto *model)
+{
+    graph *g = draw_graph(model);
     node *n = g->n_node > 0 ? g->node[draw((uint32_t)g->n_node)] : NULL;
-    uint32_t how = draw(16);
+    uint32_t how = draw(17);
     if (how == 0 && model->n_opset_import > 0) {
-        model->opset_import[0]->version = 13 + (int64_t)draw(11);
+        model->opset_import[0]->version = 7 + (int64_t)draw(22);
     } else if (how < 4 || !n) {
         add_node(g);
     } else if (how == 4) {
@@ -454,6 +539,8 @@ static void change(Onnx__ModelProto *model)
         change_attribute(n);
     } else if (how < 14) {
         change_initializer(g);
+    } else if (how == 14) {
+        wrap_node(g, draw((uint32_t)g->n_node));
     } else {
         change_input(g);
     }
