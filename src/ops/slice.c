@@ -201,8 +201,10 @@ weft_status wefti_lower_split_node(wefti_lowering *lowering)
     for (size_t i = 0; i < lowering->node->output_count; i++) {
         part.dims[axis] = sizes[i];
         WEFTI_TRY(wefti_lower_alias(lowering, i, &part));
-        part.offset_bytes +=
-            sizes[i] * part.strides[axis] * (int64_t)weft_type_size(part.type);
+        if (wefti_view_element_count(&part) > 0) { /* of none, sizes may be huge */
+            part.offset_bytes +=
+                sizes[i] * part.strides[axis] * (int64_t)weft_type_size(part.type);
+        }
     }
     return WEFT_OK;
 }
