@@ -203,14 +203,14 @@ def recurrent():
              helper.make_node("GRU", ["f", "gw", "gr", "", "len"], ["g", "gh"], hidden_size=2,
                               linear_before_reset=1),
              helper.make_node("RNN", ["f", "nw", "nr"], ["", "nh"], hidden_size=1,
-                              direction="reverse")]
+                              direction="reverse", activations=["HardSigmoid"])]
     random = np.random.default_rng(1)
     sizes = {"w": (2, 8, 3), "r": (2, 8, 2), "gw": (1, 6, 4), "gr": (1, 6, 2),
              "nw": (1, 1, 4), "nr": (1, 1, 1)}
     tensors = [numpy_helper.from_array(random.standard_normal(s).astype(np.float32), n)
                for n, s in sizes.items()]
     tensors.append(numpy_helper.from_array(np.array([0, 0, -1]), "flat"))
-    tensors.append(numpy_helper.from_array(np.array([4, 4], np.int32), "len"))
+    tensors.append(numpy_helper.from_array(np.array([3, 1], np.int32), "len"))
     return model(nodes, [value("x", [4, 2, 3])],
                  [value("gh", None), value("nh", None), value("lc", None)], tensors)
 
@@ -233,6 +233,19 @@ def cache():
                          value("mask", [2, "all"]), value("pk", [1, 1, "past", 4]),
                          value("pv", [1, 1, "past", 4])],
                  [value("out", None), value("ov", None), value("pk2", None)], tensors, 24)
+
+
+def older():
+    """Operators whose settings were attributes."""
+    nodes = [helper.make_node("Clip", ["x"], ["c"], min=-1.0, max=1.0),
+             helper.make_node("Pad", ["c"], ["p"], pads=[0, 1, 0, 1], value=0.5),
+             helper.make_node("Slice", ["p"], ["s"], starts=[0, -3], ends=[9, 9]),
+             helper.make_node("Split", ["s"], ["a", "b"], axis=1, split=[1, 2]),
+             helper.make_node("TopK", ["b"], ["t", "i"], k=1),
+             helper.make_node("Softmax", ["b"], ["y"], axis=0),
+             helper.make_node("Hardmax", ["p"], ["h"])]
+    return model(nodes, [value("x")], [value("y", None), value("h", None),
+                                       value("i", None, TensorProto.INT64)], opset=9)
 
 
 def functions():
@@ -292,7 +305,7 @@ def names():
 
 def main():
     makers = [typed, raw, defaults, external, attributes, control, loop, nested, stages,
-              quantized, recurrent, cache, functions, kinds, attention, convolution, many,
+              older,              quantized, recurrent, cache, functions, kinds, attention, convolution, many,
               names]
     (ROOT / "onnx").mkdir(parents=True, exist_ok=True)
     (ROOT / "npy").mkdir(parents=True, exist_ok=True)

@@ -34,6 +34,7 @@ typedef enum weft_attribute_kind {
     WEFT_ATTRIBUTE_INTS = 5,
     WEFT_ATTRIBUTE_FLOATS = 6,
     WEFT_ATTRIBUTE_GRAPH = 7,
+    WEFT_ATTRIBUTE_STRINGS = 8,
 } weft_attribute_kind;
 
 /* An attribute of a node, as in ONNX. Only the fields of its kind are read. */
@@ -45,12 +46,13 @@ typedef struct weft_attribute {
     const char *s;
     const int64_t *ints;
     const float *floats;
-    size_t count; /* of ints or floats */
+    size_t count; /* of ints, floats or strings */
     const weft_tensor *tensor;
     /* A branch or a body (If, Loop, Scan), complete: it cannot change once it is a part
      * of a node, which owns it too. A name that it reads and that nothing in it gives
      * is one of the graph around it. */
     weft_graph *graph;
+    const char *const *strings;
 } weft_attribute;
 
 /* An operator with the names of the values it reads and writes. An absent optional

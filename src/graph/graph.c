@@ -594,8 +594,10 @@ static weft_status copy_tensor(weft_graph *graph, const weft_tensor **tensor,
 
 static weft_status check_list(const weft_attribute *attribute, weft_error *error)
 {
-    bool is_ints = attribute->kind == WEFT_ATTRIBUTE_INTS;
-    const void *list = is_ints ? (const void *)attribute->ints : attribute->floats;
+    const void *list =
+        attribute->kind == WEFT_ATTRIBUTE_INTS     ? (const void *)attribute->ints
+        : attribute->kind == WEFT_ATTRIBUTE_FLOATS ? (const void *)attribute->floats
+                                                   : (const void *)attribute->strings;
     if (attribute->count > 0 &&
         (list == NULL || attribute->count > PTRDIFF_MAX / sizeof(int64_t))) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
@@ -603,6 +605,22 @@ static weft_status check_list(const weft_attribute *attribute, weft_error *error
                            attribute->name, attribute->count);
     }
     return WEFT_OK;
+}
+
+static weft_status copy_strings(weft_graph *graph, weft_attribute *attribute,
+                                weft_error *error)
+{
+    const char **copies =
+        wefti_arena_calloc(&graph->arena, attribute->count + 1, sizeof(*copies));
+    for (size_t i = 0; copies && i < attribute->count; i++) {
+        const char *text = attribute->strings[i] ? attribute->strings[i] : "";
+        copies[i] = wefti_arena_strdup(&graph->arena, text);
+        if (copies[i] == NULL) {
+            copies = NULL;
+        }
+    }
+    attribute->strings = copies;
+    return copies ? WEFT_OK : wefti_error_memory(error, "an attribute");
 }
 
 static weft_status copy_attribute(weft_graph *graph, weft_attribute *attribute,
@@ -634,6 +652,10 @@ static weft_status copy_attribute(weft_graph *graph, weft_attribute *attribute,
         attribute->floats = wefti_arena_copy(arena, attribute->floats,
                                              attribute->count * sizeof(float));
         copied = copied && attribute->floats != NULL;
+        break;
+    case WEFT_ATTRIBUTE_STRINGS:
+        WEFTI_TRY(check_list(attribute, error));
+        WEFTI_TRY(copy_strings(graph, attribute, error));
         break;
     case WEFT_ATTRIBUTE_TENSOR:
         if (attribute->tensor == NULL) {

@@ -16,7 +16,7 @@ static const attribute_rule rules[] = {
     {"activation", WEFT_ATTRIBUTE_STRING},
     {"activation_alpha", WEFT_ATTRIBUTE_FLOATS},
     {"activation_beta", WEFT_ATTRIBUTE_FLOATS},
-    {"activations", 0},
+    {"activations", WEFT_ATTRIBUTE_STRINGS},
     {"align_corners", WEFT_ATTRIBUTE_INT},
     {"allowzero", WEFT_ATTRIBUTE_INT},
     {"alpha", WEFT_ATTRIBUTE_FLOAT},
@@ -149,8 +149,9 @@ static const attribute_rule *find_rule(const char *name)
 static const char *kind_name(weft_attribute_kind kind)
 {
     static const char *const names[] = {
-        "nothing",  "an integer",         "a float",          "a text",
-        "a tensor", "a list of integers", "a list of floats", "a graph"};
+        "nothing",          "an integer", "a float",
+        "a text",           "a tensor",   "a list of integers",
+        "a list of floats", "a graph",    "a list of texts"};
     return (size_t)kind < WEFTI_COUNT_OF(names) ? names[kind] : "of an unknown kind";
 }
 
@@ -253,6 +254,14 @@ const float *wefti_attribute_floats(const wefti_node_view *node, const char *nam
     const weft_attribute *attribute = find_kind(node, name, WEFT_ATTRIBUTE_FLOATS);
     *count = attribute ? attribute->count : 0;
     return attribute ? attribute->floats : NULL;
+}
+
+const char *const *wefti_attribute_strings(const wefti_node_view *node,
+                                           const char *name, size_t *count)
+{
+    const weft_attribute *attribute = find_kind(node, name, WEFT_ATTRIBUTE_STRINGS);
+    *count = attribute ? attribute->count : 0;
+    return attribute ? attribute->strings : NULL;
 }
 
 const weft_tensor *wefti_attribute_tensor(const wefti_node_view *node, const char *name)

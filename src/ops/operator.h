@@ -41,6 +41,8 @@ const int64_t *wefti_attribute_ints(const wefti_node_view *node, const char *nam
 /* NULL and a count of 0 when absent. */
 const float *wefti_attribute_floats(const wefti_node_view *node, const char *name,
                                     size_t *count);
+const char *const *wefti_attribute_strings(const wefti_node_view *node,
+                                           const char *name, size_t *count);
 const weft_tensor *wefti_attribute_tensor(const wefti_node_view *node,
                                           const char *name);
 float wefti_attribute_float(const wefti_node_view *node, const char *name,

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "base/memory.h"
 #include "ops/check.h"
 #include "ops/families.h"
 #include "ops/lower.h"
+#include "ops/recurrent.h"
 
 /* RNN, GRU and LSTM, unrolled: one product for the inputs of all times, then for each
  * time a product with the state and elementwise programs on the gates. */
@@ -15,6 +17,8 @@ typedef struct recurrence {
     int64_t times, batch, inputs, hidden, directions, gates;
     bool is_lstm, is_gru, linear_before_reset;
     wefti_view all; /* [times, directions, batch, hidden] */
+    /* [times, batch]: the sequence goes on there; and 0. Absent: all are whole. */
+    wefti_view mask, zero;
 } recurrence;
 
 static int64_t gate_count(const wefti_node_view *node)
@@ -24,54 +28,51 @@ static int64_t gate_count(const wefti_node_view *node)
                                                : 1;
 }
 
+/* Of one direction. */
+static size_t activation_count(const wefti_node_view *node)
+{
+    return gate_count(node) == 1 ? 1 : (size_t)gate_count(node) - 1;
+}
+
 static weft_status check_attributes(const wefti_node_view *node, weft_error *error)
 {
     const char *direction = wefti_attribute_string(node, "direction", "forward");
-    const char *wrong = NULL;
+    const char *wrong = wefti_attribute_find(node, "clip") ? "clip" : NULL;
     if (strcmp(direction, "forward") != 0 && strcmp(direction, "reverse") != 0 &&
         strcmp(direction, "bidirectional") != 0) {
         return wefti_error(error, WEFT_INVALID_MODEL, "%s: direction is \"%s\"",
                            node->label, direction);
     }
-    static const char *const names[] = {"activations", "activation_alpha",
-                                        "activation_beta", "clip"};
-    for (size_t i = 0; i < WEFTI_COUNT_OF(names); i++) {
-        wrong = wefti_attribute_find(node, names[i]) ? names[i] : wrong;
-    }
     if (wefti_attribute_int(node, "input_forget", 0)) {
         wrong = "input_forget";
     }
     if (wrong) {
-        return wefti_error(
-            error, WEFT_UNSUPPORTED,
-            "%s: the attribute %s is not supported; the usual activations "
-            "are",
-            node->label, wrong);
+        return wefti_error(error, WEFT_UNSUPPORTED,
+                           "%s: the attribute %s is not supported", node->label, wrong);
     }
-    return WEFT_OK;
+    return wefti_gates_check(node, activation_count(node), error);
 }
 
-/* Lengths that are all the whole length change nothing. */
 static weft_status check_lengths(const wefti_node_view *node, const wefti_known *inputs,
-                                 int64_t times, weft_error *error)
+                                 int64_t batch, weft_error *error)
 {
     if (!wefti_known_present(node, inputs, LENGTHS)) {
         return WEFT_OK;
     }
-    const wefti_known *lengths = &inputs[LENGTHS];
     WEFTI_TRY(wefti_check_type(node, inputs, LENGTHS, WEFTI_TYPES_INDEX, error));
-    bool whole = lengths->constant != NULL;
-    int64_t count = wefti_known_element_count(lengths);
-    for (int64_t i = 0; whole && i < count; i++) {
-        whole = wefti_known_integer(lengths, i) == times;
+    return wefti_check_shape(node, "sequence_lens", &inputs[LENGTHS], 1, &batch, error);
+}
+
+/* Lengths that are all the whole length change nothing. */
+static bool lengths_matter(const wefti_known *lengths, int64_t times)
+{
+    int64_t count = lengths->constant ? wefti_known_element_count(lengths) : 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (wefti_known_integer(lengths, i) < times) {
+            return true;
+        }
     }
-    if (!whole) {
-        return wefti_error(error, WEFT_UNSUPPORTED,
-                           "%s: sequence_lens must be a constant that says the whole "
-                           "length; shorter ones are not supported",
-                           node->label);
-    }
-    return WEFT_OK;
+    return !lengths->constant;
 }
 
 /* What an optional input must look like. */
@@ -157,7 +158,7 @@ weft_status wefti_infer_recurrent(const wefti_node_view *node,
                            "%s: %lld times are more than the %d that are supported",
                            node->label, (long long)r.times, (int)MOST_TIMES);
     }
-    WEFTI_TRY(check_lengths(node, inputs, r.times, error));
+    WEFTI_TRY(check_lengths(node, inputs, r.batch, error));
     bool batch_first = wefti_attribute_int(node, "layout", 0) != 0;
     const int64_t all[2][4] = {{r.times, r.directions, r.batch, r.hidden},
                                {r.batch, r.times, r.directions, r.hidden}};
@@ -276,6 +277,23 @@ typedef struct lane {
     int64_t direction, width;
 } lane;
 
+/* Adds activation `index` of the lane's direction. */
+static uint8_t activate(const recurrence *r, const lane *l, wefti_gates *gates,
+                        size_t index, uint8_t a)
+{
+    size_t count = activation_count(r->lowering->node);
+    return wefti_gates_activate(gates, r->lowering->node, count,
+                                (size_t)l->direction * count + index, a);
+}
+
+static weft_status run_gates(const recurrence *r, const wefti_gates *gates,
+                             const wefti_view *operands, int32_t count,
+                             const wefti_view *target)
+{
+    return wefti_lower_elementwise(r->lowering, operands, count, gates->list,
+                                   gates->count, target);
+}
+
 /* Gate `index` of the sums. */
 static wefti_view gate(const recurrence *r, const lane *l, int64_t index)
 {
@@ -302,36 +320,31 @@ static weft_status add_peephole(const recurrence *r, const lane *l, int64_t inde
 static weft_status lstm_step(const recurrence *r, lane *l, int64_t number,
                              const wefti_view *next)
 {
-    static const wefti_instruction cell_program[] = {
-        {.operation = WEFTI_OP_SIGMOID, .a = 0},
-        {.operation = WEFTI_OP_SIGMOID, .a = 1},
-        {.operation = WEFTI_OP_TANH, .a = 2},
-        {.operation = WEFTI_OP_MUL, .a = 5, .b = 3},
-        {.operation = WEFTI_OP_FMA, .a = 4, .b = 6, .c = 7}};
-    static const wefti_instruction state_program[] = {
-        {.operation = WEFTI_OP_SIGMOID, .a = 0},
-        {.operation = WEFTI_OP_TANH, .a = 1},
-        {.operation = WEFTI_OP_MUL, .a = 4, .b = 5}};
+    wefti_gates cell_gates = {.count = 0}, state_gates = {.count = 0};
+    uint8_t i = activate(r, l, &cell_gates, 0, 0),
+            f = activate(r, l, &cell_gates, 0, 1);
+    uint8_t g = activate(r, l, &cell_gates, 1, 2);
+    uint8_t kept = wefti_gates_join(&cell_gates, WEFTI_OP_MUL, f, 3, 0);
+    (void)wefti_gates_join(&cell_gates, WEFTI_OP_FMA, i, g, kept);
+    uint8_t o = activate(r, l, &state_gates, 0, 0);
+    uint8_t shown = activate(r, l, &state_gates, 2, 1);
+    (void)wefti_gates_join(&state_gates, WEFTI_OP_MUL, o, shown, 0);
     const wefti_view *before = &l->cells[number % 2], *cell = &l->cells[1 - number % 2];
     wefti_view in = gate(r, l, 0), out = gate(r, l, 1), forget = gate(r, l, 2);
     WEFTI_TRY(add_peephole(r, l, 0, before, &in));
     WEFTI_TRY(add_peephole(r, l, 2, before, &forget));
     const wefti_view gates[] = {in, forget, gate(r, l, 3), *before};
-    WEFTI_TRY(wefti_lower_elementwise(r->lowering, gates, 4, cell_program, 5, cell));
+    WEFTI_TRY(run_gates(r, &cell_gates, gates, 4, cell));
     WEFTI_TRY(add_peephole(r, l, 1, cell, &out));
     const wefti_view last[] = {out, *cell};
-    return wefti_lower_elementwise(r->lowering, last, 2, state_program, 3, next);
+    return run_gates(r, &state_gates, last, 2, next);
 }
 
 /* The candidate of a GRU into l->spare. */
 static weft_status gru_candidate(const recurrence *r, lane *l, const wefti_view *fed)
 {
-    static const wefti_instruction reset[] = {
-        {.operation = WEFTI_OP_SIGMOID, .a = 0},
-        {.operation = WEFTI_OP_MUL, .a = 4, .b = 1}};
-    static const wefti_instruction behind[] = {
-        {.operation = WEFTI_OP_SIGMOID, .a = 0},
-        {.operation = WEFTI_OP_FMA, .a = 4, .b = 1, .c = 2}};
+    wefti_gates reset = {.count = 0};
+    uint8_t open = activate(r, l, &reset, 0, 0);
     int64_t h = r->hidden;
     wefti_view weights = part(&l->recurrent, 2 * h * h, h, h, h), middle;
     wefti_view fed_last = part(fed, 2 * h, r->batch, h, l->width);
@@ -339,7 +352,8 @@ static weft_status gru_candidate(const recurrence *r, lane *l, const wefti_view 
     product p = {weights, weights, wefti_view_absent(), wefti_view_absent(), middle};
     if (!r->linear_before_reset) {
         const wefti_view operands[] = {gate(r, l, 1), l->state};
-        WEFTI_TRY(wefti_lower_elementwise(r->lowering, operands, 2, reset, 2, &middle));
+        (void)wefti_gates_join(&reset, WEFTI_OP_MUL, open, 1, 0);
+        WEFTI_TRY(run_gates(r, &reset, operands, 2, &middle));
         p.a = middle;
         p.c = gate(r, l, 2);
         p.residual = fed_last;
@@ -353,26 +367,52 @@ static weft_status gru_candidate(const recurrence *r, lane *l, const wefti_view 
     }
     WEFTI_TRY(add_product(r->lowering, &p));
     const wefti_view operands[] = {gate(r, l, 1), middle, fed_last};
-    return wefti_lower_elementwise(r->lowering, operands, 3, behind, 2, &l->spare);
+    (void)wefti_gates_join(&reset, WEFTI_OP_FMA, open, 1, 2);
+    return run_gates(r, &reset, operands, 3, &l->spare);
 }
 
 static weft_status gru_step(const recurrence *r, lane *l, const wefti_view *fed,
                             const wefti_view *next)
 {
-    static const wefti_instruction mix[] = {
-        {.operation = WEFTI_OP_SIGMOID, .a = 0},
-        {.operation = WEFTI_OP_TANH, .a = 1},
-        {.operation = WEFTI_OP_SUB, .a = 2, .b = 5},
-        {.operation = WEFTI_OP_FMA, .a = 4, .b = 6, .c = 5}};
+    wefti_gates mix = {.count = 0};
+    uint8_t z = activate(r, l, &mix, 0, 0), n = activate(r, l, &mix, 1, 1);
+    uint8_t change = wefti_gates_join(&mix, WEFTI_OP_SUB, 2, n, 0);
+    (void)wefti_gates_join(&mix, WEFTI_OP_FMA, z, change, n);
     WEFTI_TRY(gru_candidate(r, l, fed));
     const wefti_view operands[] = {gate(r, l, 0), l->spare, l->state};
-    return wefti_lower_elementwise(r->lowering, operands, 3, mix, 4, next);
+    return run_gates(r, &mix, operands, 3, next);
+}
+
+/* Where a sequence has ended: its state stays as it was before, its row is 0. */
+static weft_status end_rows(const recurrence *r, lane *l, int64_t number, int64_t time,
+                            const wefti_view *made)
+{
+    static const wefti_instruction choose = {
+        .operation = WEFTI_OP_WHERE, .a = 0, .b = 1, .c = 2};
+    wefti_view mask = r->mask, *cell = &l->cells[1 - number % 2];
+    mask.rank = 2;
+    mask.dims[0] = r->batch;
+    mask.dims[1] = 1;
+    mask.strides[0] = mask.strides[1] = 1;
+    mask.offset_bytes += time * r->batch; /* of truth values */
+    int64_t place = (time * r->directions + l->direction) * r->batch * r->hidden;
+    wefti_view row = part(&r->all, place, r->batch, r->hidden, r->hidden);
+    const wefti_view zeros[] = {mask, *made, r->zero};
+    WEFTI_TRY(wefti_lower_elementwise(r->lowering, zeros, 3, &choose, 1, &row));
+    const wefti_view states[] = {mask, *made, l->state};
+    WEFTI_TRY(make_plane(r, r->hidden, &l->state));
+    WEFTI_TRY(wefti_lower_elementwise(r->lowering, states, 3, &choose, 1, &l->state));
+    if (!r->is_lstm) {
+        return WEFT_OK;
+    }
+    const wefti_view cells[] = {mask, *cell, l->cells[number % 2]};
+    WEFTI_TRY(make_plane(r, r->hidden, cell));
+    return wefti_lower_elementwise(r->lowering, cells, 3, &choose, 1, cell);
 }
 
 /* One time: sums of the gates, then what the kind makes of them. */
 static weft_status add_time(const recurrence *r, lane *l, int64_t number, int64_t time)
 {
-    static const wefti_instruction simple = {.operation = WEFTI_OP_TANH};
     int64_t h = r->hidden, summed = r->is_gru ? 2 * h : l->width;
     wefti_view fed =
         part(&l->fed, time * r->batch * l->width, r->batch, l->width, l->width);
@@ -384,12 +424,21 @@ static weft_status add_time(const recurrence *r, lane *l, int64_t number, int64_
     WEFTI_TRY(add_product(r->lowering, &p));
     int64_t place = (time * r->directions + l->direction) * r->batch * h;
     wefti_view next = part(&r->all, place, r->batch, h, h);
+    bool ends = wefti_view_present(&r->mask);
+    if (ends) {
+        WEFTI_TRY(make_plane(r, h, &next));
+    }
     if (r->is_lstm) {
         WEFTI_TRY(lstm_step(r, l, number, &next));
     } else if (r->is_gru) {
         WEFTI_TRY(gru_step(r, l, &fed, &next));
     } else {
-        WEFTI_TRY(wefti_lower_elementwise(r->lowering, &l->sums, 1, &simple, 1, &next));
+        wefti_gates gates = {.count = 0};
+        (void)activate(r, l, &gates, 0, 0);
+        WEFTI_TRY(run_gates(r, &gates, &l->sums, 1, &next));
+    }
+    if (ends) {
+        return end_rows(r, l, number, time, &next);
     }
     l->state = next;
     return WEFT_OK;
@@ -467,6 +516,41 @@ static weft_status times_first(const recurrence *r, wefti_view *x)
     return wefti_lower_dense(r->lowering, x);
 }
 
+/* The mask of what lies within the sequences' lengths. */
+static weft_status make_mask(recurrence *r)
+{
+    static const wefti_instruction less = {.operation = WEFTI_OP_LESS, .b = 1};
+    static const float zero = 0;
+    wefti_view lengths = wefti_lower_input(r->lowering, LENGTHS), numbers;
+    r->mask = r->zero = wefti_view_absent();
+    if (!wefti_view_present(&lengths) ||
+        !lengths_matter(&r->lowering->known_inputs[LENGTHS], r->times)) {
+        return WEFT_OK;
+    }
+    bool wide = lengths.type == WEFT_TYPE_I64;
+    const int64_t dims[] = {r->times, r->batch}, column[] = {r->times, 1}, one[] = {1};
+    int64_t *counted = wefti_calloc((size_t)r->times + 1, sizeof(*counted));
+    if (!counted) {
+        return wefti_error_memory(r->lowering->error, "the times of a sequence");
+    }
+    for (int64_t i = 0; i < r->times; i++) {
+        if (wide) {
+            counted[i] = i;
+        } else {
+            ((int32_t *)counted)[i] = (int32_t)i;
+        }
+    }
+    weft_status status =
+        wefti_lower_constant(r->lowering, lengths.type, 2, column, counted, &numbers);
+    wefti_free(counted);
+    WEFTI_TRY(status);
+    WEFTI_TRY(
+        wefti_lower_constant(r->lowering, WEFT_TYPE_F32, 1, one, &zero, &r->zero));
+    WEFTI_TRY(wefti_lower_temporary(r->lowering, WEFT_TYPE_BOOL, 2, dims, &r->mask));
+    const wefti_view operands[] = {numbers, lengths};
+    return wefti_lower_elementwise(r->lowering, operands, 2, &less, 1, &r->mask);
+}
+
 weft_status wefti_lower_recurrent_node(wefti_lowering *lowering)
 {
     static const int32_t batch_order[] = {2, 0, 1, 3};
@@ -483,6 +567,7 @@ weft_status wefti_lower_recurrent_node(wefti_lowering *lowering)
         WEFTI_TRY(wefti_lower_temporary(lowering, WEFT_TYPE_F32, 4, dims, &r.all));
     }
     WEFTI_TRY(times_first(&r, &x));
+    WEFTI_TRY(make_mask(&r));
     for (int64_t d = 0; d < r.directions; d++) {
         lane l = {.w = lowering->inputs[W],
                   .recurrent = lowering->inputs[R],

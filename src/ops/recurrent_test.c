@@ -6,8 +6,11 @@ enum { TIMES = 4, BATCH = 3, INPUTS = 5, HIDDEN = 6, MOST = 512 };
 
 typedef struct trial {
     const char *op_type, *direction;
-    bool batch_first, bias, states, peepholes, linear_before_reset;
+    bool batch_first, bias, states, peepholes, linear_before_reset, lengths;
 } trial;
+
+/* Of the sequences where a trial has lengths. */
+static const int32_t lengths[BATCH] = {2, TIMES, 0};
 
 static double sigmoid(double x)
 {
@@ -115,7 +118,10 @@ static void run_direction(const trial *t, cell *l, const float *x, int direction
         for (int b = 0; b < BATCH; b++) {
             const float *row =
                 x + INPUTS * (t->batch_first ? b * TIMES + time : time * BATCH + b);
-            if (strcmp(t->op_type, "LSTM") == 0) {
+            bool ended = t->lengths && time >= lengths[b];
+            if (ended) {
+                /* the state stays */
+            } else if (strcmp(t->op_type, "LSTM") == 0) {
                 lstm_row(l, row, b);
             } else if (strcmp(t->op_type, "GRU") == 0) {
                 gru_row(l, row, b, t->linear_before_reset);
@@ -123,7 +129,8 @@ static void run_direction(const trial *t, cell *l, const float *x, int direction
                 rnn_row(l, row, b);
             }
             for (int j = 0; j < HIDDEN; j++) {
-                a->y[place_of(t, directions, time, d, b) + j] = (float)l->h[b][j];
+                a->y[place_of(t, directions, time, d, b) + j] =
+                    ended ? 0 : (float)l->h[b][j];
                 a->h[state_of(t, directions, d, b) + j] = (float)l->h[b][j];
                 a->c[state_of(t, directions, d, b) + j] = (float)l->c[b][j];
             }
@@ -153,11 +160,15 @@ static void check_trial(const trial *t)
     const float *w = op_random(&c, DIMS(dirs, gates * HIDDEN, INPUTS), 2);
     const float *r = op_random(&c, DIMS(dirs, gates * HIDDEN, HIDDEN), 3);
     const float *bias = NULL, *h = NULL, *cells = NULL, *p = NULL;
-    if (t->bias || t->states) {
+    if (t->bias || t->states || t->lengths) {
         bias = op_random(&c, DIMS(dirs, 2 * gates * HIDDEN), 4);
     }
-    if (t->states) {
+    if (t->lengths) {
+        op_input(&c, WEFT_TYPE_I32, DIMS(BATCH), lengths);
+    } else if (t->states) {
         op_absent(&c);
+    }
+    if (t->states) {
         h = op_random(&c, DIMS(first, second, HIDDEN), 5);
         cells = lstm ? op_random(&c, DIMS(first, second, HIDDEN), 6) : NULL;
         p = t->peepholes ? op_random(&c, DIMS(dirs, 3 * HIDDEN), 7) : NULL;
@@ -210,10 +221,60 @@ static void test_against_the_formulas(void **state)
          .states = true,
          .peepholes = true,
          .batch_first = true},
+        {.op_type = "RNN", .direction = "bidirectional", .lengths = true},
+        {.op_type = "GRU", .direction = "reverse", .states = true, .lengths = true},
+        {.op_type = "LSTM",
+         .direction = "bidirectional",
+         .states = true,
+         .batch_first = true,
+         .lengths = true},
     };
     for (size_t i = 0; i < WEFTI_COUNT_OF(trials); i++) {
         check_trial(&trials[i]);
     }
+}
+
+/* An RNN of one number without memory is its activation. */
+static void expect_activations(const char *const names[2], const float *alphas,
+                               const float *betas, const float *expected)
+{
+    op_case c;
+    op_begin(&c, "", "RNN", 14);
+    op_string(&c, "direction", "bidirectional");
+    op_strings(&c, "activations", 2, names);
+    if (alphas) {
+        op_floats(&c, "activation_alpha", 2, alphas);
+        op_floats(&c, "activation_beta", 2, betas);
+    }
+    op_f32(&c, DIMS(1, 3, 1), F32(-0.75F, 0.5F, 3));
+    op_f32(&c, DIMS(2, 1, 1), F32(1, 1));
+    op_f32(&c, DIMS(2, 1, 1), F32(0, 0));
+    op_run(&c, 1);
+    op_expect_f32(&c, 0, DIMS(1, 2, 3, 1), expected, 1e-6F);
+    op_end(&c);
+}
+
+static void test_activations(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {{"Relu", "tanh"},
+                                           {"Sigmoid", "Softsign"},
+                                           {"HardSigmoid", "Affine"},
+                                           {"LeakyRelu", "Softplus"},
+                                           {"ScaledTanh", "Elu"}};
+    expect_activations(pairs[0], NULL, NULL,
+                       F32(0, 0.5F, 3, tanhf(-0.75F), tanhf(0.5F), tanhf(3)));
+    expect_activations(
+        pairs[1], NULL, NULL,
+        F32(0.3208213F, 0.6224593F, 0.9525741F, -0.75F / 1.75F, 0.5F / 1.5F, 0.75F));
+    expect_activations(pairs[2], F32(0.5F, 2), F32(0.25F, -1),
+                       F32(0, 0.5F, 1, -2.5F, 0, 5));
+    /* Only what takes an alpha takes one of the list. */
+    expect_activations(pairs[3], F32(0.1F, 9), F32(9, 9),
+                       F32(-0.075F, 0.5F, 3, 0.3868709F, 0.9740770F, 3.0485873F));
+    expect_activations(pairs[4], F32(2, 3), F32(0.5F, 9),
+                       F32(2 * tanhf(-0.375F), 2 * tanhf(0.25F), 2 * tanhf(1.5F),
+                           3 * expm1f(-0.75F), 0.5F, 3));
 }
 
 static void test_what_is_not_supported(void **state)
@@ -227,6 +288,17 @@ static void test_what_is_not_supported(void **state)
     op_random(&c, DIMS(1, 8, 2), 1);
     op_expect_error(&c, 3, WEFT_UNSUPPORTED, "clip");
     op_end(&c);
+    static const char *const names[] = {"Tanh", "Swish"};
+    for (size_t count = 1; count <= 2; count++) {
+        op_begin(&c, "", "GRU", 14);
+        op_strings(&c, "activations", count, names);
+        op_random(&c, DIMS(2, 1, 3), 1);
+        op_random(&c, DIMS(1, 6, 3), 1);
+        op_random(&c, DIMS(1, 6, 2), 1);
+        op_expect_error(&c, 2, count == 1 ? WEFT_INVALID_MODEL : WEFT_UNSUPPORTED,
+                        count == 1 ? "1 activations, expected 2" : "'Swish'");
+        op_end(&c);
+    }
     op_begin(&c, "", "GRU", 14);
     op_random(&c, DIMS(2, 1, 3), 1);
     op_random(&c, DIMS(1, 5, 3), 1);
@@ -246,6 +318,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_the_formulas),
+        cmocka_unit_test(test_activations),
         cmocka_unit_test(test_what_is_not_supported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

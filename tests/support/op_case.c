@@ -66,6 +66,13 @@ void op_floats(op_case *c, const char *name, size_t count, const float *values)
     attribute->count = count;
 }
 
+void op_strings(op_case *c, const char *name, size_t count, const char *const *values)
+{
+    weft_attribute *attribute = add_attribute(c, name, WEFT_ATTRIBUTE_STRINGS);
+    attribute->strings = values;
+    attribute->count = count;
+}
+
 void op_tensor(op_case *c, const char *name, const weft_tensor *tensor)
 {
     add_attribute(c, name, WEFT_ATTRIBUTE_TENSOR)->tensor = tensor;

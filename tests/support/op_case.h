@@ -55,6 +55,7 @@ void op_float(op_case *c, const char *name, float value);
 void op_string(op_case *c, const char *name, const char *value);
 void op_ints(op_case *c, const char *name, size_t count, const int64_t *values);
 void op_floats(op_case *c, const char *name, size_t count, const float *values);
+void op_strings(op_case *c, const char *name, size_t count, const char *const *values);
 void op_tensor(op_case *c, const char *name, const weft_tensor *tensor);
 /* Copies `data`. */
 void op_input(op_case *c, weft_type type, int32_t rank, const int64_t *dims,

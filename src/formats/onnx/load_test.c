@@ -52,12 +52,14 @@ static void reads_every_kind_of_attribute(void **state)
     onnx_builder builder;
     onnx_builder_init(&builder, 17);
     Onnx__NodeProto *node = onnx_builder_node(&builder, "Any", "a", "x", "y");
-    static const char *const names[] = {"f", "i", "s", "t", "fs", "is"};
-    static const int kinds[] = {1, 2, 3, 4, 6, 7};
-    Onnx__AttributeProto *made[6];
+    static const char *const names[] = {"f", "i", "s", "t", "fs", "is", "ss"};
+    static const int kinds[] = {1, 2, 3, 4, 6, 7, 8};
+    Onnx__AttributeProto *made[7];
+    ProtobufCBinaryData texts[2] = {{4, (uint8_t *)onnx_builder_text(&builder, "Relu")},
+                                    {0, NULL}};
     float floats[2] = {1, -2};
     int64_t ints[2] = {INT64_MIN, INT64_MAX};
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         made[i] = onnx_builder_attribute(&builder, node, names[i],
                                          (Onnx__AttributeProto__AttributeType)kinds[i]);
     }
@@ -74,6 +76,8 @@ static void reads_every_kind_of_attribute(void **state)
     made[4]->n_floats = 2;
     made[5]->ints = ints;
     made[5]->n_ints = 2;
+    made[6]->strings = texts;
+    made[6]->n_strings = 2;
     weft_graph *graph = onnx_check_reads(&builder);
     onnx_builder_fini(&builder);
     assert_true(attribute(graph, 0)->f == 0.25f);
@@ -84,6 +88,9 @@ static void reads_every_kind_of_attribute(void **state)
     assert_memory_equal(attribute(graph, 4)->floats, floats, sizeof floats);
     assert_memory_equal(attribute(graph, 5)->ints, ints, sizeof ints);
     assert_int_equal(attribute(graph, 5)->count, 2);
+    assert_int_equal(attribute(graph, 6)->count, 2);
+    assert_string_equal(attribute(graph, 6)->strings[0], "Relu");
+    assert_string_equal(attribute(graph, 6)->strings[1], "");
     weft_graph_release(graph);
 }
 
@@ -98,7 +105,6 @@ static void refuses_attributes_without_a_meaning(void **state)
                  {10, WEFT_UNSUPPORTED, "a list of graphs"},
                  {11, WEFT_UNSUPPORTED, "sparse"},
                  {13, WEFT_UNSUPPORTED, "holds a type"},
-                 {8, WEFT_UNSUPPORTED, "list of texts"},
                  {9, WEFT_UNSUPPORTED, "list of tensors"},
                  {0, WEFT_INVALID_MODEL, "unknown kind 0"},
                  {99, WEFT_INVALID_MODEL, "unknown kind 99"},

@@ -12,6 +12,7 @@ typedef struct node_attributes {
     weft_attribute *list;
     wefti_onnx_tensor *tensors; /* one for each, used by tensor attributes */
     char **texts;               /* one for each, used by text attributes */
+    char ***lists;              /* likewise, by lists of texts; end with NULL */
     weft_graph **graphs;        /* likewise */
     size_t count;
 } node_attributes;
@@ -22,7 +23,12 @@ static void free_attributes(node_attributes *attributes)
         wefti_onnx_tensor_release(&attributes->tensors[i]);
         wefti_free(attributes->texts[i]);
         weft_graph_release(attributes->graphs[i]);
+        for (size_t j = 0; attributes->lists[i] && attributes->lists[i][j]; j++) {
+            wefti_free(attributes->lists[i][j]);
+        }
+        wefti_free(attributes->lists[i]);
     }
+    wefti_free(attributes->lists);
     wefti_free(attributes->graphs);
     wefti_free(attributes->list);
     wefti_free(attributes->tensors);
@@ -35,8 +41,9 @@ static bool make_room(node_attributes *attributes, size_t count)
     attributes->tensors = wefti_calloc(count, sizeof *attributes->tensors);
     attributes->texts = wefti_calloc(count, sizeof *attributes->texts);
     attributes->graphs = wefti_calloc(count, sizeof(weft_graph *));
+    attributes->lists = wefti_calloc(count, sizeof(char **));
     if (!attributes->list || !attributes->tensors || !attributes->texts ||
-        !attributes->graphs) {
+        !attributes->graphs || !attributes->lists) {
         return false;
     }
     attributes->count = count;
@@ -55,8 +62,6 @@ static const char *unsupported_kind(const Onnx__AttributeProto *source)
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TYPE_PROTO:
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TYPE_PROTOS:
         return "holds a type, which is not supported";
-    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRINGS:
-        return "holds a list of texts, which is not supported";
     case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSORS:
         return "holds a list of tensors, which is not supported";
     default:
@@ -74,6 +79,19 @@ static weft_status read_text(wefti_onnx_reader *reader,
     *text =
         wefti_strndup(source->len > 0 ? (const char *)source->data : "", source->len);
     return *text ? WEFT_OK : wefti_error_memory(reader->error, "a text");
+}
+
+static weft_status read_texts(wefti_onnx_reader *reader,
+                              const Onnx__AttributeProto *source, char ***list)
+{
+    *list = wefti_calloc(source->n_strings + 1, sizeof(char *));
+    if (!*list) {
+        return wefti_error_memory(reader->error, "a list of texts");
+    }
+    for (size_t i = 0; i < source->n_strings; i++) {
+        WEFTI_TRY(read_text(reader, &source->strings[i], &(*list)[i]));
+    }
+    return WEFT_OK;
 }
 
 static weft_status read_tensor(wefti_onnx_reader *reader, Onnx__TensorProto *source,
@@ -142,6 +160,12 @@ static weft_status read_attribute(wefti_onnx_reader *reader,
         attribute->kind = WEFT_ATTRIBUTE_INTS;
         attribute->ints = source->ints;
         attribute->count = source->n_ints;
+        return WEFT_OK;
+    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRINGS:
+        attribute->kind = WEFT_ATTRIBUTE_STRINGS;
+        WEFTI_TRY(read_texts(reader, source, &attributes->lists[index]));
+        attribute->strings = (const char *const *)attributes->lists[index];
+        attribute->count = source->n_strings;
         return WEFT_OK;
     default:
         return wefti_error(reader->error, WEFT_INVALID_MODEL,
