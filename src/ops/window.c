@@ -71,15 +71,15 @@ static weft_status count_windows(const wefti_node_view *node, wefti_window *wind
 {
     int64_t reach = (window->kernel[i] - 1) * window->dilations[i] + 1;
     int64_t padded = window->in[i] + window->pads_begin[i] + window->pads_end[i];
-    int64_t room = padded - reach;
-    if (room < 0) {
+    int64_t room = padded - reach, stride = window->strides[i];
+    /* Rounded up, one window may reach beyond the end, even the first and only one. */
+    if (room < 0 && (!ceil_mode || room <= -stride || padded < 1)) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
                            "%s: a window of %lld (kernel %lld, dilation %lld) does not "
                            "fit into a padded input of %lld",
                            node->label, (long long)reach, (long long)window->kernel[i],
                            (long long)window->dilations[i], (long long)padded);
     }
-    int64_t stride = window->strides[i];
     int64_t out = (ceil_mode ? room + stride - 1 : room) / stride + 1;
     /* The last window has to start inside the input or its padding before. */
     if (ceil_mode && (out - 1) * stride >= window->in[i] + window->pads_begin[i]) {

@@ -325,6 +325,11 @@ static void test_pools(void **state)
         one.end[2] = 2;
         one.out[2] = 5;
         check_pool(one, 1, average, count_pad, true);
+        one.kernel[2] = 20; /* the only window is larger than what there is */
+        one.strides[2] = 19;
+        one.end[2] = 0;
+        one.out[2] = 1;
+        check_pool(one, 1, average, count_pad, true);
         window_case two = w;
         two.in[1] = 6;
         two.kernel[1] = 2;
