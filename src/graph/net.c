@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "graph/older.h"
 
 static weft_status out_of_memory(weft_error *error)
 {
@@ -206,7 +207,9 @@ static weft_status copy_node(const weft_graph *graph, const wefti_graph_node *so
         node.op = &wefti_operator_missing;
         status = WEFT_OK;
     }
-    return status == WEFT_OK ? add_node(net, NULL, &node, error) : status;
+    WEFTI_TRY(status);
+    WEFTI_TRY(wefti_net_modernise(net, &node, error));
+    return add_node(net, NULL, &node, error);
 }
 
 weft_status wefti_net_insert(wefti_net *net, wefti_net_node *before,

@@ -102,7 +102,8 @@ static bool match_softmax(const wefti_net *net, const wefti_net_node *softmax,
                           attention *found)
 {
     const wefti_known *known = &net->values[softmax->inputs[0]].known;
-    int64_t axis = wefti_attribute_int(&softmax->view, "axis", -1);
+    int64_t axis =
+        wefti_attribute_int(&softmax->view, "axis", softmax->view.opset < 13 ? 1 : -1);
     if (known->rank != 4 || (axis != -1 && axis != 3)) {
         return false;
     }

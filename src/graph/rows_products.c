@@ -90,7 +90,11 @@ weft_status wefti_rows_softmax(const wefti_rows_node *at, int64_t *outer,
                                weft_error *error)
 {
     (void)outer;
-    if (at->axis == wefti_rows_axis_attribute(at, -1, wefti_rows_many(at, 0)->rank)) {
+    /* Before opset 13 a row was all dims from the axis on. */
+    bool joined = at->node->view.opset < 13;
+    int32_t rank = wefti_rows_many(at, 0)->rank;
+    int32_t axis = wefti_rows_axis_attribute(at, joined ? 1 : -1, rank);
+    if (at->axis == axis || (joined && at->axis > axis)) {
         return wefti_rows_refuse(at, "it runs along them", error);
     }
     return wefti_rows_expect(at, 0, at->axis, error);

@@ -124,7 +124,7 @@ static const struct {
     {"GroupNormalization", wefti_rows_conv},
     {"HardSigmoid", broadcast},
     {"HardSwish", broadcast},
-    {"Hardmax", wefti_rows_lines},
+    {"Hardmax", wefti_rows_softmax},
     {"Identity", first_input},
     {"InstanceNormalization", wefti_rows_conv},
     {"IsInf", broadcast},

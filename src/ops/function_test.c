@@ -165,8 +165,10 @@ static void test_old_opsets(void **state)
     op_expect_f32(&c, 0, DIMS(2, 2), F32(0.5F, 0.5F, 0.5F, 0.5F), 1e-6F);
     op_end(&c);
     op_begin(&c, "", "Softmax", 11);
-    op_f32(&c, DIMS(2, 2, 2), NULL);
-    op_expect_error(&c, 1, WEFT_UNSUPPORTED, "before opset 13");
+    op_f32(&c, DIMS(2, 2, 1, 2), F32(0, 0, 0, 0, 1, 1, 1, 1));
+    op_run(&c, 1);
+    op_expect_f32(&c, 0, DIMS(2, 2, 1, 2),
+                  F32(0.25F, 0.25F, 0.25F, 0.25F, 0.25F, 0.25F, 0.25F, 0.25F), 1e-6F);
     op_end(&c);
 }
 

@@ -143,14 +143,18 @@ weft_status wefti_lower_one_hot_node(wefti_lowering *lowering)
     return wefti_lower_elementwise(lowering, choices, 3, &choose, 1, &output);
 }
 
+static int64_t hardmax_axis(const wefti_node_view *node)
+{
+    return wefti_attribute_int(node, "axis", node->opset < 13 ? 1 : -1);
+}
+
 weft_status wefti_infer_hardmax(const wefti_node_view *node, const wefti_known *inputs,
                                 wefti_known *outputs, weft_error *error)
 {
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_FLOAT, error));
     WEFTI_TRY(wefti_check_rank(node, inputs, 0, 1, WEFT_MAX_RANK, error));
     int32_t axis = 0;
-    WEFTI_TRY(wefti_check_axis(node, wefti_attribute_int(node, "axis", -1),
-                               inputs[0].rank, &axis, error));
+    WEFTI_TRY(wefti_check_axis(node, hardmax_axis(node), inputs[0].rank, &axis, error));
     return wefti_set_output(
         node, outputs, 0, (wefti_shape){inputs[0].type, inputs[0].rank, inputs[0].dims},
         error);
@@ -163,9 +167,18 @@ weft_status wefti_lower_hardmax_node(wefti_lowering *lowering)
     if (!wefti_view_present(&output) || wefti_view_element_count(&output) == 0) {
         return WEFT_OK;
     }
-    const wefti_view *input = &lowering->inputs[0];
-    int64_t axis = wefti_attribute_int(lowering->node, "axis", -1);
+    wefti_view own = lowering->inputs[0];
+    const wefti_view *input = &own;
+    int64_t axis = hardmax_axis(lowering->node);
     axis = axis < 0 ? axis + input->rank : axis;
+    if (lowering->node->opset < 13) { /* all dims from the axis on are one row */
+        const int64_t joined[] = {
+            wefti_count_dims((int32_t)axis, own.dims),
+            wefti_count_dims(own.rank - (int32_t)axis, own.dims + axis)};
+        WEFTI_TRY(wefti_lower_reshape_view(lowering, &own, 2, joined));
+        (void)wefti_view_reshape(&output, 2, joined);
+        axis = 1;
+    }
     bool reduced[WEFT_MAX_RANK] = {false};
     reduced[axis] = true;
     int64_t dims[WEFT_MAX_RANK];

@@ -28,13 +28,18 @@ static weft_status read_words(const wefti_node_view *node, wefti_resize_plan *pl
     static const char *const coordinates[] = {
         "half_pixel",    "half_pixel_symmetric", "pytorch_half_pixel",
         "align_corners", "asymmetric",           "tf_crop_and_resize"};
-    static const char *const roundings[] = {"round_prefer_floor", "round_prefer_ceil",
-                                            "floor", "ceil"};
+    static const char *const roundings[] = {
+        "old", /* ours, see nearest() */ "round_prefer_floor", "round_prefer_ceil",
+        "floor", "ceil"};
     static const char *const modes[] = {"nearest", "linear", "cubic"};
     const char *mode = wefti_attribute_string(node, "mode", "nearest");
-    plan->coordinates =
-        wefti_attribute_string(node, "coordinate_transformation_mode", "half_pixel");
-    plan->rounding = wefti_attribute_string(node, "nearest_mode", "round_prefer_floor");
+    bool old = node->opset < 11;
+    plan->coordinates = old ? "asymmetric"
+                            : wefti_attribute_string(
+                                  node, "coordinate_transformation_mode", "half_pixel");
+    plan->rounding =
+        old ? "old"
+            : wefti_attribute_string(node, "nearest_mode", "round_prefer_floor");
     const char *wrong = NULL;
     if (!is_one_of(plan->coordinates, coordinates, WEFTI_COUNT_OF(coordinates))) {
         wrong = plan->coordinates;

@@ -51,7 +51,9 @@ static int64_t clamp(int64_t index, int64_t size)
     return index < 0 ? 0 : index >= size ? size - 1 : index;
 }
 
-static int64_t nearest(const wefti_resize_plan *plan, double x)
+/* "old": as before opset 11, up where the axis shrinks, else down. */
+static int64_t nearest(const wefti_resize_plan *plan, const wefti_resize_axis *axis,
+                       double x)
 {
     double below = floor(x), part = x - below;
     bool up = false;
@@ -59,7 +61,8 @@ static int64_t nearest(const wefti_resize_plan *plan, double x)
         up = part > 0.5;
     } else if (strcmp(plan->rounding, "round_prefer_ceil") == 0) {
         up = part >= 0.5;
-    } else if (strcmp(plan->rounding, "ceil") == 0) {
+    } else if (strcmp(plan->rounding, "ceil") == 0 ||
+               (strcmp(plan->rounding, "old") == 0 && axis->scale < 1)) {
         up = part > 0;
     }
     return (int64_t)below + up;
@@ -93,7 +96,7 @@ static void weigh_place(const wefti_resize_plan *plan, const wefti_resize_axis *
     int64_t *indices = taps->indices + place;
     float *weights = taps->weights + place;
     if (plan->mode == WEFTI_RESIZE_NEAREST) {
-        *indices = clamp(nearest(plan, x), axis->in);
+        *indices = clamp(nearest(plan, axis, x), axis->in);
         return;
     }
     int64_t first = (int64_t)floor(x) - taps->count / 2 + 1;

@@ -12,21 +12,6 @@ static int64_t read_axis(const wefti_node_view *node)
     return wefti_attribute_int(node, "axis", node->opset < 13 ? 1 : -1);
 }
 
-static weft_status check_old_rows(const wefti_node_view *node, const wefti_known *input,
-                                  int32_t axis, weft_error *error)
-{
-    for (int32_t i = axis + 1; node->opset < 13 && i < input->rank; i++) {
-        if (input->dims[i] != 1) {
-            return wefti_error(error, WEFT_UNSUPPORTED,
-                               "%s: axis %d of opset %d takes all later dimensions "
-                               "together; only the last axis is supported before "
-                               "opset 13",
-                               node->label, (int)axis, (int)node->opset);
-        }
-    }
-    return WEFT_OK;
-}
-
 weft_status wefti_infer_softmax(const wefti_node_view *node, const wefti_known *inputs,
                                 wefti_known *outputs, weft_error *error)
 {
@@ -34,7 +19,6 @@ weft_status wefti_infer_softmax(const wefti_node_view *node, const wefti_known *
     WEFTI_TRY(wefti_check_rank(node, inputs, 0, 1, WEFT_MAX_RANK, error));
     int32_t axis = 0;
     WEFTI_TRY(wefti_check_axis(node, read_axis(node), inputs[0].rank, &axis, error));
-    WEFTI_TRY(check_old_rows(node, &inputs[0], axis, error));
     return wefti_set_output(
         node, outputs, 0, (wefti_shape){inputs[0].type, inputs[0].rank, inputs[0].dims},
         error);
@@ -108,6 +92,17 @@ static weft_status lower_f64(wefti_lowering *lowering, const wefti_view *input,
     return lower_one(lowering, WEFTI_OP_SUB, &below, &largest, output);
 }
 
+/* All dims from the axis on as one, and those before; the output is dense. */
+static weft_status join_dims(wefti_lowering *lowering, int32_t *axis, wefti_view *input,
+                             wefti_view *output)
+{
+    const int64_t dims[] = {wefti_count_dims(*axis, input->dims),
+                            wefti_count_dims(input->rank - *axis, input->dims + *axis)};
+    *axis = 1;
+    (void)wefti_view_reshape(output, 2, dims);
+    return wefti_lower_reshape_view(lowering, input, 2, dims);
+}
+
 weft_status wefti_lower_softmax_node(wefti_lowering *lowering)
 {
     wefti_view output = wefti_lower_output(lowering, 0);
@@ -117,6 +112,9 @@ weft_status wefti_lower_softmax_node(wefti_lowering *lowering)
     wefti_view input = lowering->inputs[0];
     int64_t given = read_axis(lowering->node);
     int32_t axis = (int32_t)(given < 0 ? given + input.rank : given);
+    if (lowering->node->opset < 13 && axis + 1 < input.rank) {
+        WEFTI_TRY(join_dims(lowering, &axis, &input, &output));
+    }
     if (input.type == WEFT_TYPE_F64) {
         return lower_f64(lowering, &input, axis, &output);
     }
