@@ -305,8 +305,8 @@ def names():
 
 def main():
     makers = [typed, raw, defaults, external, attributes, control, loop, nested, stages,
-              older,              quantized, recurrent, cache, functions, kinds, attention, convolution, many,
-              names]
+              older, quantized, recurrent, cache, functions, kinds, attention,
+              convolution, many, names]
     (ROOT / "onnx").mkdir(parents=True, exist_ok=True)
     (ROOT / "npy").mkdir(parents=True, exist_ok=True)
     for maker in makers:
