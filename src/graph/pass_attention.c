@@ -149,6 +149,8 @@ static bool match_operator(const wefti_net *net, const wefti_net_node *node,
         .label = view->label,
     };
     if (wefti_attribute_float(view, "softcap", 0) != 0 ||
+        wefti_attribute_int(view, "left_window_size", -1) >= 0 ||
+        wefti_attribute_int(view, "right_window_size", -1) >= 0 ||
         (found->mask >= 0 && net->values[found->mask].known.rank > 4) ||
         (found->mask >= 0 && found->causal) || !shapes_fit(net, found)) {
         return false;

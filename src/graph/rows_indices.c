@@ -44,13 +44,16 @@ weft_status wefti_rows_batch(const wefti_rows_node *at, int64_t *outer,
 }
 
 /* A table for all, from which each row's own indices (input 3) pick the angles; without
- * indices each row has angles of its own. */
+ * indices each row has angles of its own, or one table stands for all. */
 weft_status wefti_rows_rotary(const wefti_rows_node *at, int64_t *outer,
                               weft_error *error)
 {
     (void)outer;
     enum { X, COSINES, SINES, POSITIONS };
-    int32_t angles = wefti_rows_present(at, POSITIONS) ? -1 : 0;
+    const wefti_known *table = wefti_rows_many(at, COSINES);
+    bool shared = wefti_rows_present(at, POSITIONS) ||
+                  table->dims[0] != wefti_rows_many(at, X)->dims[0];
+    int32_t angles = shared ? -1 : 0;
     WEFTI_TRY(expect_axis(at, 0, error));
     WEFTI_TRY(wefti_rows_expect(at, X, 0, error));
     WEFTI_TRY(wefti_rows_expect(at, COSINES, angles, error));

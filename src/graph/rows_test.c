@@ -323,6 +323,8 @@ static const text_case apart[] = {
                    "z = DFT(y); -> y,z"),
     NET("turned pairs",
         "x: f32[batch,2,5,4]; c: f32[batch,5,2]; y = RotaryEmbedding(x,c,c); -> y"),
+    NET("rotary embedding by one table for all",
+        "x: f32[batch,2,5,4]; c = f32[1,5,2]; y = RotaryEmbedding(x,c,c); -> y"),
     NET("turned pairs of a table",
         "x: f32[batch,2,5,4]; p: i64[batch,5]; c = f32[4,2]; s = f32[4,2];"
         "y = RotaryEmbedding(x,c,s,p); -> y"),

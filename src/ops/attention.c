@@ -8,12 +8,12 @@
 #include "ops/families.h"
 #include "ops/lower.h"
 
-/* Attention of ONNX 23. Past keys and values are joined with the new ones in one
+/* Attention of ONNX 23 to 25. Past keys and values are joined with the new ones in one
  * buffer, which is the present ones when they are asked for. */
 
 enum { BATCH, HEADS, LENGTH, SIZE };
-enum { MASK = 3, PAST_KEY = 4, PAST_VALUE = 5 };         /* inputs */
-enum { PRESENT_KEY = 1, PRESENT_VALUE = 2, SCORES = 3 }; /* outputs */
+enum { MASK = 3, PAST_KEY = 4, PAST_VALUE = 5, LENGTHS = 6 }; /* inputs */
+enum { PRESENT_KEY = 1, PRESENT_VALUE = 2, SCORES = 3 };      /* outputs */
 
 /* The operands by heads: K and V without the past. */
 typedef struct attention_shapes {
@@ -98,6 +98,22 @@ static weft_status check_past(const wefti_node_view *node, const wefti_known *in
     return wefti_check_shape(node, "past_value", &inputs[PAST_VALUE], 4, dims, error);
 }
 
+static weft_status check_lengths(const wefti_node_view *node, const wefti_known *inputs,
+                                 int64_t batch, weft_error *error)
+{
+    if (!wefti_known_present(node, inputs, LENGTHS)) {
+        return WEFT_OK;
+    }
+    if (wefti_known_present(node, inputs, PAST_KEY)) {
+        return wefti_error(error, WEFT_INVALID_MODEL,
+                           "%s: nonpad_kv_seqlen (input 6) does not go with past_key",
+                           node->label);
+    }
+    WEFTI_TRY(wefti_check_type(node, inputs, LENGTHS, WEFTI_TYPES_INDEX, error));
+    return wefti_check_shape(node, "nonpad_kv_seqlen", &inputs[LENGTHS], 1, &batch,
+                             error);
+}
+
 /* What past and new keys or values are together. */
 static wefti_known joined_shape(const wefti_known *heads, int64_t keys)
 {
@@ -142,9 +158,14 @@ weft_status wefti_infer_attention(const wefti_node_view *node,
     WEFTI_TRY(find_shapes(node, inputs, &s, error));
     WEFTI_TRY(wefti_check_attention(node, &s.q, &s.k, &s.v, &no_mask, error));
     WEFTI_TRY(check_past(node, inputs, &s, error));
+    WEFTI_TRY(check_lengths(node, inputs, s.q.dims[BATCH], error));
     wefti_known k = joined_shape(&s.k, s.keys), v = joined_shape(&s.v, s.keys);
-    WEFTI_TRY(wefti_check_attention(node, &s.q, &k, &v,
-                                    wefti_known_input(node, inputs, MASK), error));
+    wefti_known mask = *wefti_known_input(node, inputs, MASK);
+    if (mask.type != WEFT_TYPE_NONE && mask.rank > 0 && mask.dims[mask.rank - 1] > 1 &&
+        mask.dims[mask.rank - 1] < s.keys) {
+        mask.dims[mask.rank - 1] = s.keys; /* the rest is hidden */
+    }
+    WEFTI_TRY(wefti_check_attention(node, &s.q, &k, &v, &mask, error));
     WEFTI_TRY(set_cache_outputs(node, outputs, &s, error));
     wefti_known shape = s.q;
     shape.dims[SIZE] = s.v.dims[SIZE];
@@ -172,38 +193,6 @@ static wefti_view heads_view(const wefti_view *view, const wefti_known *heads)
     result.strides[LENGTH] = view->strides[1];
     result.strides[SIZE] = view->strides[2];
     return result;
-}
-
-/* Joins the triangle with a mask that the node has. */
-static weft_status join_masks(wefti_lowering *lowering, const wefti_view *triangle,
-                              wefti_view *mask)
-{
-    if (!wefti_view_present(mask)) {
-        *mask = *triangle;
-        return WEFT_OK;
-    }
-    wefti_view joined = *mask;
-    if (joined.rank < 2) {
-        wefti_view_broadcast(&joined, 2, triangle->dims);
-    }
-    joined.dims[joined.rank - 2] = triangle->dims[0];
-    joined.dims[joined.rank - 1] = triangle->dims[1];
-    WEFTI_TRY(wefti_lower_temporary(lowering, joined.type, joined.rank, joined.dims,
-                                    &joined));
-    wefti_view operands[3] = {*triangle, *mask};
-    wefti_instruction both = {.operation = WEFTI_OP_AND, .b = 1};
-    if (mask->type == WEFT_TYPE_BOOL) {
-        WEFTI_TRY(wefti_lower_elementwise(lowering, operands, 2, &both, 1, &joined));
-    } else {
-        int64_t none = 0;
-        float hidden = -INFINITY;
-        WEFTI_TRY(wefti_lower_constant(lowering, WEFT_TYPE_F32, 0, &none, &hidden,
-                                       &operands[2]));
-        both = (wefti_instruction){.operation = WEFTI_OP_WHERE, .b = 1, .c = 2};
-        WEFTI_TRY(wefti_lower_elementwise(lowering, operands, 3, &both, 1, &joined));
-    }
-    *mask = joined;
-    return WEFT_OK;
 }
 
 /* Makes `view` past and new keys or values together, in the output where they are asked
@@ -237,18 +226,25 @@ static weft_status join_past(wefti_lowering *lowering, size_t past, size_t prese
 static weft_status lower_mask(wefti_lowering *lowering, const attention_shapes *shapes,
                               bool written_out, wefti_attention_request *request)
 {
+    wefti_attention_band band = wefti_attention_read_band(lowering->node);
+    band.lengths = wefti_lower_input(lowering, LENGTHS);
+    band.queries = shapes->q.dims[LENGTH];
+    band.keys = shapes->keys;
+    band.offset = shapes->past;
     bool same = shapes->q.dims[LENGTH] == shapes->k.dims[LENGTH];
-    if (!request->causal || (same && !written_out) || shapes->keys == 0 ||
-        shapes->q.dims[LENGTH] == 0) {
-        return WEFT_OK;
-    }
-    wefti_view triangle;
     /* ONNX aligns the causal triangle with the first new key, the kernel with the last
      * key. Where that differs the triangle becomes a mask. */
-    const int64_t dims[] = {shapes->q.dims[LENGTH], shapes->keys};
-    WEFTI_TRY(wefti_lower_triangle(lowering, dims, shapes->past, false, &triangle));
-    request->causal = false;
-    return join_masks(lowering, &triangle, &request->mask);
+    request->causal = wefti_attention_is_causal(&band) && same && !written_out &&
+                      !wefti_view_present(&band.lengths);
+    WEFTI_TRY(wefti_lower_widen_mask(lowering, shapes->keys, &request->mask));
+    if (request->causal) {
+        return WEFT_OK;
+    }
+    wefti_view seen;
+    WEFTI_TRY(wefti_lower_band(lowering, &band, &seen));
+    return wefti_view_present(&seen)
+               ? wefti_lower_join_masks(lowering, &seen, &request->mask)
+               : WEFT_OK;
 }
 
 weft_status wefti_lower_attention_node(wefti_lowering *lowering)
@@ -266,7 +262,7 @@ weft_status wefti_lower_attention_node(wefti_lowering *lowering)
         .mask = wefti_lower_input(lowering, MASK),
         .scale = wefti_attribute_float(node, "scale",
                                        1.0F / sqrtf((float)shapes.q.dims[SIZE])),
-        .causal = wefti_attribute_int(node, "is_causal", 0) != 0};
+    };
     WEFTI_TRY(join_past(lowering, PAST_KEY, PRESENT_KEY, shapes.keys, &request.k));
     WEFTI_TRY(join_past(lowering, PAST_VALUE, PRESENT_VALUE, shapes.keys, &request.v));
     wefti_attention_scores scores = {

@@ -12,6 +12,10 @@ typedef struct problem {
     weft_type mask_type; /* [queries, total]; NONE: none */
     float softcap;
     int64_t mode; /* of the scores; -1: not asked for */
+    bool windows, counted;
+    int64_t left, right; /* windows; -1: no bound */
+    int64_t valid[B];    /* counted: valid keys of each batch element */
+    int64_t masked_keys; /* how many a mask speaks of; 0: all */
     const float *q, *k, *v, *past_k, *past_v;
     float mask[MOST * MOST];
 } problem;
@@ -61,9 +65,15 @@ static void score_row(const problem *p, int64_t b, int64_t head, int64_t i,
         stages[0][j] = score * 0.5; /* 1 / sqrt(D) */
         double cap = (double)p->softcap;
         stages[1][j] = cap > 0 ? cap * tanh(stages[0][j] / cap) : stages[0][j];
-        double added =
-            p->mask_type == WEFT_TYPE_NONE ? 0 : (double)p->mask[i * total(p) + j];
-        bool hidden = p->causal && j > i + p->past;
+        int64_t columns = p->masked_keys > 0 ? p->masked_keys : total(p);
+        double added = p->mask_type == WEFT_TYPE_NONE || j >= columns
+                           ? 0
+                           : (double)p->mask[i * columns + j];
+        int64_t place = i + (p->counted ? p->valid[b] - p->queries : p->past);
+        bool hidden = (p->causal && j > place) || (p->counted && j >= p->valid[b]) ||
+                      (p->windows && p->left >= 0 && j < place - p->left) ||
+                      (p->windows && p->right >= 0 && j > place + p->right) ||
+                      (p->masked_keys > 0 && j >= p->masked_keys);
         stages[2][j] = hidden ? -(double)INFINITY : stages[1][j] + added;
         sum += exp(stages[2][j]);
     }
@@ -122,8 +132,12 @@ static void expect_cache(const problem *p, op_case *c, bool is_key)
 
 static void add_attributes(const problem *p, op_case *c)
 {
-    op_begin(c, "", "Attention", 23);
+    op_begin(c, "", "Attention", p->windows || p->counted ? 25 : 23);
     op_int(c, "is_causal", p->causal);
+    if (p->windows) {
+        op_int(c, "left_window_size", p->left);
+        op_int(c, "right_window_size", p->right);
+    }
     op_float(c, "softcap", p->softcap);
     if (p->packed) {
         op_int(c, "q_num_heads", H);
@@ -150,9 +164,10 @@ static void add_mask(problem *p, op_case *c)
 {
     uint8_t seen[MOST * MOST];
     bool is_bool = p->mask_type == WEFT_TYPE_BOOL;
+    int64_t columns = p->masked_keys > 0 ? p->masked_keys : total(p);
     for (int64_t i = 0; i < p->queries; i++) {
-        for (int64_t j = 0; j < total(p); j++) {
-            int64_t n = i * total(p) + j;
+        for (int64_t j = 0; j < columns; j++) {
+            int64_t n = i * columns + j;
             seen[n] = i > 0 && (i + j) % 3 != 1;
             p->mask[n] = is_bool ? (seen[n] ? 0 : -INFINITY) : (float)(j - i) * 0.25F;
         }
@@ -160,7 +175,7 @@ static void add_mask(problem *p, op_case *c)
     if (p->mask_type == WEFT_TYPE_NONE) {
         op_absent(c);
     } else {
-        op_input(c, p->mask_type, DIMS(p->queries, total(p)),
+        op_input(c, p->mask_type, DIMS(p->queries, columns),
                  is_bool ? (const void *)seen : (const void *)p->mask);
     }
 }
@@ -174,6 +189,11 @@ static void check(problem p)
     if (p.past > 0) {
         p.past_k = op_random(&c, DIMS(B, KV, p.past, D), 4);
         p.past_v = op_random(&c, DIMS(B, KV, p.past, DV), 5);
+    }
+    if (p.counted) {
+        op_absent(&c);
+        op_absent(&c);
+        op_input(&c, WEFT_TYPE_I64, DIMS(B), p.valid);
     }
     op_run(&c, p.mode >= 0 ? 4 : 3);
     expect_outputs(&p, &c);
@@ -212,6 +232,47 @@ static void test_scores(void **state)
                         .mask_type = masks[i / 4 % 3],
                         .softcap = i % 4 < 2 ? 0 : 0.75F,
                         .mode = (int64_t)(i / 12) - 1});
+    }
+}
+
+static void test_windows(void **state)
+{
+    (void)state;
+    static const weft_type masks[] = {WEFT_TYPE_NONE, WEFT_TYPE_BOOL, WEFT_TYPE_F32};
+    static const int64_t bounds[][2] = {{2, 0}, {1, 1}, {-1, 2}, {0, -1}, {-1, -1}};
+    for (size_t i = 0; i < 5 * 3 * 4; i++) {
+        check((problem){.past = i % 2 == 1 ? 3 : 0,
+                        .keys = 5,
+                        .queries = 5,
+                        .causal = i / 2 % 2 == 1,
+                        .mask_type = masks[i / 4 % 3],
+                        .mode = i % 8 == 7 ? 2 : -1,
+                        .windows = true,
+                        .left = bounds[i / 12][0],
+                        .right = bounds[i / 12][1]});
+    }
+}
+
+/* The cache is kept outside; how much of it is valid is an input. */
+static void test_counted_keys(void **state)
+{
+    (void)state;
+    static const weft_type masks[] = {WEFT_TYPE_NONE, WEFT_TYPE_BOOL, WEFT_TYPE_F32};
+    static const int64_t valid[][2] = {{7, 4}, {1, 5}, {3, 0}};
+    for (size_t i = 0; i < 3 * 3 * 8; i++) {
+        bool masked = masks[i / 8 % 3] != WEFT_TYPE_NONE;
+        check((problem){.keys = 7,
+                        .queries = i % 4 == 3 ? 1 : 3,
+                        .packed = i % 2 == 1,
+                        .causal = i / 2 % 2 == 1,
+                        .mask_type = masks[i / 8 % 3],
+                        .mode = -1,
+                        .counted = true,
+                        .valid = {valid[i / 24][0], valid[i / 24][1]},
+                        .windows = i / 4 % 2 == 1,
+                        .left = 1,
+                        .right = 2,
+                        .masked_keys = masked && i % 3 == 1 ? 5 : 0});
     }
 }
 
@@ -273,10 +334,9 @@ static void test_bad_caches(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cache),
-        cmocka_unit_test(test_scores),
-        cmocka_unit_test(test_parts_alone),
-        cmocka_unit_test(test_bad_caches),
+        cmocka_unit_test(test_cache),       cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_windows),     cmocka_unit_test(test_counted_keys),
+        cmocka_unit_test(test_parts_alone), cmocka_unit_test(test_bad_caches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

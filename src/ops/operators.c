@@ -49,9 +49,9 @@ static const wefti_operator operators[] = {
     OP(Asinh, 9, 1, 1, elementwise, ""),
     OP(Atan, 7, 1, 1, elementwise, ""),
     OP(Atanh, 9, 1, 1, elementwise, ""),
-    ROW("", Attention, 23, 3, 6, 1, 4, attention,
-        "is_causal kv_num_heads q_num_heads qk_matmul_output_mode scale softcap "
-        "softmax_precision"),
+    ROW("", Attention, 23, 3, 7, 1, 4, attention,
+        "is_causal kv_num_heads left_window_size q_num_heads qk_matmul_output_mode "
+        "right_window_size scale softcap softmax_precision"),
     OP(AveragePool, 7, 1, 1, pool,
        "auto_pad ceil_mode count_include_pad dilations kernel_shape pads strides"),
     ROW("", BatchNormalization, 7, 5, 5, 1, 5, batch_norm,

@@ -28,7 +28,8 @@ static wefti_term by_heads(wefti_body *body, wefti_term x)
     return wefti_body_reshape(body, x, 4, dims);
 }
 
-/* The cache's rows of the positions, as [batch, length, 1, half]. */
+/* The cache's rows of the positions, as [batch, length, 1, half]; exporters also give
+ * one for the whole batch. */
 static wefti_term angles(wefti_body *body, size_t index, const wefti_known *x,
                          int64_t half)
 {
@@ -41,7 +42,8 @@ static wefti_term angles(wefti_body *body, size_t index, const wefti_known *x,
         wefti_body_check_shape(body, "position_ids (input 3)", &positions, 2, dims);
         cache = wefti_body_2(body, "Gather", cache, positions);
     }
-    const int64_t dims[] = {x->dims[BATCH], x->dims[LENGTH], half};
+    bool shared = cache.known.rank == 3 && cache.known.dims[BATCH] == 1;
+    const int64_t dims[] = {shared ? 1 : x->dims[BATCH], x->dims[LENGTH], half};
     wefti_body_check_shape(body, "the cache of the positions", &cache, 3, dims);
     return wefti_body_unsqueeze(body, cache, HEADS);
 }
