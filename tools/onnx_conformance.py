@@ -173,7 +173,10 @@ def compare(case, got, expected):
         if mine.dtype != theirs.dtype or mine.shape != theirs.shape:
             return (f"output {i} is {mine.dtype}{list(mine.shape)}, "
                     f"not {theirs.dtype}{list(theirs.shape)}")
-        if np.issubdtype(theirs.dtype, np.floating):
+        if case.name.startswith("test_bernoulli"):
+            # Whose generator drew the recorded numbers is not ONNX's matter.
+            right, worst = np.isin(mine, (0, 1)).all(), "more than 0 and 1"
+        elif np.issubdtype(theirs.dtype, np.floating):
             with np.errstate(all="ignore"):
                 right = np.allclose(mine, theirs, rtol=case.rtol, atol=case.atol,
                                     equal_nan=True)
@@ -297,7 +300,8 @@ def markdown(rows, counts, total):
         "cases of the default domain with float, double, int64, int32, int8, uint8 and bool",
         "tensors; training, strings, sequences and optionals are left out. *As constants*:",
         "the case passes when what decides a shape is a constant of the model, as exporters",
-        "write it, and not an input.",
+        "write it, and not an input. Of Bernoulli only types, shapes and the values 0 and 1",
+        "are compared: the numbers recorded are those of another generator.",
         "",
         f"{total[PASS] + total[CONSTANTS]} of {sum(total.values())} cases pass "
         f"({100 * (total[PASS] + total[CONSTANTS]) / max(1, sum(total.values())):.1f} %; "

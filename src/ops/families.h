@@ -19,6 +19,9 @@
     WEFTI_INFER(name);                                                                 \
     WEFTI_LOWER(name)
 
+/* random.c */
+WEFTI_FAMILY(random);
+WEFTI_FAMILY(bernoulli);
 /* elementwise.c */
 WEFTI_FAMILY(elementwise);
 /* activation.c */

@@ -56,6 +56,7 @@ static const wefti_operator operators[] = {
        "auto_pad ceil_mode count_include_pad dilations kernel_shape pads strides"),
     ROW("", BatchNormalization, 7, 5, 5, 1, 5, batch_norm,
         "epsilon momentum training_mode"),
+    OP(Bernoulli, 15, 1, 1, bernoulli, "dtype seed"),
     OP(BitCast, 26, 1, 1, bit_cast, "to"),
     OP(BitShift, 11, 2, 2, elementwise, "direction"),
     OP(BitwiseAnd, 18, 2, 2, elementwise, ""),
@@ -197,6 +198,10 @@ static const wefti_operator operators[] = {
     ROW("", RNN, 7, 3, 6, 1, 2, recurrent,
         "activation_alpha activation_beta activations clip direction hidden_size "
         "layout"),
+    OP(RandomNormal, 7, 0, 0, random, "dtype mean scale seed shape"),
+    OP(RandomNormalLike, 7, 1, 1, random, "dtype mean scale seed"),
+    OP(RandomUniform, 7, 0, 0, random, "dtype high low seed shape"),
+    OP(RandomUniformLike, 7, 1, 1, random, "dtype high low seed"),
     FOLDED(Range, 11, 3, 3, range, ""),
     OP(Reciprocal, 7, 1, 1, elementwise, ""),
     OP(ReduceL1, 7, 1, 2, reduce, "axes keepdims noop_with_empty_axes"),
