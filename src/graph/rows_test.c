@@ -612,6 +612,7 @@ static const text_case mixed[] = {
 
 /* Models with these run alone: nobody has written their rules yet. */
 static const char *const without_rule[] = {"AffineGrid",
+                                           "Bernoulli",
                                            "Col2Im",
                                            "Compress",
                                            "DeformConv",
@@ -628,6 +629,10 @@ static const char *const without_rule[] = {"AffineGrid",
                                            "NonZero",
                                            "OneHot",
                                            "QLinearMatMul",
+                                           "RandomNormal",
+                                           "RandomNormalLike",
+                                           "RandomUniform",
+                                           "RandomUniformLike",
                                            "RoiAlign",
                                            "Scan",
                                            "ScatterND",

@@ -107,7 +107,7 @@ static void run_step(const wefti_program *program, size_t index,
     void *scratch = wefti_malloc_aligned(prepared.scratch_bytes);
     weft_error error = {0};
     if (prepared.function(&call, scratch, 0, prepared.tile_count, &error) != WEFT_OK) {
-        fail_msg("%s", error.message);
+        fail_msg("%s: %s", source->label ? source->label : "", error.message);
     }
     wefti_free(scratch);
     wefti_free(packed);
