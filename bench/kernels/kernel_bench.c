@@ -177,30 +177,37 @@ static void bench_matmul(int64_t batch, int64_t m, int64_t k, int64_t n, bool co
     wefti_free(d);
 }
 
-static void bench_conv(int64_t batch, int64_t in, int64_t out, int64_t height,
-                       int64_t width, int64_t kernel)
+/* Sizes are those of the input. */
+typedef struct conv_shape {
+    int64_t batch, in, out, height, width, kernel, stride;
+} conv_shape;
+
+static void bench_strided_conv(const conv_shape *s)
 {
     char name[64];
-    (void)snprintf(name, sizeof(name), "conv %ldx%ld->%ldx%ldx%ld k%ld", (long)batch,
-                   (long)in, (long)out, (long)height, (long)width, (long)kernel);
+    (void)snprintf(name, sizeof(name), "conv %ldx%ld->%ldx%ldx%ld k%ld%s",
+                   (long)s->batch, (long)s->in, (long)s->out, (long)s->height,
+                   (long)s->width, (long)s->kernel, s->stride == 1 ? "" : " s2");
     if (skipped(name)) {
         return;
     }
-    const int64_t kernel_y = height > 1 ? kernel : 1;
-    wefti_conv_params p = {.batch = batch,
-                           .in_channels = in,
-                           .out_channels = out,
+    const int64_t kernel_y = s->height > 1 ? s->kernel : 1;
+    const int64_t height = (s->height - 1) / s->stride + 1;
+    const int64_t width = (s->width - 1) / s->stride + 1;
+    wefti_conv_params p = {.batch = s->batch,
+                           .in_channels = s->in,
+                           .out_channels = s->out,
                            .groups = 1,
-                           .in_dims = {1, height, width},
+                           .in_dims = {1, s->height, s->width},
                            .out_dims = {1, height, width},
-                           .kernel_dims = {1, kernel_y, kernel},
-                           .strides = {1, 1, 1},
+                           .kernel_dims = {1, kernel_y, s->kernel},
+                           .strides = {1, s->stride, s->stride},
                            .dilations = {1, 1, 1},
-                           .pads_begin = {0, kernel_y / 2, kernel / 2}};
-    float *x = numbers(batch * in * height * width);
-    float *w = numbers(out * in * kernel_y * kernel), *b = numbers(out);
-    float *y = numbers(batch * out * height * width);
-    float *z = numbers(batch * out * height * width);
+                           .pads_begin = {0, kernel_y / 2, s->kernel / 2}};
+    float *x = numbers(s->batch * s->in * s->height * s->width);
+    float *w = numbers(s->out * s->in * kernel_y * s->kernel), *b = numbers(s->out);
+    float *y = numbers(s->batch * s->out * height * width);
+    float *z = numbers(s->batch * s->out * height * width);
     void *operands[WEFTI_MAX_OPERANDS] = {0};
     wefti_step step = new_step(WEFTI_KERNEL_CONV, &p, sizeof(p));
     set_operand(&step, operands, WEFTI_CONV_INPUT, x, false);
@@ -209,13 +216,41 @@ static void bench_conv(int64_t batch, int64_t in, int64_t out, int64_t height,
     set_operand(&step, operands, WEFTI_CONV_OUTPUT, y, false);
     dnnl_peer *peer = dnnl_peer_conv(&p, x, w, b, z);
     measure(name, &step, operands, peer,
-            (double)(batch * in * out * height) * (double)(width * kernel_y * kernel));
+            (double)(s->batch * s->in * s->out * height) *
+                (double)(width * kernel_y * s->kernel));
     dnnl_peer_destroy(peer);
     wefti_free(x);
     wefti_free(w);
     wefti_free(b);
     wefti_free(y);
     wefti_free(z);
+}
+
+static void bench_conv(int64_t batch, int64_t in, int64_t out, int64_t height,
+                       int64_t width, int64_t kernel)
+{
+    bench_strided_conv(&(conv_shape){batch, in, out, height, width, kernel, 1});
+}
+
+/* The convolutions of ResNet-50 on one image of 224 x 224. */
+static void bench_resnet(void)
+{
+    static const conv_shape shapes[] = {
+        {1, 3, 64, 224, 224, 7, 2},   {1, 64, 64, 56, 56, 1, 1},
+        {1, 64, 64, 56, 56, 3, 1},    {1, 64, 256, 56, 56, 1, 1},
+        {1, 256, 64, 56, 56, 1, 1},   {1, 256, 128, 56, 56, 1, 1},
+        {1, 128, 128, 56, 56, 3, 2},  {1, 256, 512, 56, 56, 1, 2},
+        {1, 128, 512, 28, 28, 1, 1},  {1, 512, 128, 28, 28, 1, 1},
+        {1, 128, 128, 28, 28, 3, 1},  {1, 512, 256, 28, 28, 1, 1},
+        {1, 256, 256, 28, 28, 3, 2},  {1, 512, 1024, 28, 28, 1, 2},
+        {1, 256, 1024, 14, 14, 1, 1}, {1, 1024, 256, 14, 14, 1, 1},
+        {1, 256, 256, 14, 14, 3, 1},  {1, 1024, 512, 14, 14, 1, 1},
+        {1, 512, 512, 14, 14, 3, 2},  {1, 1024, 2048, 14, 14, 1, 2},
+        {1, 512, 2048, 7, 7, 1, 1},   {1, 2048, 512, 7, 7, 1, 1},
+        {1, 512, 512, 7, 7, 3, 1}};
+    for (size_t i = 0; i < WEFTI_COUNT_OF(shapes); i++) {
+        bench_strided_conv(&shapes[i]);
+    }
 }
 
 /* Heads side by side in the rows of one packed projection. */
@@ -283,9 +318,7 @@ static void bench_all(void)
     bench_conv(4, 3, 64, 224, 224, 3);
     bench_conv(1, 80, 256, 1, 200, 5);
     bench_conv(1, 256, 256, 1, 200, 5);
-    bench_conv(1, 64, 64, 56, 56, 3);
-    bench_conv(1, 256, 64, 56, 56, 1);
-    bench_conv(1, 512, 512, 7, 7, 3);
+    bench_resnet();
     bench_attention(4, 128, 4, 64);
     bench_attention(4, 32, 4, 64);
     bench_attention(1, 64, 8, 64);
