@@ -122,7 +122,7 @@ static void run_panels(const conv_run *r)
     const conv_tile *t = &r->tile;
     const int64_t width = r->plan->p.out_dims[2];
     const float *vectors[2 * GEMM_VECTORS];
-    /* Whole rows of whole vectors lie one behind the other in the output. */
+    /* Whole rows lie one behind the other in the output. */
     const bool together = r->plan->contiguous_rows && t->columns == width;
     const int64_t line = together ? t->rows * t->columns : t->columns;
     for (int64_t row = 0; row < (together ? 1 : t->rows); row++) {
@@ -132,7 +132,9 @@ static void run_panels(const conv_run *r)
                 pair ? 2 * GEMM_COLUMNS : (int32_t)smaller(GEMM_COLUMNS, line - i);
             for (int32_t v = 0; v * WEFTI_LANES < columns; v++) {
                 const int64_t at = i + v * WEFTI_LANES;
-                vectors[v] = window(r, row + at / t->columns, at % t->columns);
+                vectors[v] = r->plan->rows_follow
+                                 ? r->copy + at
+                                 : window(r, row + at / t->columns, at % t->columns);
             }
             run_panel(r, vectors, row * width + i, columns);
             i += columns;

@@ -33,7 +33,8 @@ typedef struct conv_plan {
     /* Each few channels go over the whole tile, which then stays in the nearest cache;
      * otherwise all channels go over each panel. */
     bool channels_outside;
-    bool contiguous_rows; /* rows are whole vectors: a panel may hold several rows */
+    bool contiguous_rows; /* a panel may hold several rows: they are whole vectors, */
+    bool rows_follow;     /* or lie in the copy as they do in the output */
     wefti_conv_params p;  /* with space folded into one row where possible */
     int64_t taps, k;      /* of one channel; of all channels of a group */
     int64_t group_channels, group_rows; /* input and output channels of a group */

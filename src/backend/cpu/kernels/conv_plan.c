@@ -44,12 +44,21 @@ static int64_t reach(const wefti_conv_params *p, int32_t d)
     return (p->kernel_dims[d] - 1) * p->dilations[d] / p->strides[d];
 }
 
+/* Rows of the copy lie as those of the output: a kernel of one column with strides. */
+static bool rows_follow(const wefti_conv_params *p)
+{
+    return reach(p, 2) == 0 && p->strides[2] > 1 && p->kernel_dims[2] == 1;
+}
+
 /* The cost of computing nobody's results, against none. */
 static conv_mode choose_mode(const conv_plan *plan)
 {
     const wefti_conv_params *p = &plan->p;
     const double width = (double)p->out_dims[2];
-    const double cut = (double)(divide_up(p->out_dims[2], WEFTI_LANES) * WEFTI_LANES);
+    const int64_t vectors = divide_up(p->out_dims[2], WEFTI_LANES);
+    /* A panel of one vector waits for its sums. */
+    const double waiting = vectors == 1 && GEMM_VECTORS == 4 ? 1.4 : 1.0;
+    const double cut = (double)(vectors * WEFTI_LANES) * waiting;
     const double pitch = width + (double)reach(p, 2);
     const bool one_row = p->out_dims[1] == 1;
     if (plan->group_channels == 1 && plan->group_rows == 1) {
@@ -57,7 +66,7 @@ static conv_mode choose_mode(const conv_plan *plan)
     }
     /* Taking results out of the block costs about as much as 5 steps of k. */
     const double flat = pitch / width * (1.0 + 5.0 / (double)plan->k);
-    return one_row || cut / width <= flat ? CONV_ROWS : CONV_FLAT;
+    return one_row || rows_follow(p) || cut / width <= flat ? CONV_ROWS : CONV_FLAT;
 }
 
 /* The input is read in place where that is sure to be better: a few channels read each
@@ -98,7 +107,7 @@ static int64_t choose_rows(const conv_plan *plan, int64_t wanted)
     int64_t most =
         CONV_COPY_BYTES / (int64_t)sizeof(float) / larger(1, row_floats) - reach(p, 1);
     int64_t least = 1;
-    if (plan->mode == CONV_FLAT) {
+    if (plan->mode == CONV_FLAT || plan->rows_follow) {
         least = divide_up(CONV_FLAT_PANELS * GEMM_COLUMNS, pitch);
         most = larger(most, divide_up(GEMM_COLUMNS, pitch));
     }
@@ -135,7 +144,7 @@ static void choose_chunks(conv_plan *plan)
     plan->rows_per_chunk = divide_up(height, divide_up(height, rows));
     plan->row_chunks = divide_up(height, plan->rows_per_chunk);
     plan->columns_per_chunk = width;
-    if (plan->mode == CONV_ROWS && plan->rows_per_chunk == 1) {
+    if (plan->mode == CONV_ROWS && plan->rows_per_chunk == 1 && !plan->rows_follow) {
         int64_t panels = divide_up(larger(wanted, 1), GEMM_COLUMNS);
         /* Short tiles, so that few of them touch padding. */
         panels = plan->may_read_in_place && !plan->always_in_place ? smaller(panels, 2)
@@ -265,8 +274,10 @@ weft_status conv_plan_create(const wefti_step *step, conv_plan **result,
     plan->flags = flags_of(step);
     if (plan->out_plane > 0 && plan->group_rows > 0) {
         plan->mode = choose_mode(plan);
+        plan->rows_follow = plan->mode == CONV_ROWS && rows_follow(&plan->p);
+        plan->contiguous_rows =
+            plan->rows_follow || plan->p.out_dims[2] % WEFTI_LANES == 0;
         choose_place(plan);
-        plan->contiguous_rows = plan->p.out_dims[2] % WEFTI_LANES == 0;
         plan->phases_y = list_phases(&plan->p, 1, phase_y, index_y);
         plan->phases_x = list_phases(&plan->p, 2, phase_x, index_x);
         if (plan->mode == CONV_DEPTHWISE) {
