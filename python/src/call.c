@@ -27,6 +27,7 @@ int door_call_begin(door_call *call, door_model *model)
     call->model = model;
     call->block = NULL;
     call->shape = NULL;
+    call->is_direct = false;
     call->io.input_count = model->input_count;
     call->io.output_count = model->output_count;
     if (count <= DOOR_FEW) {
@@ -304,8 +305,11 @@ static int open_output(door_call *call, size_t index, PyObject *out,
         *output = (weft_tensor){.rank = -1};
         return 0;
     }
+    /* a run that drops the GIL itself saves little by it */
+    bool again = call->is_direct && call->shape->run_ns < call->model->hold_below_ns;
     call->results[index] =
-        door_make_output(output, call->shape->shapes[index], exchange);
+        door_make_output(output, call->shape->shapes[index], exchange,
+                         again ? &call->model->spares : NULL);
     return call->results[index] ? 0 : -1;
 }
 
@@ -339,7 +343,7 @@ static PyObject *take_output(const weft_tensor *output)
 {
     weft_tensor copy = *output;
     PyObject *shape = door_shape_tuple(output);
-    PyObject *made = shape ? door_make_output(&copy, shape, NULL) : NULL;
+    PyObject *made = shape ? door_make_output(&copy, shape, NULL, NULL) : NULL;
     if (made && output->size_bytes > 0) {
         memcpy(copy.data, output->data, output->size_bytes);
     }

@@ -38,7 +38,7 @@ typedef struct door_module {
     PyObject *dtypes[WEFT_TYPE_BF16 + 1];
     PyObject *bfloat16; /* NULL: numpy has no such type here */
     PyObject *dlpack_arguments;
-    PyObject *str_dlpack, *str_exchange;
+    PyObject *str_dlpack, *str_exchange, *str_is_neg;
     PyObject *str_out, *str_timeout_us, *str_priority, *str_deadline_us;
 } door_module;
 
@@ -75,6 +75,7 @@ int door_read_seconds(PyObject *object, int64_t *timeout_ns);
 /* Memory of a caller's object for the time of a call. */
 typedef struct door_view {
     enum { DOOR_NOTHING, DOOR_BUFFER, DOOR_MANAGED, DOOR_LEGACY } kind;
+    bool is_input;
     Py_buffer buffer;
     dl_managed_versioned *managed;
     dl_managed *legacy;
@@ -109,12 +110,67 @@ void door_view_close(door_view *view);
 /* The exchange by C calls of an object's type, or NULL. No exception is set. */
 const dl_exchange *door_exchange_of(PyObject *object);
 
+/* --- tensor.c ----------------------------------------------------------------- */
+
+/* Memory of a tensor, with what describes it in front. Whom it belongs to is counted:
+ * the library of the tensor is one, until it lets go. Needs no GIL. */
+typedef struct door_block door_block;
+
+door_block *door_block_retain(door_block *block);
+void door_block_release(door_block *block);
+void *door_block_data(const door_block *block);
+
+/* Was made for the type and dims of `wanted`. */
+bool door_block_is_for(const door_block *block, const weft_tensor *wanted);
+
+/* Is still its tensor's memory, which the library describes as `lent`, and that tensor
+ * has the type, dims and strides that it was made with. */
+bool door_block_is_whole(const door_block *block, const dl_tensor *lent);
+
+typedef struct door_spares door_spares;
+
+/* Makes an empty tensor of the type, dims and size of `tensor` and sets its data. With
+ * `spares`, which may be NULL, it may be one that was given out before. */
+PyObject *door_make_tensor(weft_tensor *tensor, const dl_exchange *exchange,
+                           door_spares *spares);
+
+/* --- spare.c ------------------------------------------------------------------ */
+
+enum { DOOR_SPARES = 16 };
+
+/* A tensor that was given out. */
+typedef struct door_spare {
+    PyObject *tensor;            /* owned; NULL: none */
+    PyObject *storage, *address; /* owned; PyTorch's object and where its own is */
+    door_block *block;           /* owned */
+    bool is_inference;           /* made in torch.inference_mode() */
+} door_spare;
+
+struct door_spares {
+    door_spare places[DOOR_SPARES];
+    size_t turn;
+    uint64_t used_count; /* tensors given out again */
+};
+
+/* Takes one of the type and dims of `wanted` that nobody else has and that is as it was
+ * when it was made, and sets the data of `wanted`. NULL, with no exception: there is
+ * none. */
+PyObject *door_spares_take(door_spares *spares, weft_tensor *wanted,
+                           const dl_exchange *exchange);
+
+/* Keeps a tensor made of `block` as `made` says, if it can be told later whether it may
+ * be used again. */
+void door_spares_keep(door_spares *spares, PyObject *tensor, door_block *block,
+                      const weft_tensor *made, const dl_exchange *exchange);
+
+void door_spares_clear(door_spares *spares);
+
 /* --- result.c ----------------------------------------------------------------- */
 
 /* Makes an empty tensor of the type and dims of `tensor` and sets its data: a numpy
- * array of the shape `shape`, or what `exchange` makes. */
+ * array of the shape `shape`, or what `exchange` makes, with `spares` or NULL. */
 PyObject *door_make_output(weft_tensor *tensor, PyObject *shape,
-                           const dl_exchange *exchange);
+                           const dl_exchange *exchange, door_spares *spares);
 
 /* --- shapes.c ----------------------------------------------------------------- */
 
@@ -166,6 +222,7 @@ struct door_model {
     int64_t hold_below_ns;   /* runs shorter than this keep the GIL */
     uint64_t held_count, released_count;
     door_shapes shapes;
+    door_spares spares;
 };
 
 extern PyType_Spec door_model_spec;
@@ -189,7 +246,8 @@ typedef struct door_call {
     PyObject **objects;   /* the arguments, owned */
     PyObject **results;   /* owned */
     door_shape *shape;
-    void *block; /* of the arrays, when there are more than a few */
+    bool is_direct; /* it runs at once, on this thread */
+    void *block;    /* of the arrays, when there are more than a few */
     struct {
         weft_tensor tensors[DOOR_FEW];
         door_view views[DOOR_FEW];

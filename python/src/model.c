@@ -244,6 +244,7 @@ static void model_dealloc(PyObject *object)
     Py_XDECREF(self->outputs_class);
     Py_XDECREF(self->device);
     door_shapes_clear(&self->shapes);
+    door_spares_clear(&self->spares);
     door_free(object);
 }
 
@@ -302,8 +303,9 @@ static PyObject *model_statistics(PyObject *object, PyObject *none)
 {
     (void)none;
     const door_model *self = (door_model *)object;
-    return Py_BuildValue("{sKsK}", "runs_with_gil", self->held_count,
-                         "runs_without_gil", self->released_count);
+    return Py_BuildValue("{sKsKsK}", "runs_with_gil", self->held_count,
+                         "runs_without_gil", self->released_count, "reused_tensors",
+                         self->spares.used_count);
 }
 
 static PyObject *model_device(PyObject *object, void *closure)
@@ -324,6 +326,7 @@ static PyObject *model_gil_threshold(PyObject *object, void *closure)
 
 static PyObject *run_bound(door_call *call, const door_options *options)
 {
+    call->is_direct = true;
     return door_call_ready(call, options) ? NULL : door_call_run(call);
 }
 
@@ -420,7 +423,9 @@ PyDoc_STRVAR(
 static PyMethodDef model_methods[] = {
     {"_describe", model_describe, METH_NOARGS, NULL},
     {"statistics", model_statistics, METH_NOARGS,
-     "statistics($self, /)\n--\n\nHow many runs kept the GIL, and how many let it go."},
+     "statistics($self, /)\n--\n\nHow many runs kept the GIL, how many let it go, and "
+     "how "
+     "many PyTorch tensors were\ngiven out again."},
     {"plan", (PyCFunction)(void (*)(void))model_plan, METH_FASTCALL | METH_KEYWORDS,
      plan_doc},
     {"submit", (PyCFunction)(void (*)(void))door_model_submit,

@@ -218,6 +218,7 @@ static int make_names(void)
     } names[] = {
         {&door.str_dlpack, "__dlpack__"},
         {&door.str_exchange, "__dlpack_c_exchange_api__"},
+        {&door.str_is_neg, "is_neg"},
         {&door.str_out, "out"},
         {&door.str_timeout_us, "timeout_us"},
         {&door.str_priority, "priority"},

@@ -228,9 +228,16 @@ static int open_bfloat16(door_view *view, PyObject *object, const char *role,
     return result;
 }
 
+/* An input is lent for as long as its object lives, which the call sees to. */
 static int open_exchange(door_view *view, PyObject *object, const dl_exchange *exchange,
                          const char *role, const char *name, door_layout *layout)
 {
+    dl_tensor lent;
+    if (exchange->lend && view->is_input) {
+        return exchange->lend(object, &lent)
+                   ? refuse_foreign(role, name)
+                   : describe_dlpack(&lent, false, role, name, layout);
+    }
     if (exchange->from_object(object, &view->managed)) {
         return refuse_foreign(role, name);
     }
@@ -303,8 +310,6 @@ static int open_dlpack(door_view *view, PyObject *object, const char *role,
 static int open_view(door_view *view, PyObject *object, const char *role,
                      const char *name, door_layout *layout)
 {
-    view->kind = DOOR_NOTHING;
-    view->copy = NULL;
     const dl_exchange *exchange = door_exchange_of(object);
     if (exchange) {
         return open_exchange(view, object, exchange, role, name, layout);
@@ -316,6 +321,13 @@ static int open_view(door_view *view, PyObject *object, const char *role,
     return result && view->kind == DOOR_NOTHING
                ? open_bfloat16(view, object, role, name, layout)
                : result;
+}
+
+static void begin(door_view *view, bool is_input)
+{
+    view->kind = DOOR_NOTHING;
+    view->is_input = is_input;
+    view->copy = NULL;
 }
 
 /* Giving memory back may run code of its owner, so the view is empty before. */
@@ -415,12 +427,18 @@ static void copy_dense(char *target, const door_layout *layout)
     }
 }
 
+static int64_t element_count(const door_layout *layout)
+{
+    int64_t count = 1;
+    for (int32_t i = 0; i < layout->rank; i++) {
+        count *= layout->dims[i];
+    }
+    return count;
+}
+
 static int make_dense(door_view *view, door_layout *layout)
 {
-    int64_t size = layout->item_bytes;
-    for (int32_t i = 0; i < layout->rank; i++) {
-        size *= layout->dims[i];
-    }
+    int64_t size = layout->item_bytes * element_count(layout);
     view->copy = malloc(size > 0 ? (size_t)size : 1);
     if (!view->copy) {
         PyErr_NoMemory();
@@ -470,16 +488,53 @@ static void fill_tensor(const door_layout *layout, weft_tensor *tensor)
     memset(tensor->strides, 0, sizeof(tensor->strides));
 }
 
+/* PyTorch's view of the imaginary part of a conjugate says by a bit that its elements
+ * are to be negated, and DLPack does not know of it. Such a view is not dense, unless
+ * it has but one element. */
+static bool is_negated(const door_view *view, PyObject *object,
+                       const door_layout *layout, bool dense)
+{
+    bool is_float = layout->type == WEFT_TYPE_F32 || layout->type == WEFT_TYPE_F64 ||
+                    layout->type == WEFT_TYPE_F16 || layout->type == WEFT_TYPE_BF16;
+    if (!is_float || view->kind == DOOR_BUFFER ||
+        (dense && element_count(layout) != 1)) {
+        return false;
+    }
+    PyObject *negated = PyObject_CallMethodObjArgs(object, door.str_is_neg, NULL);
+    bool is = negated == Py_True;
+    PyErr_Clear(); /* other libraries have no such thing */
+    Py_XDECREF(negated);
+    return is;
+}
+
+static int open_negated(door_view *view, PyObject *object, const char *role,
+                        const char *name, door_layout *layout)
+{
+    PyObject *resolved = PyObject_CallMethod(object, "resolve_neg", NULL);
+    close_source(view);
+    int result = resolved ? open_view(view, resolved, role, name, layout)
+                          : refuse_foreign(role, name);
+    result = result ? result : make_dense(view, layout);
+    Py_XDECREF(resolved);
+    return result;
+}
+
 int door_view_input(door_view *view, PyObject *object, const char *role,
                     const weft_value_info *info, weft_tensor *tensor)
 {
     door_layout layout;
+    begin(view, true);
     if (open_view(view, object, role, info->name, &layout) ||
         check_type(&layout, role, info)) {
         return -1;
     }
-    bool copied = !is_dense(&layout) || !is_aligned(&layout);
-    if (copied && make_dense(view, &layout)) {
+    bool dense = is_dense(&layout), copied = !dense || !is_aligned(&layout);
+    if (is_negated(view, object, &layout, dense)) {
+        copied = true;
+        if (open_negated(view, object, role, info->name, &layout)) {
+            return -1;
+        }
+    } else if (copied && make_dense(view, &layout)) {
         return -1;
     }
     fill_tensor(&layout, tensor);
@@ -493,6 +548,7 @@ int door_view_output(door_view *view, PyObject *object, const weft_value_info *i
                      weft_tensor *tensor)
 {
     door_layout layout;
+    begin(view, false);
     if (open_view(view, object, "output", info->name, &layout) ||
         check_type(&layout, "output", info)) {
         return -1;
@@ -503,10 +559,16 @@ int door_view_output(door_view *view, PyObject *object, const weft_value_info *i
                            "memory",
                            info->name);
     }
-    if (!is_dense(&layout) || !is_aligned(&layout)) {
+    bool dense = is_dense(&layout);
+    if (!dense || !is_aligned(&layout)) {
         return door_refuse(WEFT_INVALID_ARGUMENT,
                            "output '%s' was given memory that is not dense and "
                            "row-major, or not aligned to its elements",
+                           info->name);
+    }
+    if (is_negated(view, object, &layout, dense)) {
+        return door_refuse(WEFT_INVALID_ARGUMENT,
+                           "output '%s' was given a view that negates its elements",
                            info->name);
     }
     fill_tensor(&layout, tensor);

@@ -83,10 +83,10 @@ class Threads(unittest.TestCase):
         for _ in range(100):
             always(x), never(x)
         # The first run of a shape may build its plan, so it always lets go.
-        self.assertEqual(always.statistics(),
-                         {"runs_with_gil": 99, "runs_without_gil": 1})
-        self.assertEqual(never.statistics(),
-                         {"runs_with_gil": 0, "runs_without_gil": 100})
+        self.assertEqual(always.statistics(), {"runs_with_gil": 99, "runs_without_gil": 1,
+                                               "reused_tensors": 0})
+        self.assertEqual(never.statistics(), {"runs_with_gil": 0, "runs_without_gil": 100,
+                                              "reused_tensors": 0})
 
     def test_the_measured_time_decides_for_each_shape(self):
         model = weft.load(onnx_bytes.unary("Tanh"))
