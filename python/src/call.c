@@ -147,12 +147,13 @@ static int set_from_mapping(door_call *call, PyObject *mapping)
 {
     PyObject *name, *object;
     Py_ssize_t position = 0;
-    while (PyDict_Next(mapping, &position, &name, &object)) {
-        if (set_named_input(call, name, object)) {
-            return -1;
-        }
+    int result = 0;
+    DOOR_BEGIN_DICT(mapping);
+    while (!result && PyDict_Next(mapping, &position, &name, &object)) {
+        result = set_named_input(call, name, object);
     }
-    return 0;
+    DOOR_END_DICT();
+    return result;
 }
 
 int door_call_positional(door_call *call, PyObject *const *arguments, Py_ssize_t count)
@@ -216,8 +217,10 @@ static PyObject *given_output(const door_call *call, PyObject *out, size_t index
 {
     PyObject *given = NULL;
     if (PyDict_Check(out)) {
+        DOOR_BEGIN_DICT(out);
         given = PyDict_GetItemWithError(out, call->model->output_names[index]);
         Py_XINCREF(given);
+        DOOR_END_DICT();
     } else if (PyTuple_Check(out) || PyList_Check(out)) {
         given = PySequence_GetItem(out, (Py_ssize_t)index);
     } else {
@@ -227,6 +230,28 @@ static PyObject *given_output(const door_call *call, PyObject *out, size_t index
         Py_CLEAR(given);
     }
     return given;
+}
+
+static int check_out_names(const door_call *call, PyObject *out)
+{
+    PyObject *name, *object;
+    Py_ssize_t position = 0;
+    int result = 0;
+    DOOR_BEGIN_DICT(out);
+    while (!result && PyDict_Next(out, &position, &name, &object)) {
+        size_t i = 0;
+        while (
+            i < call->io.output_count &&
+            !(PyUnicode_Check(name) && same_name(name, call->model->output_names[i]))) {
+            i++;
+        }
+        if (i == call->io.output_count) {
+            PyErr_Format(PyExc_TypeError, "the model has no output '%S'", name);
+            result = -1;
+        }
+    }
+    DOOR_END_DICT();
+    return result;
 }
 
 static int check_out(const door_call *call, PyObject *out)
@@ -242,20 +267,7 @@ static int check_out(const door_call *call, PyObject *out)
         return -1;
     }
     if (PyDict_Check(out)) {
-        PyObject *name, *object;
-        Py_ssize_t position = 0;
-        while (PyDict_Next(out, &position, &name, &object)) {
-            size_t i = 0;
-            while (i < count && !(PyUnicode_Check(name) &&
-                                  same_name(name, call->model->output_names[i]))) {
-                i++;
-            }
-            if (i == count) {
-                PyErr_Format(PyExc_TypeError, "the model has no output '%S'", name);
-                return -1;
-            }
-        }
-        return 0;
+        return check_out_names(call, out);
     }
     if (count != 1) {
         PyErr_Format(PyExc_TypeError,
@@ -305,8 +317,13 @@ static int open_output(door_call *call, size_t index, PyObject *out,
         *output = (weft_tensor){.rank = -1};
         return 0;
     }
-    /* a run that drops the GIL itself saves little by it */
+    /* A run that drops the GIL itself saves little by it, and without a GIL nobody can
+     * tell from a reference count that a tensor is free. */
+#ifdef Py_GIL_DISABLED
+    bool again = false;
+#else
     bool again = call->is_direct && call->shape->run_ns < call->model->hold_below_ns;
+#endif
     call->results[index] =
         door_make_output(output, call->shape->shapes[index], exchange,
                          again ? &call->model->spares : NULL);
@@ -447,8 +464,8 @@ PyObject *door_call_run(door_call *call)
     weft_error error;
     weft_status status;
     int64_t end_ns;
-    bool measured = shape->run_count < DOOR_FIRST_RUNS ||
-                    shape->run_count % DOOR_MEASURE_EVERY == 0;
+    uint64_t count = shape->run_count;
+    bool measured = count < DOOR_FIRST_RUNS || count % DOOR_MEASURE_EVERY == 0;
     int64_t start_ns = measured ? door_now_ns() : 0;
     if (shape->run_ns < call->model->hold_below_ns) {
         status = run_held(call, &end_ns, &error);
@@ -461,7 +478,8 @@ PyObject *door_call_run(door_call *call)
     }
     if (measured) {
         int64_t took_ns = (end_ns ? end_ns : door_now_ns()) - start_ns;
-        shape->run_ns = took_ns < shape->run_ns ? took_ns : shape->run_ns;
+        int64_t least_ns = shape->run_ns;
+        shape->run_ns = took_ns < least_ns ? took_ns : least_ns;
     }
     shape->run_count++;
     return take_outputs(call) ? NULL : door_call_result(call);

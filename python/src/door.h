@@ -3,17 +3,23 @@
 #define WEFTI_PYTHON_SRC_DOOR_H
 
 /* What the files of the extension weft._weft share. It uses Weft's public headers and
- * CPython's limited API of 3.11, so that one binary serves every later version.
+ * CPython's limited API of 3.11, so that one binary serves every later version. For
+ * free-threaded interpreters, which have no such API before 3.15, it is compiled for
+ * the version.
  *
  * Rules of this folder:
- *   - Everything runs with the GIL held unless its comment says otherwise; what the GIL
- *     guards has no lock of its own.
+ *   - Everything runs with the GIL held (where there is none: attached to the
+ *     interpreter) unless its comment says otherwise. What two threads may touch at
+ * once without a GIL is DOOR_SHARED, or has a door_lock, or a lock of its own.
+ *   - A mutex of the system is not held over anything of Python, where a thread may be
+ *     made to stop; a door_lock may be.
  *   - Weft's own threads never take the GIL and never touch a Python object. What a
  *     request must let go when it ends waits on a list for the next call (pending.c).
  *   - A function that returns int or a pointer returns -1 or NULL with an exception set
  *     when it fails. */
 #define PY_SSIZE_T_CLEAN
-#ifndef Py_LIMITED_API
+#include <pyconfig.h>
+#if !defined(Py_GIL_DISABLED) && !defined(Py_LIMITED_API)
 #define Py_LIMITED_API 0x030B0000
 #endif
 #include <Python.h>
@@ -26,6 +32,46 @@
  * to them. */
 #define DOOR_KEYWORDS(names) ((char **)(uintptr_t)(names))
 
+/* --- without a GIL ------------------------------------------------------------- */
+
+/* What the GIL guards, where there is one: a number that several threads change, and a
+ * lock. And of a caller's own dict, which others may change while it is walked. */
+#ifdef Py_GIL_DISABLED
+#define DOOR_SHARED _Atomic
+typedef PyMutex door_lock;
+
+static inline void door_lock_acquire(door_lock *lock)
+{
+    PyMutex_Lock(lock);
+}
+
+static inline void door_lock_release(door_lock *lock)
+{
+    PyMutex_Unlock(lock);
+}
+
+#define DOOR_BEGIN_DICT(dict) Py_BEGIN_CRITICAL_SECTION(dict)
+#define DOOR_END_DICT() Py_END_CRITICAL_SECTION()
+#else
+#define DOOR_SHARED
+typedef struct door_lock {
+    char unused;
+} door_lock;
+
+static inline void door_lock_acquire(door_lock *lock)
+{
+    (void)lock;
+}
+
+static inline void door_lock_release(door_lock *lock)
+{
+    (void)lock;
+}
+
+#define DOOR_BEGIN_DICT(dict) {
+#define DOOR_END_DICT() }
+#endif
+
 /* --- module.c ----------------------------------------------------------------- */
 
 /* What the module keeps for its one interpreter. Set when it is imported. */
@@ -34,9 +80,10 @@ typedef struct door_module {
     PyObject *make_outputs; /* hook: (names) -> class of several outputs */
     PyTypeObject *future;   /* hook: the class of what submit returns */
     PyTypeObject *device, *model, *request, *queue, *bell;
-    PyObject *numpy_empty; /* NULL until the first output */
+    PyObject *DOOR_SHARED numpy_empty; /* NULL until the first output; set last */
     PyObject *dtypes[WEFT_TYPE_BF16 + 1];
     PyObject *bfloat16; /* NULL: numpy has no such type here */
+    door_lock numpy_lock;
     PyObject *dlpack_arguments;
     PyObject *str_dlpack, *str_exchange, *str_is_neg;
     PyObject *str_out, *str_timeout_us, *str_priority, *str_deadline_us;
@@ -178,9 +225,9 @@ enum { DOOR_SHAPE_SLOTS = 256 };
 
 /* What is known of a model at one set of input shapes. */
 typedef struct door_shape {
-    int64_t references;
-    int64_t run_ns; /* least time measured; INT64_MAX: none yet */
-    uint64_t run_count, queued_count;
+    DOOR_SHARED int64_t references;
+    DOOR_SHARED int64_t run_ns; /* least time measured; INT64_MAX: none yet */
+    DOOR_SHARED uint64_t run_count, queued_count;
     size_t output_count;
     weft_tensor *outputs; /* type, dims and size */
     PyObject **shapes;    /* the same as tuples */
@@ -189,7 +236,8 @@ typedef struct door_shape {
 } door_shape;
 
 typedef struct door_shapes {
-    door_shape *slots[DOOR_SHAPE_SLOTS];
+    door_lock lock;
+    door_shape *slots[DOOR_SHAPE_SLOTS]; /* guarded by lock */
 } door_shapes;
 
 typedef struct door_model door_model;
@@ -220,7 +268,7 @@ struct door_model {
     PyObject **input_names, **output_names;
     PyObject *outputs_class; /* NULL: one output */
     int64_t hold_below_ns;   /* runs shorter than this keep the GIL */
-    uint64_t held_count, released_count;
+    DOOR_SHARED uint64_t held_count, released_count;
     door_shapes shapes;
     door_spares spares;
 };
@@ -308,9 +356,10 @@ typedef struct door_pending {
     int32_t references;                   /* guarded by the lock of pending.c */
     uint64_t *queue_count;                /* guarded by the lock of pending.c */
     bool given_up;                        /* guarded by the lock of pending.c */
-    weft_request *request;                /* the lock of pending.c once handed over */
-    PyObject *owners[2];                  /* the model and the queue; the GIL */
-    door_call call;                       /* the GIL */
+    DOOR_SHARED bool let_go; /* what the call read and wrote is given back */
+    weft_request *request;   /* the lock of pending.c once handed over */
+    PyObject *owners[2];     /* the model and the queue; the GIL */
+    door_call call;          /* the GIL */
 } door_pending;
 
 door_pending *door_pending_new(door_model *model, PyObject *queue,
@@ -326,6 +375,9 @@ void door_pending_refused(door_pending *pending);
 
 /* Keeps the request once it is handed over. */
 void door_pending_accepted(door_pending *pending, weft_request *request);
+
+/* Gives the memory of an ended call back; the first to come does it. */
+void door_pending_let_go(door_pending *pending);
 
 /* Drops the Python object's part. */
 void door_pending_drop(door_pending *pending);

@@ -2,6 +2,7 @@
 #include "door.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -134,6 +135,19 @@ void door_pending_ended(void *user, weft_request *request, weft_status status)
         all.dead = pending;
     }
     pthread_mutex_unlock(&all.lock);
+}
+
+void door_pending_let_go(door_pending *pending)
+{
+#ifdef Py_GIL_DISABLED
+    bool was = atomic_exchange(&pending->let_go, true);
+#else
+    bool was = pending->let_go;
+    pending->let_go = true;
+#endif
+    if (!was) {
+        door_call_let_go(&pending->call);
+    }
 }
 
 void door_pending_drop(door_pending *pending)

@@ -172,7 +172,7 @@ static PyObject *request_result(PyObject *self, PyObject *const *arguments,
     }
     /* A forked child cannot wait: there the request has no end. */
     if (weft_request_test(pending->request, NULL)) {
-        door_call_let_go(&pending->call);
+        door_pending_let_go(pending);
     }
     if (status != WEFT_OK) {
         door_raise(&error);

@@ -23,7 +23,7 @@ static int load_dtypes(PyObject *numpy)
     return 0;
 }
 
-static int load_numpy(void)
+static int load_numpy_locked(void)
 {
     PyObject *numpy = PyImport_ImportModule("numpy");
     if (!numpy || load_dtypes(numpy)) {
@@ -37,6 +37,14 @@ static int load_numpy(void)
     door.numpy_empty = PyObject_GetAttrString(numpy, "empty");
     Py_DECREF(numpy);
     return door.numpy_empty ? 0 : -1;
+}
+
+static int load_numpy(void)
+{
+    door_lock_acquire(&door.numpy_lock);
+    int result = door.numpy_empty ? 0 : load_numpy_locked();
+    door_lock_release(&door.numpy_lock);
+    return result;
 }
 
 static PyObject *make_array(weft_tensor *tensor, PyObject *shape)

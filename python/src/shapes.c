@@ -131,15 +131,28 @@ static int ask_model(door_shape *shape, weft_model *model, const weft_io *io)
     return 0;
 }
 
+/* What is in the slot, with a reference more, if it is of the key; else NULL. */
+static door_shape *look_up(door_shapes *shapes, door_shape *const *slot,
+                           const int64_t *key, size_t length)
+{
+    door_lock_acquire(&shapes->lock);
+    door_shape *shape = *slot;
+    bool same = shape && shape->key_length == length &&
+                memcmp(shape->key, key, length * sizeof(*key)) == 0;
+    if (same) {
+        shape->references++;
+    }
+    door_lock_release(&shapes->lock);
+    return same ? shape : NULL;
+}
+
 static door_shape *find(door_model *model, const weft_io *io, const int64_t *key,
                         size_t length)
 {
     uint64_t hash = hash_key(key, length);
     door_shape **slot = &model->shapes.slots[hash % DOOR_SHAPE_SLOTS];
-    door_shape *shape = *slot;
-    if (shape && shape->key_length == length &&
-        memcmp(shape->key, key, length * sizeof(*key)) == 0) {
-        shape->references++;
+    door_shape *shape = look_up(&model->shapes, slot, key, length);
+    if (shape) {
         return shape;
     }
     shape = make_shape(io, key, length);
@@ -148,8 +161,10 @@ static door_shape *find(door_model *model, const weft_io *io, const int64_t *key
         return NULL;
     }
     shape->references++;
-    door_shape *before = *slot; /* looked at again: the GIL was given up */
+    door_lock_acquire(&model->shapes.lock);
+    door_shape *before = *slot; /* maybe another's of the same shape */
     *slot = shape;
+    door_lock_release(&model->shapes.lock);
     door_shape_drop(before);
     return shape;
 }

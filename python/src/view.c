@@ -11,8 +11,21 @@ enum { DOOR_KNOWN_TYPES = 4 };
 static struct {
     PyTypeObject *type; /* owned, for ever */
     const dl_exchange *exchange;
-} known_types[DOOR_KNOWN_TYPES];
-static size_t known_type_count;
+} known_types[DOOR_KNOWN_TYPES]; /* those below the count stay as they are */
+static DOOR_SHARED size_t known_type_count;
+static door_lock known_types_lock;
+
+static void keep_exchange(PyTypeObject *type, const dl_exchange *exchange)
+{
+    door_lock_acquire(&known_types_lock);
+    size_t count = known_type_count;
+    if (count < DOOR_KNOWN_TYPES) {
+        known_types[count].type = (PyTypeObject *)Py_NewRef((PyObject *)type);
+        known_types[count].exchange = exchange;
+        known_type_count = count + 1;
+    }
+    door_lock_release(&known_types_lock);
+}
 
 static const dl_exchange *look_up_exchange(PyTypeObject *type)
 {
@@ -24,10 +37,8 @@ static const dl_exchange *look_up_exchange(PyTypeObject *type)
     while (exchange && exchange->version.major != DL_MAJOR_VERSION) {
         exchange = exchange->previous;
     }
-    if (exchange && known_type_count < DOOR_KNOWN_TYPES) {
-        known_types[known_type_count].type =
-            (PyTypeObject *)Py_NewRef((PyObject *)type);
-        known_types[known_type_count++].exchange = exchange;
+    if (exchange) {
+        keep_exchange(type, exchange);
     }
     return exchange;
 }
@@ -35,7 +46,8 @@ static const dl_exchange *look_up_exchange(PyTypeObject *type)
 const dl_exchange *door_exchange_of(PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
-    for (size_t i = 0; i < known_type_count; i++) {
+    size_t count = known_type_count;
+    for (size_t i = 0; i < count; i++) {
         if (known_types[i].type == type) {
             return known_types[i].exchange;
         }

@@ -66,6 +66,7 @@ class Futures(unittest.TestCase):
             with self.assertRaises(TypeError):
                 call()
 
+    @unittest.skipUnless(getattr(sys, "_is_gil_enabled", lambda: True)(), "has no GIL")
     def test_an_end_before_the_interpreter_is_back(self):
         # The wait is over while another thread keeps the interpreter to itself until the
         # request has ended too.

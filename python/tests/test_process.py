@@ -33,8 +33,8 @@ class Processes(unittest.TestCase):
             device = weft.Device("cpu", worker_count=1)
             slow = weft.load(onnx_bytes.slow(), device)
             relu = weft.load(onnx_bytes.unary("Relu"), device)
-            kept = [slow.submit(big), relu.submit(x)]
-            kept[1].add_done_callback(lambda f: print("cancelled", f.cancelled()))
+            kept = [slow.submit(big) for _ in range(20)] + [relu.submit(x)]
+            kept[-1].add_done_callback(lambda f: print("cancelled", f.cancelled()))
             relu.submit(x), slow.submit(big)
             queue = weft.Queue([slow, relu])
             for _ in range(10):

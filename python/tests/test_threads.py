@@ -4,6 +4,7 @@
 import gc
 import os
 import pathlib
+import subprocess
 import sys
 import threading
 import time
@@ -109,6 +110,131 @@ class Threads(unittest.TestCase):
             time.sleep(0.001)
         thread.join()
         self.assertGreater(turns, 5)
+
+
+class Shared(unittest.TestCase):
+    """One object in the hands of all threads at once. With a GIL they take turns; without
+    one they do not."""
+
+    def test_a_model_and_its_shapes(self):
+        relu = weft.load(onnx_bytes.unary("Relu"))
+
+        def work(thread):
+            choose = np.random.default_rng(thread)
+            for _ in range(400):  # more shapes than the table has places
+                x = np.full(choose.integers(1, 30, 2), 1.5, np.float32)
+                y = relu(x)
+                if y.shape != x.shape or (y != x).any():
+                    raise AssertionError(f"{x.shape}: {y}")
+
+        at_once(work)
+        counts = relu.statistics()
+        self.assertEqual(counts["runs_with_gil"] + counts["runs_without_gil"], 8 * 400)
+
+    def test_the_first_outputs_of_a_process(self):
+        code = """
+import threading, weft, onnx_bytes
+relu = weft.load(onnx_bytes.unary("Relu"))
+x = memoryview(bytearray(16)).cast("f", (2, 2))
+barrier, good = threading.Barrier(8), []
+
+def work():
+    barrier.wait()
+    good.append(relu(x).tolist() == [[0, 0], [0, 0]])
+
+threads = [threading.Thread(target=work) for _ in range(8)]
+[thread.start() for thread in threads], [thread.join() for thread in threads]
+assert good == [True] * 8, good
+"""
+        for _ in range(3):
+            subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+    def test_a_future(self):
+        relu = weft.load(onnx_bytes.unary("Relu"))
+        barrier, x = threading.Barrier(THREADS), np.ones((8, 8), np.float32)
+        futures, heard = [None], []
+
+        def work(thread):
+            for i in range(150):
+                if barrier.wait() == 0:
+                    futures[0] = relu.submit(x + i)
+                barrier.wait()
+                future = futures[0]
+                if thread == 0 and i % 3 == 0:
+                    future.cancel()
+                if thread == 1:
+                    future.add_done_callback(heard.append)
+                try:
+                    if future.result().sum() != 64 * (i + 1):
+                        raise AssertionError(i)
+                except weft.CancelledError:
+                    if i % 3:
+                        raise
+                del future
+
+        at_once(work)
+        relu.submit(x).result()
+        end = time.monotonic() + 60
+        while len(heard) < 150 and time.monotonic() < end:
+            time.sleep(0.001)
+        self.assertEqual(len(heard), 150)
+
+    def test_a_queue_that_closes(self):
+        relu = weft.load(onnx_bytes.unary("Relu"))
+        x = np.ones((1, 8), np.float32)
+        for _ in range(10):
+            queue, ended = weft.Queue(relu, max_batch_size=4), []
+
+            def work(thread):
+                try:
+                    for i in range(200):
+                        if thread == 0 and i == 50:
+                            queue.close()
+                            queue.drain(60)
+                        ended.append(queue.run(relu, x).sum())
+                except weft.Error as error:
+                    if error.status != weft.Status.CLOSED:
+                        raise
+
+            at_once(work)
+            self.assertEqual(set(ended), {8.0})
+            counts = queue.statistics()
+            self.assertEqual(counts["accepted"], counts["done"])
+            self.assertEqual(counts["done"], len(ended))
+
+    def test_arrays_and_dicts_that_others_change(self):
+        relu = weft.load(onnx_bytes.unary("Relu"))
+        x, place = np.ones((4, 4), np.float32), np.empty((4, 4), np.float32)
+        inputs, outputs = {"x": x}, {"y": place}
+
+        def work(thread):
+            for i in range(300):
+                if thread % 2:
+                    inputs["x"], outputs["y"] = x.copy(), np.empty_like(x)
+                    inputs.pop(f"z{thread}", None)
+                    inputs[f"z{thread}"] = x
+                try:
+                    relu(x, out=place)
+                    relu(inputs, out=outputs)
+                except TypeError as error:
+                    if "has no input 'z" not in str(error):
+                        raise
+
+        at_once(work)
+        self.assertEqual(place.sum(), 16)
+
+    def test_models_and_devices_come_and_go(self):
+        def work(thread):
+            for i in range(30):
+                device = "cpu" if i % 3 else weft.Device("cpu", worker_count=1)
+                relu = weft.load(onnx_bytes.unary("Relu"), device)
+                future = relu.submit(np.ones((4, 4), np.float32))
+                if (thread + i) % 2:
+                    del relu, device
+                if future.result().sum() != 16:
+                    raise AssertionError("other bits")
+
+        at_once(work)
 
 
 class Leaks(unittest.TestCase):
