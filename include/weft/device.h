@@ -56,6 +56,30 @@ typedef struct weft_device_params {
         .log_level = WEFT_LOG_WARNING                                                  \
     }
 
+/* In what the products of MatMul, Gemm, Conv and Attention are computed, and what
+ * becomes one of them. Their sums, and all else, are f32: tensors, norms, softmax,
+ * elementwise functions. The operands of a product are rounded to the nearest, weights
+ * once for the model, results of other nodes each time:
+ *
+ *   f32    not at all; 24 bits
+ *   tf32   to 11 bits, range as f32
+ *   bf16   to 8 bits, range as f32
+ *   f16    to 11 bits; more than 65504 is infinite, less than 6e-8 is 0
+ *
+ * The same bits come out for the same precision on the same kind of device, whoever
+ * else calls; between precisions they differ. The CPU has f32 alone. */
+typedef enum weft_precision {
+    WEFT_PRECISION_F32,
+    WEFT_PRECISION_TF32,
+    WEFT_PRECISION_BF16,
+    WEFT_PRECISION_F16,
+    WEFT_PRECISION_COUNT,
+} weft_precision;
+
+/* Returns "f32", "tf32", "bf16", "f16", or NULL past the last.
+ * Threads: any. */
+WEFT_API const char *weft_precision_name(weft_precision precision);
+
 /* What a device is. Strings live as long as the device. */
 typedef struct weft_device_info {
     const char *name;        /* "cpu" */

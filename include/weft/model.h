@@ -82,6 +82,9 @@ typedef struct weft_model_params {
      * the model is made or, at the latest, by the first run. */
     const weft_bucket_params *buckets;
     size_t bucket_count;
+    /* In what matrix products, convolutions and attention are computed. One that the
+     * device does not have is WEFT_UNSUPPORTED. */
+    weft_precision precision;
 } weft_model_params;
 
 #define WEFT_MODEL_PARAMS_INIT                                                         \

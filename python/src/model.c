@@ -10,6 +10,7 @@
 typedef struct model_arguments {
     PyObject *device, *source, *data_directory, *weights, *buckets;
     int fusion, max_plans;
+    const char *precision;
     Py_ssize_t max_plan_bytes;
     double gil_threshold_us;
 } model_arguments;
@@ -104,9 +105,26 @@ static int make_graph(const model_arguments *arguments, weft_graph **graph)
     return result;
 }
 
+static int find_precision(const char *name, weft_precision *precision)
+{
+    for (int i = 0; i < WEFT_PRECISION_COUNT; i++) {
+        if (strcmp(name, weft_precision_name((weft_precision)i)) == 0) {
+            *precision = (weft_precision)i;
+            return 0;
+        }
+    }
+    door_refuse(WEFT_INVALID_ARGUMENT,
+                "precision must be 'f32', 'tf32', 'bf16' or 'f16'");
+    return -1;
+}
+
 static int make_model(const model_arguments *arguments, weft_model **model)
 {
     weft_graph *graph;
+    weft_precision precision;
+    if (find_precision(arguments->precision, &precision)) {
+        return -1;
+    }
     int result = make_graph(arguments, &graph);
     if (!result) {
         weft_model_params params = WEFT_MODEL_PARAMS_INIT;
@@ -116,6 +134,7 @@ static int make_model(const model_arguments *arguments, weft_model **model)
         params.no_fusion = !arguments->fusion;
         params.max_plans = arguments->max_plans;
         params.max_plan_bytes = (size_t)arguments->max_plan_bytes;
+        params.precision = precision;
         result = door_buckets_read(arguments->buckets, &params);
         if (!result) {
             Py_BEGIN_ALLOW_THREADS;
@@ -198,13 +217,18 @@ static PyObject *model_new(PyTypeObject *type, PyObject *positional, PyObject *n
 {
     static const char *const names[] = {
         "device",    "source",         "data_directory",   "weights", "fusion",
-        "max_plans", "max_plan_bytes", "gil_threshold_us", "buckets", NULL};
-    model_arguments a = {
-        .data_directory = Py_None, .weights = Py_None, .buckets = Py_None, .fusion = 1};
+        "max_plans", "max_plan_bytes", "gil_threshold_us", "buckets", "precision",
+        NULL};
+    model_arguments a = {.data_directory = Py_None,
+                         .weights = Py_None,
+                         .buckets = Py_None,
+                         .fusion = 1,
+                         .precision = "f32"};
     if (!PyArg_ParseTupleAndKeywords(
-            positional, named, "O!O|$OOpindO:Model", DOOR_KEYWORDS(names), door.device,
+            positional, named, "O!O|$OOpindOs:Model", DOOR_KEYWORDS(names), door.device,
             &a.device, &a.source, &a.data_directory, &a.weights, &a.fusion,
-            &a.max_plans, &a.max_plan_bytes, &a.gil_threshold_us, &a.buckets)) {
+            &a.max_plans, &a.max_plan_bytes, &a.gil_threshold_us, &a.buckets,
+            &a.precision)) {
         return NULL;
     }
     if (!(a.gil_threshold_us >= 0)) {

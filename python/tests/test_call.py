@@ -304,6 +304,11 @@ class Calls(unittest.TestCase):
         for wrong in (-1.0, float("nan")):
             with self.assertRaises(ValueError):
                 weft.load(source, gil_threshold_us=wrong)
+        weft.load(source, precision="f32")
+        with self.assertRaisesRegex(ValueError, "'f32', 'tf32', 'bf16' or 'f16'"):
+            weft.load(source, precision="f8")
+        with self.assertRaisesRegex(weft.Error, "no products in bf16"):
+            weft.load(source, precision="bf16")
         device = weft.Device("cpu", worker_count=1, max_contexts=2)
         self.assertEqual(device.info()["max_contexts"], 2)
         x = np.float32([[-1, 1]])

@@ -115,7 +115,8 @@ def load(source: str | os.PathLike | bytes | bytearray | memoryview,
          weights: Mapping[str, Any] | None = None, fusion: bool = True,
          max_plans: int = 0, max_plan_bytes: int = 0,
          gil_threshold_us: float = DEFAULT_GIL_THRESHOLD_US,
-         buckets: Mapping[str, _buckets.Bucket] | None = None) -> Model:
+         buckets: Mapping[str, _buckets.Bucket] | None = None,
+         precision: str = "f32") -> Model:
     """Loads an ONNX model and makes it ready on a device.
 
     source            a path, or the bytes of a model
@@ -129,9 +130,10 @@ def load(source: str | os.PathLike | bytes | bytearray | memoryview,
                       other Python threads go on; 0: let go always, inf: never
     buckets           dimensions whose sizes are rounded up, by name, so that one plan
                       serves many: {"sequence": weft.Bucket([16, 32, 64], mask="mask")}
+    precision         of matrix products: "f32", or on a CUDA card "tf32", "bf16", "f16"
     """
     return Model(_device.find(device), source, data_directory=data_directory,
                  weights=dict(weights) if weights is not None else None, fusion=fusion,
                  max_plans=max_plans, max_plan_bytes=max_plan_bytes,
                  gil_threshold_us=gil_threshold_us,
-                 buckets=_buckets.flatten(buckets))
+                 buckets=_buckets.flatten(buckets), precision=precision)

@@ -20,7 +20,8 @@ class Model:
                 weights: dict[str, Any] | None = None, fusion: bool = True,
                 max_plans: int = 0, max_plan_bytes: int = 0,
                 gil_threshold_us: float = 0.0,
-                buckets: list[tuple[Any, ...]] | None = None) -> Model: ...
+                buckets: list[tuple[Any, ...]] | None = None,
+                precision: str = "f32") -> Model: ...
     @property
     def device(self) -> Any: ...
     @property

@@ -122,7 +122,8 @@ typedef struct wefti_recipe_params {
      * moves them needs them. */
     const size_t *input_bytes, *output_bytes;
     size_t input_count, output_count;
-    wefti_weights *weights; /* keeps packed constants; NULL: nothing is packed */
+    wefti_weights *weights;   /* keeps packed constants; NULL: nothing is packed */
+    weft_precision precision; /* of products: f32, or one of the backend's */
     /* Where the backend can tell its steps apart, it records each; NULL: none. */
     weft_profiler *profiler;
 } wefti_recipe_params;
@@ -145,7 +146,8 @@ typedef struct wefti_recipe_table {
 
 typedef struct wefti_backend {
     const char *name;
-    bool on_host; /* its memory may be read and written by the host */
+    bool on_host;        /* its memory may be read and written by the host */
+    uint32_t precisions; /* beside f32, as bits: 1 << WEFT_PRECISION_BF16 */
     wefti_device_table device;
     wefti_memory_table memory;
     wefti_stream_table stream;

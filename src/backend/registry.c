@@ -139,6 +139,17 @@ weft_status wefti_backend_find(const char *device_name, const wefti_backend **ba
     return unknown_device(device_name, error);
 }
 
+const char *weft_precision_name(weft_precision precision)
+{
+    static const char *const names[WEFT_PRECISION_COUNT] = {
+        [WEFT_PRECISION_F32] = "f32",
+        [WEFT_PRECISION_TF32] = "tf32",
+        [WEFT_PRECISION_BF16] = "bf16",
+        [WEFT_PRECISION_F16] = "f16",
+    };
+    return (uint32_t)precision < WEFT_PRECISION_COUNT ? names[precision] : NULL;
+}
+
 const char *weft_backend_name(size_t index)
 {
     return index < WEFTI_COUNT_OF(backends) ? backends[index]->name : NULL;

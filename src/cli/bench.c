@@ -18,6 +18,7 @@ enum {
     KEY_NO_GOLDEN,
     KEY_NULL,
     KEY_ISA,
+    KEY_PRECISION,
     KEY_ITERATIONS,
     KEY_DISTINCT,
     KEY_QUEUE,
@@ -155,6 +156,9 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case KEY_ISA:
         chosen->suite.isa = value;
         return 0;
+    case KEY_PRECISION:
+        chosen->suite.precision = cli_parse_precision(chosen->command, value);
+        return 0;
     case KEY_SECONDS:
         parse_seconds(chosen, value);
         return 0;
@@ -225,6 +229,12 @@ static error_t parse(int key, char *value, struct argp_state *state)
         {"threads", 't', "LIST", 0, "Numbers of threads, such as 1,2,4,8", 0},          \
         {"device", 'd', "NAME", 0, "Device (default: cpu)", 0},                         \
         {"isa", KEY_ISA, "NAME", 0, "CPU kernels: avx512, avx2, sse2, neon, reference", \
+         0},                                                                            \
+        {"precision",                                                                   \
+         KEY_PRECISION,                                                                 \
+         "NAME",                                                                        \
+         0,                                                                             \
+         "Of products: f32 (default), tf32, bf16, f16",                                 \
          0},                                                                            \
         {"iterations",                                                                  \
          KEY_ITERATIONS,                                                                \
@@ -338,6 +348,7 @@ int cli_command_bench(int argument_count, char **argument_list)
     if (chosen.sweep.model.model != NULL) {
         chosen.sweep.model.device = chosen.suite.device;
         chosen.sweep.model.isa = chosen.suite.isa;
+        chosen.sweep.precision = chosen.suite.precision;
         chosen.sweep.threads = chosen.suite.threads;
         chosen.sweep.seconds = chosen.seconds_given ? chosen.suite.seconds : 0.25;
         chosen.sweep.json = chosen.suite.json;

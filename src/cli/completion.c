@@ -17,6 +17,7 @@ typedef struct option_choice {
 static const option_choice choices[] = {
     {"device", "cpu null cuda:0", false},
     {"isa", "avx512 avx2 sse2 neon reference", false},
+    {"precision", "f32 tf32 bf16 f16", false},
     {"rows", "all table1 table2 table3 table4 table5 race batching one files", true},
 };
 

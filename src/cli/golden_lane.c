@@ -96,9 +96,11 @@ static bool load_model(cli_lane *lane, weft_device *device, const char *path,
 {
     weft_graph *graph = NULL;
     weft_error error = {0};
+    weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    params.precision = lane->precision;
     bool loaded = weft_graph_load_onnx(path, NULL, &graph, &error) == WEFT_OK &&
                   (own_weights == NULL || vary_weights(graph, *own_weights, &error)) &&
-                  weft_model_create(device, graph, NULL, model, &error) == WEFT_OK;
+                  weft_model_create(device, graph, &params, model, &error) == WEFT_OK;
     weft_graph_release(graph);
     if (!loaded) {
         fail(lane, path, &error);
@@ -180,8 +182,7 @@ static void judge_output(cli_lane *lane, const weft_tensor *answer,
         snprintf(lane->failure, sizeof(lane->failure),
                  "output %zu is not of the recorded type and shape", index);
     } else if (answer->type == WEFT_TYPE_F32) {
-        cli_judge_f32(&lane->judgement, lane->row, answer->data, recorded->data,
-                      (int64_t)count);
+        cli_judge_f32(lane, answer->data, recorded->data, (int64_t)count);
     } else if (memcmp(answer->data, recorded->data, recorded->size_bytes) != 0) {
         lane->judgement.wrong_count++;
     }

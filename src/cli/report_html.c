@@ -120,8 +120,9 @@ static void write_head(FILE *file, const cli_suite *suite)
             suite->row_count);
     fputs("<p class=\"soft\">", file);
     cli_html_text(file, suite->info.description);
-    fprintf(file, ", %d cores, %s kernels. weft ", suite->info.core_count,
-            suite->info.isa);
+    fprintf(file, ", %d cores, %s kernels, products in %s. weft ",
+            suite->info.core_count, suite->info.isa,
+            weft_precision_name(suite->options->precision));
     cli_html_text(file, weft_build_id());
     fprintf(file, ". %s, %.0f s.</p>\n", when, suite->seconds);
 }

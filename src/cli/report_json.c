@@ -231,6 +231,7 @@ bool cli_write_json(const cli_suite *suite, const char *path)
     set_count(device, "cores", (uint64_t)suite->info.core_count);
     set_count(device, "workers", (uint64_t)suite->info.worker_count);
     json_object_set_new(root, "device", device);
+    set_text(root, "precision", weft_precision_name(suite->options->precision));
     json_object_set_new(root, "passed", json_boolean(cli_suite_passed(suite)));
     set_count(root, "rows", suite->row_count);
     set_count(root, "failed_rows", suite->failed_row_count);

@@ -53,8 +53,10 @@ typedef struct cli_row {
     bool shared_model;
     /* The first dimension of every input is the dynamic one, "batch". */
     bool dynamic_batch;
-    /* Right: |a - b| <= atol + rtol |b|. */
+    /* Right: |a - b| <= atol + rtol |b|; in another precision than f32, t (r + |b|)
+     * with r the root of the mean square of b, and t of the precision: see trial.c. */
     double atol, rtol;
+    weft_precision precision;
     cli_their_rate theirs[4]; /* of their best mode, ends with 0 threads */
     cli_peer_rates peers;
     /* A mix: thread t runs row parts[t % part_count]. */

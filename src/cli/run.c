@@ -13,6 +13,7 @@
 enum {
     KEY_ISA = 256,
     KEY_NO_FUSION,
+    KEY_PRECISION,
     KEY_QUEUE,
     KEY_WORKERS,
     KEY_MAX_BATCH,
@@ -163,6 +164,9 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case KEY_NO_FUSION:
         options->no_fusion = true;
         return 0;
+    case KEY_PRECISION:
+        options->precision = cli_parse_precision("run", value);
+        return 0;
     case KEY_PROFILE:
         options->profile = value;
         return 0;
@@ -214,6 +218,8 @@ static const struct argp_option list[] = {
     {"dump-plan", 'p', NULL, 0, "Print the plan: kernels, shapes, memory", 0},
     {"device", 'd', "NAME", 0, "Device (default: cpu)", 0},
     {"isa", KEY_ISA, "NAME", 0, "CPU kernels: avx512, avx2, sse2, neon, reference", 0},
+    {"precision", KEY_PRECISION, "NAME", 0,
+     "Of products: f32 (default), tf32, bf16, f16", 0},
     {"no-fusion", KEY_NO_FUSION, NULL, 0, "One kernel for each operator", 0},
     {0},
 };
@@ -243,6 +249,7 @@ static int open_model(const cli_run_options *options, weft_profiler *profiler,
     weft_graph *graph = NULL;
     weft_error error = {0};
     model_params.no_fusion = options->no_fusion;
+    model_params.precision = options->precision;
     int opened =
         cli_open_recorded_device(options->device, options->isa, profiler, device);
     if (opened != 0) {

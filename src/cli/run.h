@@ -31,6 +31,7 @@ typedef struct cli_run_options {
     bool check;
     bool dump_plan;
     bool no_fusion;
+    weft_precision precision;
     const char *profile; /* file of the trace, or NULL */
     int64_t profile_events;
     cli_way way;

@@ -232,6 +232,7 @@ static void measure_all_queued(cli_suite *suite, const cli_row *row, cli_trial *
 static void measure_counts(cli_suite *suite, const cli_row *row)
 {
     cli_row fewer = *row;
+    fewer.precision = suite->options->precision;
     if (suite->options->distinct > 0 && row->distinct > suite->options->distinct) {
         fewer.distinct = suite->options->distinct;
     }
@@ -269,7 +270,11 @@ static void run_row(cli_suite *suite, const cli_row *row)
     if (row->table == CLI_TABLE_ONE_CALLER) {
         cli_effort effort = effort_for(suite, row, 1);
         cli_terminal_progress(suite, row->name, "with and without helpers");
-        cli_measure_one_caller(suite->device, row, &effort, add_result(&suite->direct));
+        cli_row own = *row;
+        own.precision = suite->options->precision;
+        cli_result *result = add_result(&suite->direct);
+        cli_measure_one_caller(suite->device, &own, &effort, result);
+        result->row = row;
     } else {
         measure_counts(suite, row);
     }

@@ -17,6 +17,7 @@ typedef struct cli_suite_options {
     const char *device; /* "cpu" */
     const char *isa;    /* NULL: the best */
     const char *rows;   /* names and tables, separated by commas; NULL: `tables` */
+    weft_precision precision;
     uint32_t tables;    /* bit 1 << table */
     cli_counts threads; /* none: those of each table */
     double seconds;     /* of each timed pass; 0: answers only */

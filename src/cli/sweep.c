@@ -121,6 +121,8 @@ static int open_model(sweep *self)
     const cli_inspect_options *model = &self->options->model;
     weft_error error = {0};
     weft_graph *graph = NULL;
+    weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    params.precision = self->options->precision;
     int status = cli_open_device(model->device, model->isa, &self->device);
     if (status != 0) {
         return status;

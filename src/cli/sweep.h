@@ -7,7 +7,8 @@
 /* `weft bench MODEL`: rates of one model by threads, batch sizes and way. */
 
 typedef struct cli_sweep_options {
-    cli_inspect_options model;   /* model, device, isa, dims */
+    cli_inspect_options model; /* model, device, isa, dims */
+    weft_precision precision;
     cli_counts threads, batches; /* none: those that suit the machine */
     double seconds;              /* of each setting */
     const char *json, *html;

@@ -236,10 +236,13 @@ void cli_terminal_end(const cli_suite *suite, const char *written)
                "by side with Weft\n");
     }
     print_statistics(suite);
-    printf("\n%s%zu of %zu rows passed in %.0f s on %s (%s, %d cores)%s%s%s%s\n",
+    const bool plain_f32 = options->precision == WEFT_PRECISION_F32;
+    printf("\n%s%zu of %zu rows passed in %.0f s on %s (%s, %d cores)%s%s%s%s%s%s\n",
            suite->failed_row_count == 0 ? bold() : red(),
            suite->row_count - suite->failed_row_count, suite->row_count, suite->seconds,
            suite->info.name, suite->info.isa, suite->info.core_count,
+           plain_f32 ? "" : " in ",
+           plain_f32 ? "" : weft_precision_name(options->precision),
            written != NULL ? "; see " : "", written != NULL ? written : "",
            suite->failed_row_count == 0 ? "" : ": FAILED", plain());
     fflush(stdout);

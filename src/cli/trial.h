@@ -28,6 +28,7 @@ typedef struct cli_lane {
     const cli_row *row; /* of a mix: the part */
     weft_model *models[2];
     cli_weights weights; /* until judged */
+    weft_precision precision;
     cli_case *cases;
     int32_t case_count;
     cli_judgement judgement;
@@ -52,11 +53,12 @@ typedef struct cli_trial {
 cli_trial *cli_trial_create(weft_device *device, const cli_row *row, int32_t threads);
 void cli_trial_destroy(cli_trial *trial);
 
-/* Compares f32 answers with the reference, or with recorded f32 values. */
-void cli_judge_f64(cli_judgement *judgement, const cli_row *row, const float *answer,
-                   const double *reference, int64_t count);
-void cli_judge_f32(cli_judgement *judgement, const cli_row *row, const float *answer,
-                   const float *recorded, int64_t count);
+/* Compares the f32 values of an output with the reference, or with recorded ones, and
+ * adds what is found to the lane's judgement. */
+void cli_judge_f64(cli_lane *lane, const float *answer, const double *reference,
+                   int64_t count);
+void cli_judge_f32(cli_lane *lane, const float *answer, const float *recorded,
+                   int64_t count);
 
 /* Gives a lane of a row from files its models and cases; what went wrong is in
  * `failure`. Then judges its answers against the recorded ones. See golden.h. */

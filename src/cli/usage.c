@@ -110,3 +110,13 @@ void cli_parse(const struct argp *parser, const char *command, int argument_coun
     free(buffer);
     free(name);
 }
+
+weft_precision cli_parse_precision(const char *command, const char *text)
+{
+    for (int32_t i = 0; i < WEFT_PRECISION_COUNT; i++) {
+        if (strcmp(text, weft_precision_name((weft_precision)i)) == 0) {
+            return (weft_precision)i;
+        }
+    }
+    cli_usage(command, "'--precision %s' is none of f32, tf32, bf16, f16", text);
+}

@@ -286,6 +286,7 @@ static weft_status prepare(weft_model *model, const weft_model_params *params,
                            weft_error *error)
 {
     model->no_fusion = params->no_fusion;
+    model->precision = params->precision;
     model->max_iterations =
         params->max_iterations > 0 ? params->max_iterations : INT64_MAX;
     wefti_weight_memory memory = {reserve_weight, unreserve_weight, model->device};
@@ -321,12 +322,31 @@ static weft_status check_params(const weft_model_params *given,
     return WEFT_OK;
 }
 
+static weft_status check_precision(const weft_device *device, weft_precision precision,
+                                   weft_error *error)
+{
+    const char *name = weft_precision_name(precision);
+    if (name == NULL) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT, "precision %d is unknown",
+                           (int)precision);
+    }
+    if (precision != WEFT_PRECISION_F32 &&
+        (device->backend->precisions >> (uint32_t)precision & 1u) == 0) {
+        return wefti_error(error, WEFT_UNSUPPORTED,
+                           "the device '%s' has no products in %s; choose f32, or a "
+                           "device that has them, such as cuda:0",
+                           device->name, name);
+    }
+    return WEFT_OK;
+}
+
 static weft_status create(weft_device *device, weft_graph *graph,
                           const weft_model_params *params, bool is_part,
                           weft_model **model, weft_error *error)
 {
     weft_model_params checked;
     WEFTI_TRY(check_params(params, &checked, error));
+    WEFTI_TRY(check_precision(device, checked.precision, error));
     weft_model *made = wefti_malloc_aligned(sizeof(*made));
     if (made == NULL) {
         return wefti_error_memory(error, "a model");

@@ -24,6 +24,7 @@ struct weft_model {
     wefti_backend_device *cpu; /* folds constants; the device's own when it is one */
     bool owns_cpu;
     bool no_fusion;
+    weft_precision precision;
     bool is_part;                            /* of another model */
     int64_t max_iterations;                  /* of a run; INT64_MAX: any number */
     const weft_value_info *inputs, *outputs; /* in the net's arena */

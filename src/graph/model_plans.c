@@ -18,6 +18,7 @@ static weft_status build_plan(void *user, const wefti_known *inputs, wefti_plan 
         .weights = model->weights,
         .cpu = model->cpu,
         .no_fusion = model->no_fusion,
+        .precision = model->precision,
     };
     weft_profiler *profiler = model->device->profiler;
     int64_t begin_ns = profiler != NULL ? wefti_clock_ns() : 0;

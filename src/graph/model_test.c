@@ -553,6 +553,54 @@ static weft_model *make_attention(weft_device *device, bool no_fusion)
     return model;
 }
 
+/* What a device has no products in, it refuses, and says so. */
+static void test_precisions(void **state)
+{
+    (void)state;
+    static const char *const devices[] = {"cpu", "null"};
+    weft_graph *graph;
+    assert_int_equal(weft_graph_create(18, &graph, NULL), WEFT_OK);
+    const weft_value_info info = {
+        .name = "x", .type = WEFT_TYPE_F32, .rank = 2, .dims = {4, 4}};
+    const char *const square[] = {"x", "x"};
+    assert_int_equal(weft_graph_add_input(graph, &info, NULL), WEFT_OK);
+    assert_int_equal(add_node(graph, "MatMul", square, 2, "y", NULL), WEFT_OK);
+    assert_int_equal(weft_graph_add_output(graph, "y", NULL), WEFT_OK);
+    for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++) {
+        weft_device *device;
+        assert_int_equal(weft_device_open(devices[i], NULL, &device, NULL), WEFT_OK);
+        weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+        assert_int_equal(params.precision, WEFT_PRECISION_F32);
+        for (int32_t p = 0; p <= WEFT_PRECISION_COUNT; p++) {
+            weft_error error = {.message = ""};
+            weft_model *model = NULL;
+            params.precision = (weft_precision)p;
+            const weft_status status =
+                weft_model_create(device, graph, &params, &model, &error);
+            const char *name = weft_precision_name((weft_precision)p);
+            assert_int_equal(status, p == WEFT_PRECISION_F32 ? WEFT_OK
+                                     : name == NULL          ? WEFT_INVALID_ARGUMENT
+                                                             : WEFT_UNSUPPORTED);
+            assert_true((model != NULL) == (status == WEFT_OK));
+            if (status == WEFT_UNSUPPORTED) {
+                assert_non_null(strstr(error.message, name));
+                assert_non_null(strstr(error.message, devices[i]));
+            }
+            weft_model_release(model);
+        }
+        /* An older header has no such member: what stands behind is not read. */
+        weft_model *model;
+        params.struct_size = offsetof(weft_model_params, precision);
+        assert_int_equal(weft_model_create(device, graph, &params, &model, NULL),
+                         WEFT_OK);
+        weft_model_release(model);
+        weft_device_release(device);
+    }
+    weft_graph_release(graph);
+    assert_string_equal(weft_precision_name(WEFT_PRECISION_BF16), "bf16");
+    assert_null(weft_precision_name((weft_precision)-1));
+}
+
 /* The fused form gives what the written-out one does, also where a row sees no key. */
 static void test_attention_is_what_was_written(void **state)
 {
@@ -767,6 +815,7 @@ int main(void)
         cmocka_unit_test(test_steady_state_allocates_nothing),
         cmocka_unit_test(test_submit),
         cmocka_unit_test(test_submit_refuses_wrong_shapes),
+        cmocka_unit_test(test_precisions),
         cmocka_unit_test(test_attention_is_what_was_written),
         cmocka_unit_test(test_weights_of_a_plan_are_its_own),
         cmocka_unit_test(test_memory_cap),

@@ -93,6 +93,7 @@ static weft_status make_recipe(wefti_plan *plan, const wefti_plan_source *source
                                         .input_count = plan->input_count,
                                         .output_count = plan->output_count,
                                         .weights = source->weights,
+                                        .precision = source->precision,
                                         .profiler = source->device->profiler};
     weft_status status = plan->backend->recipe.create(source->device->handle, &params,
                                                       &plan->recipe, error);

@@ -40,6 +40,7 @@ typedef struct wefti_plan_source {
     wefti_weights *weights;
     wefti_backend_device *cpu; /* folds constants */
     bool no_fusion;
+    weft_precision precision;
 } wefti_plan_source;
 
 /* Builds a plan for inputs of these types and shapes; one with `constant` has this

@@ -109,10 +109,11 @@ static void ensure_workspace(test_device *t, size_t bytes)
                      WEFT_OK);
 }
 
-static void run(test_device *t, device_case *d)
+static void run(test_device *t, device_case *d, weft_precision precision)
 {
     const wefti_recipe_params params = {.steps = d->steps,
                                         .step_count = 2,
+                                        .precision = precision,
                                         .input_bytes = d->input_bytes,
                                         .output_bytes = &d->output_bytes,
                                         .input_count = d->input_count,
@@ -149,13 +150,17 @@ bool kernel_device_wants(void)
     return t != NULL && t->cases++ % t->every == 0;
 }
 
+void kernel_device_run(const kernel_case *c, weft_precision precision, void *got)
+{
+    device_case d;
+    prepare(&d, c, got);
+    run(open_once(), &d, precision);
+}
+
 void kernel_device_check(const kernel_case *c, const void *expected)
 {
-    test_device *t = open_once();
-    device_case d;
     void *got = kernel_alloc(c->output_bytes);
-    prepare(&d, c, got);
-    run(t, &d);
+    kernel_device_run(c, WEFT_PRECISION_F32, got);
     const uint32_t *e = expected, *g = got;
     if (memcmp(expected, got, c->output_bytes) != 0) {
         for (size_t i = 0; i < c->output_bytes / sizeof(uint32_t); i++) {

@@ -42,7 +42,21 @@
     F(weft_conv_32x32)                                                                 \
     F(weft_conv_16x32)                                                                 \
     F(weft_conv_8x8)                                                                   \
-    F(weft_conv_8x32)
+    F(weft_conv_8x32)                                                                  \
+    WEFTI_CUDA_MMA_KERNELS(F, bf16)                                                    \
+    WEFTI_CUDA_MMA_KERNELS(F, f16)                                                     \
+    WEFTI_CUDA_MMA_KERNELS(F, tf32)
+/* Those on tensor cores, of one format. */
+#define WEFTI_CUDA_MMA_KERNELS(F, format)                                              \
+    F(weft_attention_##format)                                                         \
+    F(weft_attention_short_##format)                                                   \
+    WEFTI_CUDA_MMA_SHAPE(F, format##_64x64)                                            \
+    WEFTI_CUDA_MMA_SHAPE(F, format##_32x32)                                            \
+    WEFTI_CUDA_MMA_SHAPE(F, format##_16x32)
+#define WEFTI_CUDA_MMA_SHAPE(F, shape)                                                 \
+    F(weft_matmul_##shape)                                                             \
+    F(weft_packed_##shape)                                                             \
+    F(weft_conv_##shape)
 typedef enum wefti_cuda_kernel {
 #define WEFTI_CUDA_KERNEL_ID(name) WEFTI_CUDA_##name,
     WEFTI_CUDA_KERNELS(WEFTI_CUDA_KERNEL_ID)

@@ -207,38 +207,89 @@ static bool is_wide(const wefti_operand *operand,
            0;
 }
 
+/* What both kinds of kernel want; whether rows of keys are short. */
+static bool begin_attention(const wefti_step *step, wefti_cuda_attention_call *call)
+{
+    const wefti_attention_params *p = &call->p;
+    call->p = *(const wefti_attention_params *)step->params;
+    call->wide = is_wide(&step->operands[WEFTI_ATTENTION_Q], &p->q, p->head_size) &&
+                 is_wide(&step->operands[WEFTI_ATTENTION_K], &p->k, p->head_size) &&
+                 is_wide(&step->operands[WEFTI_ATTENTION_V], &p->v, p->value_size);
+    return p->key_length <= WEFTI_CUDA_SHORT_ATTENTION_KEYS;
+}
+
+/* Scratch memory for so many scores. */
+static weft_status need_scores(wefti_cuda_prepared *prepared, int64_t rows,
+                               int64_t row_length, weft_error *error)
+{
+    int64_t bytes;
+    if (WEFTI_MUL_OVERFLOWS(rows, row_length, &bytes) ||
+        WEFTI_MUL_OVERFLOWS(bytes, (int64_t)sizeof(float), &bytes)) {
+        return wefti_error(error, WEFT_OUT_OF_MEMORY,
+                           "attention: its scores do not fit into memory");
+    }
+    prepared->scratch_operand = WEFTI_CUDA_ATTENTION_SCORES;
+    prepared->scratch_bytes = (size_t)bytes;
+    return WEFT_OK;
+}
+
+/* On tensor cores: a block has 16 queries and whole rows of scores. */
+static weft_status prepare_mma_attention(const wefti_step *step,
+                                         wefti_cuda_choice choice,
+                                         wefti_cuda_prepared *prepared,
+                                         weft_error *error)
+{
+    static const struct {
+        wefti_cuda_kernel few, many;
+    } kernels[WEFT_PRECISION_COUNT] = {
+        [WEFT_PRECISION_TF32] = {WEFTI_CUDA_weft_attention_short_tf32,
+                                 WEFTI_CUDA_weft_attention_tf32},
+        [WEFT_PRECISION_BF16] = {WEFTI_CUDA_weft_attention_short_bf16,
+                                 WEFTI_CUDA_weft_attention_bf16},
+        [WEFT_PRECISION_F16] = {WEFTI_CUDA_weft_attention_short_f16,
+                                WEFTI_CUDA_weft_attention_f16},
+    };
+    wefti_cuda_attention_call *call = &prepared->call.attention;
+    const wefti_attention_params *p = &call->p;
+    bool is_short = begin_attention(step, call);
+    call->query_tiles = blocks_of(p->query_length, WEFTI_CUDA_MMA_QUERIES);
+    prepared->kernel =
+        is_short ? kernels[choice.precision].few : kernels[choice.precision].many;
+    prepared->threads = WEFTI_CUDA_SHORT_ATTENTION_THREADS;
+    prepared->blocks = p->value_size == 0 ? 0 : p->batch * p->heads * call->query_tiles;
+    int64_t pitch = blocks_of(p->key_length, WEFTI_CUDA_MMA_KEYS_TOGETHER) *
+                    WEFTI_CUDA_MMA_KEYS_TOGETHER;
+    int64_t rows;
+    if (is_short) {
+        return WEFT_OK;
+    }
+    if (WEFTI_MUL_OVERFLOWS(prepared->blocks, WEFTI_CUDA_MMA_QUERIES, &rows)) {
+        rows = INT64_MAX;
+    }
+    return need_scores(prepared, rows, pitch, error);
+}
+
 static weft_status prepare_attention(const wefti_step *step,
                                      wefti_cuda_prepared *prepared, weft_error *error)
 {
     wefti_cuda_attention_call *call = &prepared->call.attention;
     const wefti_attention_params *p = &call->p;
-    call->p = *(const wefti_attention_params *)step->params;
-    bool is_short = p->key_length <= WEFTI_CUDA_SHORT_ATTENTION_KEYS;
-    call->wide = is_wide(&step->operands[WEFTI_ATTENTION_Q], &p->q, p->head_size) &&
-                 is_wide(&step->operands[WEFTI_ATTENTION_K], &p->k, p->head_size) &&
-                 is_wide(&step->operands[WEFTI_ATTENTION_V], &p->v, p->value_size);
+    bool is_short = begin_attention(step, call);
     call->query_tiles =
         blocks_of(p->query_length, is_short ? WEFTI_CUDA_SHORT_ATTENTION_QUERIES
                                             : WEFTI_CUDA_ATTENTION_QUERIES);
     prepared->kernel =
         is_short ? WEFTI_CUDA_weft_attention_short : WEFTI_CUDA_weft_attention;
     prepared->threads = is_short ? WEFTI_CUDA_SHORT_ATTENTION_THREADS : THREADS;
-    int64_t scores;
-    if (WEFTI_MUL_OVERFLOWS(p->batch * p->heads, p->query_length, &scores) ||
-        WEFTI_MUL_OVERFLOWS(scores, p->key_length, &scores) ||
-        WEFTI_MUL_OVERFLOWS(scores, (int64_t)sizeof(float), &scores)) {
-        return wefti_error(error, WEFT_OUT_OF_MEMORY,
-                           "attention: its scores do not fit into memory");
-    }
     prepared->blocks = p->value_size == 0 ? 0 : p->batch * p->heads * call->query_tiles;
-    if (!is_short) {
-        prepared->scratch_operand = WEFTI_CUDA_ATTENTION_SCORES;
-        prepared->scratch_bytes = (size_t)scores;
+    int64_t rows;
+    if (WEFTI_MUL_OVERFLOWS(p->batch * p->heads, p->query_length, &rows)) {
+        rows = INT64_MAX;
     }
-    return WEFT_OK;
+    return is_short ? WEFT_OK : need_scores(prepared, rows, p->key_length, error);
 }
 
-static weft_status prepare_kernel(const wefti_step *step, int32_t processor_count,
+static weft_status prepare_kernel(const wefti_step *step, wefti_cuda_choice choice,
                                   wefti_cuda_prepared *prepared, weft_error *error)
 {
     switch (step->kernel) {
@@ -255,22 +306,24 @@ static weft_status prepare_kernel(const wefti_step *step, int32_t processor_coun
     case WEFTI_KERNEL_LAYER_NORM:
         return prepare_layer_norm(step, prepared, error);
     case WEFTI_KERNEL_MATMUL:
-        return wefti_cuda_prepare_matmul(step, processor_count, prepared, error);
+        return wefti_cuda_prepare_matmul(step, choice, prepared, error);
     case WEFTI_KERNEL_CONV:
-        return wefti_cuda_prepare_conv(step, processor_count, prepared, error);
+        return wefti_cuda_prepare_conv(step, choice, prepared, error);
     case WEFTI_KERNEL_POOL:
         return prepare_pool(step, prepared, error);
     case WEFTI_KERNEL_GATHER:
         return prepare_gather(step, prepared, error);
     case WEFTI_KERNEL_ATTENTION:
-        return prepare_attention(step, prepared, error);
+        return choice.precision == WEFT_PRECISION_F32
+                   ? prepare_attention(step, prepared, error)
+                   : prepare_mma_attention(step, choice, prepared, error);
     default:
         return wefti_error(error, WEFT_UNSUPPORTED, "cuda has no %s",
                            wefti_kernel_name(step->kernel));
     }
 }
 
-weft_status wefti_cuda_prepare(const wefti_step *step, int32_t processor_count,
+weft_status wefti_cuda_prepare(const wefti_step *step, wefti_cuda_choice choice,
                                wefti_cuda_prepared *prepared, weft_error *error)
 {
     memset(prepared, 0, sizeof(*prepared));
@@ -278,7 +331,7 @@ weft_status wefti_cuda_prepare(const wefti_step *step, int32_t processor_count,
     prepared->table_operand = -1;
     prepared->pack_operand = -1;
     prepared->step_kernel = step->kernel;
-    WEFTI_TRY(prepare_kernel(step, processor_count, prepared, error));
+    WEFTI_TRY(prepare_kernel(step, choice, prepared, error));
     if (prepared->blocks > INT32_MAX) {
         return wefti_error(error, WEFT_UNSUPPORTED,
                            "%s: more outputs than one launch has blocks; use smaller "

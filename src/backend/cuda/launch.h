@@ -6,10 +6,18 @@
 #include "backend/cuda/kernels/call.h"
 
 /* How a constant matrix is laid out on the card: rows x columns, dense but for the
- * pitch, from elements at row * row_stride + column * column_stride. */
+ * pitch, from elements at row * row_stride + column * column_stride, as f32 or rounded
+ * to f16 or bf16. Zeros fill the pitch. */
 typedef struct wefti_cuda_pack {
     int64_t rows, columns, row_stride, column_stride, pitch;
+    weft_type type;
 } wefti_cuda_pack;
+
+/* What the kernels of steps are chosen by. */
+typedef struct wefti_cuda_choice {
+    int32_t processor_count;
+    weft_precision precision;
+} wefti_cuda_choice;
 
 /* How a step is run: which kernel, how many blocks, and its call but for the operands'
  * addresses. */
@@ -29,12 +37,17 @@ typedef struct wefti_cuda_prepared {
 } wefti_cuda_prepared;
 
 /* Chooses kernel and blocks. WEFT_UNSUPPORTED when the device cannot run the step. */
-weft_status wefti_cuda_prepare(const wefti_step *step, int32_t processor_count,
+weft_status wefti_cuda_prepare(const wefti_step *step, wefti_cuda_choice choice,
                                wefti_cuda_prepared *prepared, weft_error *error);
-weft_status wefti_cuda_prepare_matmul(const wefti_step *step, int32_t processor_count,
+weft_status wefti_cuda_prepare_matmul(const wefti_step *step, wefti_cuda_choice choice,
                                       wefti_cuda_prepared *prepared, weft_error *error);
-weft_status wefti_cuda_prepare_conv(const wefti_step *step, int32_t processor_count,
+weft_status wefti_cuda_prepare_conv(const wefti_step *step, wefti_cuda_choice choice,
                                     wefti_cuda_prepared *prepared, weft_error *error);
+#if defined(WEFT_TESTING)
+/* Tests: the tiles of all products in tf32, bf16 and f16 from now on, 0 to 2; -1: the
+ * best. */
+void wefti_cuda_testing_use_tiles(int32_t shape);
+#endif
 
 /* Whether this kernel reads the operand, an input of so many bytes, so few times that
  * it may stay in the host's memory. */

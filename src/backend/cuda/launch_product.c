@@ -54,6 +54,61 @@ static const tile_shape *choose_shape(int64_t batch, int64_t m, int64_t n, int64
     return &shapes[last];
 }
 
+/* The same on tensor cores (kernels/mma_shapes.cu). `packed` takes a B that was laid
+ * out along k. */
+typedef struct mma_shape {
+    wefti_cuda_kernel matmul, packed, conv;
+    int64_t m, n;
+} mma_shape;
+enum { MMA_THREADS = 128, MMA_SHAPES = 3 };
+
+#define MMA_SHAPE(format, size, m, n)                                                  \
+    {                                                                                  \
+        WEFTI_CUDA_weft_matmul_##format##_##size,                                      \
+            WEFTI_CUDA_weft_packed_##format##_##size,                                  \
+            WEFTI_CUDA_weft_conv_##format##_##size, m, n                               \
+    }
+#define MMA_FORMAT_SHAPES(format)                                                      \
+    {                                                                                  \
+        MMA_SHAPE(format, 64x64, 64, 64), MMA_SHAPE(format, 32x32, 32, 32),            \
+            MMA_SHAPE(format, 16x32, 16, 32)                                           \
+    }
+static const mma_shape mma_shapes[WEFT_PRECISION_COUNT][MMA_SHAPES] = {
+    [WEFT_PRECISION_TF32] = MMA_FORMAT_SHAPES(tf32),
+    [WEFT_PRECISION_BF16] = MMA_FORMAT_SHAPES(bf16),
+    [WEFT_PRECISION_F16] = MMA_FORMAT_SHAPES(f16),
+};
+
+#if defined(WEFT_TESTING)
+static int32_t testing_shape = -1;
+
+void wefti_cuda_testing_use_tiles(int32_t shape)
+{
+    testing_shape = shape;
+}
+#endif
+
+/* The largest that is not mostly beyond m and n and gives half the processors a
+ * block. */
+static const mma_shape *choose_mma_shape(wefti_cuda_choice choice, int64_t batch,
+                                         int64_t m, int64_t n)
+{
+    const mma_shape *own = mma_shapes[choice.precision];
+#if defined(WEFT_TESTING)
+    if (testing_shape >= 0) {
+        return &own[testing_shape];
+    }
+#endif
+    for (size_t i = 0; i < MMA_SHAPES - 1; i++) {
+        int64_t blocks = batch * tiles_of(m, own[i].m) * tiles_of(n, own[i].n);
+        bool fits = m * 2 > own[i].m && n * 2 > own[i].n;
+        if (fits && blocks >= choice.processor_count / 2) {
+            return &own[i];
+        }
+    }
+    return &own[MMA_SHAPES - 1];
+}
+
 /* Whether four elements along the dense dimension of a matrix may be read at once: all
  * rows begin at a multiple of 16 bytes and are whole fours. `dense` is the size along
  * stride 1, `strides` are the others. */
@@ -91,29 +146,78 @@ static void choose_width(const wefti_step *step, wefti_cuda_matmul_call *call)
     call->c_wide = is_wide(&step->operands[WEFTI_MATMUL_C], p->n, c, count);
 }
 
+/* Whether B is one constant matrix. */
+static bool is_constant(const wefti_step *step, const wefti_matmul_params *p)
+{
+    bool one = step->operands[WEFTI_MATMUL_B].constant != NULL;
+    for (int32_t d = 0; d < p->batch_rank; d++) {
+        one = one && p->b_batch_strides[d] == 0;
+    }
+    return one;
+}
+
 /* A constant B that lies along k is turned when it is brought to the card, and its rows
  * made whole fours. */
 static void choose_packing(const wefti_step *step, wefti_cuda_prepared *prepared)
 {
     wefti_matmul_params *p = &prepared->call.matmul.p;
-    bool one = step->operands[WEFTI_MATMUL_B].constant != NULL;
-    for (int32_t d = 0; d < p->batch_rank; d++) {
-        one = one && p->b_batch_strides[d] == 0;
-    }
-    if (!one || (p->b_column_stride == 1 && p->b_row_stride % 4 == 0) || p->n < 2 ||
-        p->k < 1) {
+    if (!is_constant(step, p) ||
+        (p->b_column_stride == 1 && p->b_row_stride % 4 == 0) || p->n < 2 || p->k < 1) {
         return;
     }
     int64_t pitch = (p->n + 3) / 4 * 4;
     prepared->pack_operand = WEFTI_MATMUL_B;
-    prepared->pack =
-        (wefti_cuda_pack){p->k, p->n, p->b_row_stride, p->b_column_stride, pitch};
+    prepared->pack = (wefti_cuda_pack){.rows = p->k,
+                                       .columns = p->n,
+                                       .row_stride = p->b_row_stride,
+                                       .column_stride = p->b_column_stride,
+                                       .pitch = pitch,
+                                       .type = WEFT_TYPE_F32};
     p->b_row_stride = pitch;
     p->b_column_stride = 1;
     prepared->call.matmul.b_wide = 1;
 }
 
-weft_status wefti_cuda_prepare_matmul(const wefti_step *step, int32_t processor_count,
+/* Tensor cores take a constant B along k, rounded once; rows are whole pieces of 16
+ * bytes. tf32 has no type of its own and is rounded where it is used. False: B is read
+ * as it is. */
+static bool pack_for_mma(const wefti_step *step, weft_precision precision,
+                         wefti_cuda_prepared *prepared)
+{
+    wefti_matmul_params *p = &prepared->call.matmul.p;
+    if (!is_constant(step, p) || p->k < 1) {
+        return false;
+    }
+    const weft_type type = precision == WEFT_PRECISION_BF16  ? WEFT_TYPE_BF16
+                           : precision == WEFT_PRECISION_F16 ? WEFT_TYPE_F16
+                                                             : WEFT_TYPE_F32;
+    const int64_t together = 16 / (int64_t)weft_type_size(type);
+    prepared->pack_operand = WEFTI_MATMUL_B;
+    prepared->pack = (wefti_cuda_pack){.rows = p->n,
+                                       .columns = p->k,
+                                       .row_stride = p->b_column_stride,
+                                       .column_stride = p->b_row_stride,
+                                       .pitch = tiles_of(p->k, together) * together,
+                                       .type = type};
+    p->b_column_stride = prepared->pack.pitch;
+    p->b_row_stride = 1;
+    return true;
+}
+
+/* Gives each tile of m x n a block. */
+static weft_status spread_matmul(wefti_cuda_prepared *prepared, int64_t batch,
+                                 int64_t tile_m, int64_t tile_n, weft_error *error)
+{
+    wefti_cuda_matmul_call *call = &prepared->call.matmul;
+    call->m_tiles = tiles_of(call->p.m, tile_m);
+    call->n_tiles = tiles_of(call->p.n, tile_n);
+    if (WEFTI_MUL_OVERFLOWS(batch, call->m_tiles * call->n_tiles, &prepared->blocks)) {
+        return wefti_error(error, WEFT_UNSUPPORTED, "matmul: too many tiles");
+    }
+    return WEFT_OK;
+}
+
+weft_status wefti_cuda_prepare_matmul(const wefti_step *step, wefti_cuda_choice choice,
                                       wefti_cuda_prepared *prepared, weft_error *error)
 {
     wefti_cuda_matmul_call *call = &prepared->call.matmul;
@@ -123,17 +227,21 @@ weft_status wefti_cuda_prepare_matmul(const wefti_step *step, int32_t processor_
     for (int32_t d = 0; d < p->batch_rank; d++) {
         batch *= p->batch_dims[d];
     }
-    const tile_shape *shape = choose_shape(batch, p->m, p->n, p->k, processor_count);
-    call->m_tiles = tiles_of(p->m, shape->m);
-    call->n_tiles = tiles_of(p->n, shape->n);
+    if (choice.precision != WEFT_PRECISION_F32) {
+        const mma_shape *shape = choose_mma_shape(choice, batch, p->m, p->n);
+        bool packed = pack_for_mma(step, choice.precision, prepared);
+        choose_width(step, call);
+        prepared->kernel = packed ? shape->packed : shape->matmul;
+        prepared->threads = MMA_THREADS;
+        return spread_matmul(prepared, batch, shape->m, shape->n, error);
+    }
+    const tile_shape *shape =
+        choose_shape(batch, p->m, p->n, p->k, choice.processor_count);
     choose_packing(step, prepared);
     choose_width(step, call);
     prepared->kernel = shape->matmul;
     prepared->threads = shape->threads;
-    if (WEFTI_MUL_OVERFLOWS(batch, call->m_tiles * call->n_tiles, &prepared->blocks)) {
-        return wefti_error(error, WEFT_UNSUPPORTED, "matmul: too many tiles");
-    }
-    return WEFT_OK;
+    return spread_matmul(prepared, batch, shape->m, shape->n, error);
 }
 
 /* Which input each weight of an output channel meets, and behind it the place of each
@@ -199,7 +307,32 @@ static bool fits_32_bits(const wefti_conv_params *p)
     return true;
 }
 
-weft_status wefti_cuda_prepare_conv(const wefti_step *step, int32_t processor_count,
+/* Chooses the tiles. */
+static void spread_conv(const wefti_conv_params *p, wefti_cuda_choice choice,
+                        wefti_cuda_prepared *prepared)
+{
+    wefti_cuda_conv_call *call = &prepared->call.conv;
+    int64_t tile_m, tile_n;
+    if (choice.precision != WEFT_PRECISION_F32) {
+        const mma_shape *shape = choose_mma_shape(choice, p->groups, call->m, call->n);
+        prepared->kernel = shape->conv;
+        prepared->threads = MMA_THREADS;
+        tile_m = shape->m;
+        tile_n = shape->n;
+    } else {
+        const tile_shape *shape =
+            choose_shape(p->groups, call->m, call->n, call->k, choice.processor_count);
+        prepared->kernel = shape->conv;
+        prepared->threads = shape->threads;
+        tile_m = shape->m;
+        tile_n = shape->n;
+    }
+    call->m_tiles = tiles_of(call->m, tile_m);
+    call->n_tiles = tiles_of(call->n, tile_n);
+    prepared->blocks = p->groups * call->m_tiles * call->n_tiles;
+}
+
+weft_status wefti_cuda_prepare_conv(const wefti_step *step, wefti_cuda_choice choice,
                                     wefti_cuda_prepared *prepared, weft_error *error)
 {
     wefti_cuda_conv_call *call = &prepared->call.conv;
@@ -220,12 +353,6 @@ weft_status wefti_cuda_prepare_conv(const wefti_step *step, int32_t processor_co
         call->k % 4 == 0 && step->operands[WEFTI_CONV_WEIGHT].offset_bytes % 16 == 0;
     call->c_wide = p->out_dims[0] * p->out_dims[1] * p->out_dims[2] % 4 == 0 &&
                    step->operands[WEFTI_CONV_OUTPUT].offset_bytes % 16 == 0;
-    const tile_shape *shape =
-        choose_shape(p->groups, call->m, call->n, call->k, processor_count);
-    call->m_tiles = tiles_of(call->m, shape->m);
-    call->n_tiles = tiles_of(call->n, shape->n);
-    prepared->kernel = shape->conv;
-    prepared->threads = shape->threads;
-    prepared->blocks = p->groups * call->m_tiles * call->n_tiles;
+    spread_conv(p, choice, prepared);
     return make_taps(p, call->k, prepared, error);
 }

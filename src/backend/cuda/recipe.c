@@ -6,6 +6,7 @@
 
 #include "backend/common/fault.h"
 #include "backend/common/weights.h"
+#include "backend/cpu/cast.h"
 #include "base/memory.h"
 
 /* Tensors lie at multiples of this in workspace and staging memory. */
@@ -86,16 +87,39 @@ typedef struct weight_upload {
     weft_error *error;
 } weight_upload;
 
-static void turn(float *target, const float *source, const wefti_cuda_pack *pack)
+/* Elements of a row that are gathered at a time. */
+enum { TURNED_TOGETHER = 256 };
+
+/* Writes `count` elements of a row that lie `stride` apart, dense, in another type. */
+static void turn_row(char *target, const float *source, int64_t stride, int64_t count,
+                     weft_type type)
 {
+    const cast_function cast = wefti_cast(WEFT_TYPE_F32, type); /* NULL for f32 */
+    const int64_t size = (int64_t)weft_type_size(type);
+    float together[TURNED_TOGETHER];
+    for (int64_t at = 0; at < count; at += TURNED_TOGETHER) {
+        const int64_t left = count - at;
+        const int64_t some = left < TURNED_TOGETHER ? left : TURNED_TOGETHER;
+        for (int64_t i = 0; i < some; i++) {
+            together[i] = source[(at + i) * stride];
+        }
+        if (cast != NULL) {
+            cast(together, target + at * size, some);
+        } else {
+            memcpy(target + at * size, together, (size_t)(some * size));
+        }
+    }
+}
+
+static void turn(char *target, const float *source, const wefti_cuda_pack *pack)
+{
+    const int64_t size = (int64_t)weft_type_size(pack->type);
     for (int64_t row = 0; row < pack->rows; row++) {
-        float *to = target + row * pack->pitch;
-        for (int64_t column = 0; column < pack->columns; column++) {
-            to[column] = source[row * pack->row_stride + column * pack->column_stride];
-        }
-        for (int64_t column = pack->columns; column < pack->pitch; column++) {
-            to[column] = 0.0f;
-        }
+        char *to = target + row * pack->pitch * size;
+        turn_row(to, source + row * pack->row_stride, pack->column_stride,
+                 pack->columns, pack->type);
+        memset(to + pack->columns * size, 0,
+               (size_t)((pack->pitch - pack->columns) * size));
     }
 }
 
@@ -130,6 +154,7 @@ static weft_status share_constant(const weight_upload *upload, wefti_weights *we
         request.key.layout[2] = (uint64_t)pack->row_stride;
         request.key.layout[3] = (uint64_t)pack->column_stride;
         request.key.layout[4] = (uint64_t)pack->pitch;
+        request.key.layout[5] = (uint64_t)pack->type;
     }
     const void *packed = NULL;
     WEFTI_TRY(wefti_weights_get(weights, &request, &packed, error));
@@ -184,7 +209,7 @@ static weft_status place_constant(wefti_recipe *recipe, const wefti_step *step,
         return WEFT_OK;
     }
     if (pack != NULL) {
-        size_bytes = (size_t)(pack->rows * pack->pitch) * sizeof(float);
+        size_bytes = (size_t)(pack->rows * pack->pitch) * weft_type_size(pack->type);
         low = 0;
     }
     const constant_bytes bytes = {constant + low, size_bytes, pack,
@@ -337,8 +362,9 @@ static weft_status lay_workspace(wefti_recipe *recipe, size_t scratch_at,
 static weft_status prepare_step(const wefti_recipe *recipe, const wefti_step *step,
                                 wefti_cuda_prepared *prepared, weft_error *error)
 {
-    weft_status status =
-        wefti_cuda_prepare(step, recipe->device->processor_count, prepared, error);
+    const wefti_cuda_choice choice = {recipe->device->processor_count,
+                                      recipe->precision};
+    weft_status status = wefti_cuda_prepare(step, choice, prepared, error);
     if (status != WEFT_OK) {
         wefti_free(prepared->table);
         prepared->table = NULL;
@@ -418,6 +444,7 @@ static weft_status build(wefti_recipe *recipe, const wefti_recipe_params *params
         return wefti_error_memory(error, "a recipe");
     }
     recipe->weights = params->weights;
+    recipe->precision = params->precision;
     WEFTI_TRY(largest_scratch(recipe, params, &scratch_bytes, error));
     WEFTI_TRY(lay_tensors(recipe, params, error));
     if (!round_up(params->workspace_bytes, &scratch_at)) {

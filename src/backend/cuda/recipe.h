@@ -53,6 +53,7 @@ struct wefti_recipe {
     size_t input_count, output_count;
     size_t staged_bytes, staged_at;
     size_t workspace_bytes;
+    weft_precision precision;
     wefti_weights *weights; /* while it is made; NULL: nothing is shared */
     bool reports;           /* a step may report an index out of range */
     void **owned;           /* device memory that goes with the recipe */

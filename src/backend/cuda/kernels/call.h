@@ -124,6 +124,9 @@ enum {
     WEFTI_CUDA_SHORT_ATTENTION_QUERIES = 16,
     WEFTI_CUDA_SHORT_ATTENTION_KEYS = 256, /* at most */
     WEFTI_CUDA_SHORT_ATTENTION_THREADS = 128,
+    /* In another precision than f32; scores in scratch memory lie so far apart. */
+    WEFTI_CUDA_MMA_QUERIES = 16,
+    WEFTI_CUDA_MMA_KEYS_TOGETHER = 64,
 };
 typedef struct wefti_cuda_attention_call {
     void *operands[WEFTI_CUDA_OPERANDS];

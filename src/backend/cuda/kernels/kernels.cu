@@ -9,4 +9,5 @@
 #include "backend/cuda/kernels/elementwise.cu"
 #include "backend/cuda/kernels/move.cu"
 #include "backend/cuda/kernels/product.cu"
+#include "backend/cuda/kernels/mma.cu"
 #include "backend/cuda/kernels/rows.cu"

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* MATMUL and CONV on tensor cores; included once for each format and shape, which
+ * MMA_FORMAT and the words of mma_shapes.cu give. A block makes TILE_M x TILE_N
+ * outputs, a warp an equal part of them, and walks along k through buffers that are
+ * fetched ahead of their use.
+ *
+ * Each output is one chain of mma instructions, k ascending in whole steps of the
+ * format's, zeros behind the last, whatever the shape: so all shapes give the same bits
+ * on one kind of card, and the host may choose by size alone. */
+
+#define MMA_PASTE_(a, b, c, d) a##_##b##_##c##x##d
+#define MMA_PASTE(a, b, c, d) MMA_PASTE_(a, b, c, d)
+#define MMA_NAME(kernel) MMA_PASTE(kernel, MMA_FORMAT, TILE_M, TILE_N)
+#define MMA_OF_(name, format) name##_##format
+#define MMA_OF__(name, format) MMA_OF_(name, format)
+#define MMA_OF(name) MMA_OF__(name, MMA_FORMAT)
+
+#define MMA_THREADS (32 * WARPS_M * WARPS_N)
+#define MMA_STEP MMA_OF(MMA_DEPTH)
+#define PACKED_K (PACKED_STEPS * MMA_STEP)
+#define WARP_M (TILE_M / WARPS_M)
+#define WARP_N (TILE_N / WARPS_N)
+#define PITCH_A (TILE_K + MMA_OF(MMA_GAP_K))
+#define PITCH_B (TILE_N + MMA_OF(MMA_GAP_N))
+#define PACKED_PITCH_A (PACKED_K + MMA_OF(MMA_GAP_K))
+#define PACKED_PITCH_B (PACKED_K + MMA_OF(MMA_GAP_PACKED))
+#define PACKED_SIZE ((int32_t)sizeof(MMA_OF(mma_packed)))
+
+/* A thread's sums: [16 rows of the warp][8 columns of the warp][4]. */
+#define MMA_SUMS sums[WARP_M / 16][WARP_N / 8][4]
+/* Where the warp's outputs begin in the tile. */
+#define WARP_ROW ((int32_t)threadIdx.x / 32 / WARPS_N * WARP_M)
+#define WARP_COLUMN ((int32_t)threadIdx.x / 32 % WARPS_N * WARP_N)
+
+WEFTI_DEVICE void MMA_NAME(mma_clear)(float MMA_SUMS)
+{
+    WEFTI_UNROLL
+    for (int32_t i = 0; i < WARP_M * WARP_N / 32; i++) {
+        sums[i / 4 / (WARP_N / 8)][i / 4 % (WARP_N / 8)][i % 4] = 0.0f;
+    }
+}
+
+WEFTI_DEVICE void MMA_NAME(mma_multiply)(float MMA_SUMS,
+                                         const mma_left left[WARP_M / 16],
+                                         const mma_right right[WARP_N / 8])
+{
+    WEFTI_UNROLL
+    for (int32_t i = 0; i < WARP_M / 16; i++) {
+        WEFTI_UNROLL
+        for (int32_t j = 0; j < WARP_N / 8; j++) {
+            MMA_OF(mma)(sums[i][j], left[i], right[j]);
+        }
+    }
+}
+
+/* One step of the chain from tiles of f32, A along k and B along n. */
+WEFTI_DEVICE void MMA_NAME(mma_step)(float MMA_SUMS, const float *a, const float *b,
+                                     int32_t k)
+{
+    mma_left left[WARP_M / 16];
+    mma_right right[WARP_N / 8];
+    WEFTI_UNROLL
+    for (int32_t i = 0; i < WARP_M / 16; i++) {
+        left[i] = MMA_OF(mma_left)(a + (WARP_ROW + 16 * i) * PITCH_A + k, PITCH_A);
+    }
+    WEFTI_UNROLL
+    for (int32_t j = 0; j < WARP_N / 8; j++) {
+        right[j] = MMA_OF(mma_right)(b + k * PITCH_B + WARP_COLUMN + 8 * j, 1, PITCH_B);
+    }
+    MMA_NAME(mma_multiply)(sums, left, right);
+}
+
+WEFTI_DEVICE void MMA_NAME(mma_step_packed)(float MMA_SUMS, const float *a,
+                                            const MMA_OF(mma_packed) * b, int32_t k)
+{
+    mma_left left[WARP_M / 16];
+    mma_right right[WARP_N / 8];
+    WEFTI_UNROLL
+    for (int32_t i = 0; i < WARP_M / 16; i++) {
+        left[i] = MMA_OF(mma_left)(a + (WARP_ROW + 16 * i) * PACKED_PITCH_A + k,
+                                   PACKED_PITCH_A);
+    }
+    WEFTI_UNROLL
+    for (int32_t j = 0; j < WARP_N / 8; j++) {
+        right[j] = MMA_OF(mma_right_packed)(
+            b + (WARP_COLUMN + 8 * j) * PACKED_PITCH_B + k, PACKED_PITCH_B);
+    }
+    MMA_NAME(mma_multiply)(sums, left, right);
+}
+
+/* Walks along k; FETCH(stage, k) begins to fetch the tiles that begin at k,
+ * MULTIPLY(stage, k) does the step at k of a tile. A group is committed for every tile,
+ * also the last, so that the count of those left is right. */
+#define MMA_WALK(K, DEPTH, STAGES, FETCH, MULTIPLY)                                    \
+    WEFTI_UNROLL                                                                       \
+    for (int32_t ahead = 0; ahead < STAGES - 1; ahead++) {                             \
+        if (ahead * DEPTH < (K)) {                                                     \
+            FETCH(ahead, (int64_t)ahead *DEPTH);                                       \
+        }                                                                              \
+        WEFTI_FETCH_COMMIT();                                                          \
+    }                                                                                  \
+    int32_t stage = 0;                                                                 \
+    for (int64_t k0 = 0; k0 < (K); k0 += DEPTH) {                                      \
+        WEFTI_FETCH_WAIT(STAGES - 2);                                                  \
+        WEFTI_BARRIER();                                                               \
+        const int64_t next = k0 + (STAGES - 1) * DEPTH;                                \
+        if (next < (K)) {                                                              \
+            const int32_t free_stage = stage == 0 ? STAGES - 1 : stage - 1;            \
+            FETCH(free_stage, next);                                                   \
+        }                                                                              \
+        WEFTI_FETCH_COMMIT();                                                          \
+        if (k0 + DEPTH <= (K)) {                                                       \
+            WEFTI_UNROLL                                                               \
+            for (int32_t k = 0; k < DEPTH; k += MMA_STEP) {                            \
+                MULTIPLY(stage, k);                                                    \
+            }                                                                          \
+        } else {                                                                       \
+            for (int32_t k = 0; k < (int32_t)((K)-k0); k += MMA_STEP) {                \
+                MULTIPLY(stage, k);                                                    \
+            }                                                                          \
+        }                                                                              \
+        stage = stage == STAGES - 1 ? 0 : stage + 1;                                   \
+    }
+
+WEFTI_DEVICE void MMA_NAME(mma_finish)(const wefti_cuda_matmul_call *call,
+                                       const mma_place *at, float MMA_SUMS)
+{
+    WEFTI_UNROLL
+    for (int32_t i = 0; i < WARP_M / 8; i++) {
+        WEFTI_UNROLL
+        for (int32_t j = 0; j < WARP_N / 8; j++) {
+            matmul_finish(call, at->c, at->m + WARP_ROW + 8 * i + MMA_ROW,
+                          at->n + WARP_COLUMN + 8 * j + MMA_COLUMN,
+                          &sums[i / 2][j][i % 2 * 2], 2);
+        }
+    }
+}
+
+WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_matmul), wefti_cuda_matmul_call)
+{
+    WEFTI_SHARED float a_tile[TILE_STAGES][TILE_M * PITCH_A];
+    WEFTI_SHARED float b_tile[TILE_STAGES][TILE_K * PITCH_B];
+    const wefti_matmul_params *p = &call.p;
+    const mma_place at = mma_find(&call, TILE_M, TILE_N);
+    mma_matrix a = mma_find_a(&call, &at);
+    mma_matrix b = {(const float *)call.operands[WEFTI_MATMUL_B] + at.b +
+                        at.n * p->b_column_stride,
+                    p->b_row_stride, p->b_column_stride, call.b_wide != 0};
+    float MMA_SUMS;
+    MMA_NAME(mma_clear)(sums);
+#define FETCH(into, k_start)                                                           \
+    const mma_tile to_a = {a_tile[into], PITCH_A, TILE_M, TILE_K};                     \
+    const mma_tile to_b = {b_tile[into], PITCH_B, TILE_K, TILE_N};                     \
+    mma_fetch(to_a, a, p->m - at.m, p->k - (k_start), MMA_THREADS);                    \
+    mma_fetch(to_b, b, p->k - (k_start), p->n - at.n, MMA_THREADS);                    \
+    a.data += TILE_K * a.column_stride;                                                \
+    b.data += TILE_K * b.row_stride
+#define MULTIPLY(from, k) MMA_NAME(mma_step)(sums, a_tile[from], b_tile[from], k)
+    MMA_WALK(p->k, TILE_K, TILE_STAGES, FETCH, MULTIPLY)
+#undef FETCH
+    MMA_NAME(mma_finish)(&call, &at, sums);
+}
+
+/* B is a constant that was laid out along k, rounded already. */
+WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_packed), wefti_cuda_matmul_call)
+{
+    WEFTI_SHARED float a_tile[PACKED_STAGES][TILE_M * PACKED_PITCH_A];
+    WEFTI_SHARED MMA_OF(mma_packed) b_tile[PACKED_STAGES][TILE_N * PACKED_PITCH_B];
+    const wefti_matmul_params *p = &call.p;
+    const mma_place at = mma_find(&call, TILE_M, TILE_N);
+    mma_matrix a = mma_find_a(&call, &at);
+    const int64_t row_bytes = p->b_column_stride * PACKED_SIZE;
+    const char *b = (const char *)call.operands[WEFTI_MATMUL_B] + at.n * row_bytes;
+    float MMA_SUMS;
+    MMA_NAME(mma_clear)(sums);
+#define FETCH(into, k_start)                                                           \
+    const mma_tile to_a = {a_tile[into], PACKED_PITCH_A, TILE_M, PACKED_K};            \
+    const mma_tile to_b = {b_tile[into], PACKED_PITCH_B * PACKED_SIZE, TILE_N,         \
+                           PACKED_K * PACKED_SIZE};                                    \
+    mma_fetch(to_a, a, p->m - at.m, p->k - (k_start), MMA_THREADS);                    \
+    mma_fetch_packed(to_b, b + (k_start)*PACKED_SIZE, row_bytes, p->n - at.n,          \
+                     row_bytes - (k_start)*PACKED_SIZE, MMA_THREADS);                  \
+    a.data += PACKED_K * a.column_stride
+#define MULTIPLY_PACKED(from, k)                                                       \
+    MMA_NAME(mma_step_packed)(sums, a_tile[from], b_tile[from], k)
+    MMA_WALK(p->k, PACKED_K, PACKED_STAGES, FETCH, MULTIPLY_PACKED)
+#undef FETCH
+    MMA_NAME(mma_finish)(&call, &at, sums);
+}
+
+WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_conv), wefti_cuda_conv_call)
+{
+    WEFTI_SHARED float a_tile[TILE_STAGES][TILE_M * PITCH_A];
+    WEFTI_SHARED float b_tile[TILE_STAGES][TILE_K * PITCH_B];
+    const int32_t column = (int32_t)threadIdx.x % TILE_N;
+    const int32_t first = (int32_t)threadIdx.x / TILE_N;
+    const int64_t m0 = (int64_t)(blockIdx.x / call.n_tiles % call.m_tiles) * TILE_M;
+    const int64_t n0 = (int64_t)(blockIdx.x % call.n_tiles) * TILE_N;
+    const int64_t group = (int64_t)(blockIdx.x / call.n_tiles / call.m_tiles);
+    mma_matrix weight = {(const float *)call.operands[WEFTI_CONV_WEIGHT] +
+                             (group * call.m + m0) * call.k,
+                         call.k, 1, call.a_wide != 0};
+    const wefti_cuda_tap *taps =
+        (const wefti_cuda_tap *)call.operands[WEFTI_CUDA_CONV_TAPS] + first;
+    const conv_window window = conv_find(&call, group, n0 + column);
+    float MMA_SUMS;
+    MMA_NAME(mma_clear)(sums);
+    /* A thread has one column of B's tile. */
+#define FETCH(into, k_start)                                                           \
+    const mma_tile to_a = {a_tile[into], PITCH_A, TILE_M, TILE_K};                     \
+    mma_fetch(to_a, weight, call.m - m0, call.k - (k_start), MMA_THREADS);             \
+    weight.data += TILE_K;                                                             \
+    WEFTI_UNROLL                                                                       \
+    for (int32_t k = 0; k < TILE_K; k += MMA_THREADS / TILE_N) {                       \
+        const wefti_cuda_tap tap = taps[(k_start) + k];                                \
+        WEFTI_FETCH_4(&b_tile[into][(k + first) * PITCH_B + column],                   \
+                      window.input + tap.offset,                                       \
+                      conv_is_inside(&window, tap.position));                          \
+    }
+    MMA_WALK(call.k, TILE_K, TILE_STAGES, FETCH, MULTIPLY)
+#undef FETCH
+    WEFTI_UNROLL
+    for (int32_t i = 0; i < WARP_M / 8; i++) {
+        const int64_t m = m0 + WARP_ROW + 8 * i + MMA_ROW;
+        WEFTI_UNROLL
+        for (int32_t j = 0; j < WARP_N / 8; j++) {
+            if (m < call.m) {
+                conv_finish(&call, group * call.m + m,
+                            n0 + WARP_COLUMN + 8 * j + MMA_COLUMN,
+                            &sums[i / 2][j][i % 2 * 2], 2);
+            }
+        }
+    }
+}
+
+#undef MMA_PASTE_
+#undef MMA_PASTE
+#undef MMA_NAME
+#undef MMA_OF_
+#undef MMA_OF__
+#undef MMA_OF
+#undef MMA_THREADS
+#undef MMA_STEP
+#undef WARP_M
+#undef WARP_N
+#undef PITCH_A
+#undef PITCH_B
+#undef PACKED_PITCH_A
+#undef PACKED_PITCH_B
+#undef PACKED_SIZE
+#undef MMA_SUMS
+#undef WARP_ROW
+#undef WARP_COLUMN
+#undef MMA_WALK
+#undef MULTIPLY
+#undef MULTIPLY_PACKED
+#undef TILE_M
+#undef TILE_N
+#undef TILE_K
+#undef TILE_STAGES
+#undef PACKED_K
+#undef PACKED_STEPS
+#undef PACKED_STAGES
+#undef WARPS_M
+#undef WARPS_N
