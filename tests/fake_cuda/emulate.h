@@ -50,6 +50,7 @@ const emulate_kernel *emulate_find(const char *name);
 #define WEFTI_TELL_HOST(flag, value) __atomic_store_n(flag, value, __ATOMIC_RELEASE)
 #define WEFTI_UNROLL
 #define WEFTI_UNROLL_4
+#define WEFTI_ONCE
 #define WEFTI_READ(pointer) (*(pointer))
 /* What a thread fetches is there at once. */
 #define WEFTI_FETCH_16(target, source, there) emulate_fetch(target, source, there, 16)

@@ -21,10 +21,12 @@ WEFTI_DEVICE attention_head attention_place(const wefti_cuda_attention_call *cal
                                              int32_t queries)
 {
     const wefti_attention_params *p = &call->p;
-    const int64_t tile = (int64_t)blockIdx.x % call->query_tiles;
-    const int64_t head = (int64_t)blockIdx.x / call->query_tiles % p->heads;
-    const int64_t batch = (int64_t)blockIdx.x / call->query_tiles / p->heads;
-    const int64_t kv_head = head / (p->heads / p->kv_heads);
+    /* None is more than the number of blocks, and a long division is much code. */
+    const uint32_t tiles = (uint32_t)call->query_tiles, heads = (uint32_t)p->heads;
+    const int64_t tile = blockIdx.x % tiles;
+    const int64_t head = blockIdx.x / tiles % heads;
+    const int64_t batch = blockIdx.x / tiles / heads;
+    const int64_t kv_head = (uint32_t)head / (heads / (uint32_t)p->kv_heads);
     attention_head h;
     h.query = tile * queries;
     h.rows = p->query_length - h.query;

@@ -127,6 +127,8 @@ enum {
     /* In another precision than f32; scores in scratch memory lie so far apart. */
     WEFTI_CUDA_MMA_QUERIES = 16,
     WEFTI_CUDA_MMA_KEYS_TOGETHER = 64,
+    /* Chains of tensor cores have zeros behind k up to a multiple of this. */
+    WEFTI_CUDA_MMA_WHOLE_K = 64,
 };
 typedef struct wefti_cuda_attention_call {
     void *operands[WEFTI_CUDA_OPERANDS];

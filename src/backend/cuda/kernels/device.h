@@ -27,6 +27,7 @@
 #define WEFTI_TELL_HOST(flag, value) (*(volatile uint32_t *)(flag) = (value))
 #define WEFTI_UNROLL _Pragma("unroll")
 #define WEFTI_UNROLL_4 _Pragma("unroll 4")
+#define WEFTI_ONCE _Pragma("unroll 1")
 typedef float4 device_float4;
 /* Memory that no kernel of this launch writes. */
 #define WEFTI_READ(pointer) __ldg(pointer)

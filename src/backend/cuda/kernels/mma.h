@@ -278,34 +278,43 @@ typedef struct mma_tile {
 } mma_tile;
 
 /* Fetches rows [0, rows) x columns [0, columns) of a matrix into a tile, the rest as
- * zeros. `threads` of the block call it. */
-WEFTI_DEVICE void mma_fetch(mma_tile to, mma_matrix from, int64_t rows, int64_t columns,
-                            int32_t threads)
+ * zeros, one element at a time. `threads` of the block call it. */
+WEFTI_DEVICE_CALL void mma_fetch_each(mma_tile to, mma_matrix from, int64_t rows,
+                                      int64_t columns, int32_t threads)
 {
     float *tile = (float *)to.data;
-    const int32_t thread = (int32_t)threadIdx.x, across = to.columns / 4;
     const bool down = from.row_stride == 1 && from.column_stride != 1;
-    if (from.wide) {
-        WEFTI_UNROLL
-        for (int32_t i = 0; i < (to.rows * across + threads - 1) / threads; i++) {
-            const int32_t at = thread + i * threads;
-            const int32_t row = at / across, column = at % across * 4;
-            const bool there = row < rows && column < columns;
-            if (at < to.rows * across) {
-                WEFTI_FETCH_16(tile + row * to.pitch + column,
-                               from.data + (there ? row * from.row_stride + column : 0),
-                               there);
-            }
-        }
-        return;
-    }
-    for (int32_t at = thread; at < to.rows * to.columns; at += threads) {
+    WEFTI_ONCE
+    for (int32_t at = (int32_t)threadIdx.x; at < to.rows * to.columns; at += threads) {
         const int32_t row = down ? at % to.rows : at / to.columns;
         const int32_t column = down ? at / to.rows : at % to.columns;
         const bool there = row < rows && column < columns;
         const int64_t offset = row * from.row_stride + column * from.column_stride;
         WEFTI_FETCH_4(tile + row * to.pitch + column, from.data + (there ? offset : 0),
                       there);
+    }
+}
+
+/* The same, four at a time where the matrix is wide. */
+WEFTI_DEVICE void mma_fetch(mma_tile to, mma_matrix from, int64_t rows, int64_t columns,
+                            int32_t threads)
+{
+    float *tile = (float *)to.data;
+    const int32_t across = to.columns / 4;
+    if (!from.wide) {
+        mma_fetch_each(to, from, rows, columns, threads);
+        return;
+    }
+    WEFTI_UNROLL
+    for (int32_t i = 0; i < (to.rows * across + threads - 1) / threads; i++) {
+        const int32_t at = (int32_t)threadIdx.x + i * threads;
+        const int32_t row = at / across, column = at % across * 4;
+        const bool there = row < rows && column < columns;
+        if (at < to.rows * across) {
+            WEFTI_FETCH_16(tile + row * to.pitch + column,
+                           from.data + (there ? row * from.row_stride + column : 0),
+                           there);
+        }
     }
 }
 

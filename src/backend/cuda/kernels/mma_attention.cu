@@ -23,7 +23,7 @@
 #define HEAD_PITCH_K (HEAD_TILE + MMA_OF(MMA_GAP_K))
 #define HEAD_PITCH_N (HEAD_TILE + MMA_OF(MMA_GAP_N))
 
-/* Scores of the block's queries with the 64 keys from key0 on. */
+/* The products of the block's queries and the 64 keys from key0 on. */
 WEFTI_DEVICE void MMA_OF(head_scores)(const wefti_cuda_attention_call *call,
                                       const attention_head *h, int64_t key0,
                                       const head_memory *memory)
@@ -49,27 +49,18 @@ WEFTI_DEVICE void MMA_OF(head_scores)(const wefti_cuda_attention_call *call,
         WEFTI_BARRIER();
         WEFTI_UNROLL
         for (int32_t d = 0; d < HEAD_TILE; d += HEAD_STEP) {
-            if (d < depth) {
-                const mma_left left =
-                    MMA_OF(mma_left)(memory->queries + d, HEAD_PITCH_K);
-                WEFTI_UNROLL
-                for (int32_t j = 0; j < 2; j++) {
-                    const float *from =
-                        memory->tile + (first + 8 * j) * HEAD_PITCH_K + d;
-                    MMA_OF(mma)
-                    (sums[j], left, MMA_OF(mma_right)(from, HEAD_PITCH_K, 1));
-                }
+            const mma_left left = MMA_OF(mma_left)(memory->queries + d, HEAD_PITCH_K);
+            WEFTI_UNROLL
+            for (int32_t j = 0; j < 2; j++) {
+                const float *from = memory->tile + (first + 8 * j) * HEAD_PITCH_K + d;
+                MMA_OF(mma)(sums[j], left, MMA_OF(mma_right)(from, HEAD_PITCH_K, 1));
             }
         }
     }
+    float *to = memory->scores + MMA_ROW * memory->pitch + key0 + first + MMA_COLUMN;
     WEFTI_UNROLL
     for (int32_t e = 0; e < 8; e++) {
-        const int64_t row = MMA_ROW + 8 * (e / 2 % 2);
-        const int64_t key = key0 + first + 8 * (e / 4) + MMA_COLUMN + e % 2;
-        if (row < h->rows && key < p->key_length) {
-            memory->scores[row * memory->pitch + key] =
-                attention_score(p, h, row, key, sums[e / 4][e % 4]);
-        }
+        to[e / 2 % 2 * 8 * memory->pitch + e / 4 * 8 + e % 2] = sums[e / 4][e % 4];
     }
 }
 
@@ -88,47 +79,45 @@ WEFTI_DEVICE void MMA_OF(head_fetch_values)(const wefti_cuda_attention_call *cal
 
 /* Adds the products of the weights and the values of 64 keys. */
 WEFTI_DEVICE void MMA_OF(head_outputs)(float sums[2][4], const float *weights,
-                                       int64_t pitch, const float *values,
-                                       int64_t depth)
+                                       int64_t pitch, const float *values)
 {
     const int32_t first = (int32_t)threadIdx.x / 32 * 16;
     WEFTI_UNROLL
     for (int32_t k = 0; k < HEAD_TILE; k += HEAD_STEP) {
-        if (k < depth) {
-            const mma_left left = MMA_OF(mma_left)(weights + k, (int32_t)pitch);
-            WEFTI_UNROLL
-            for (int32_t j = 0; j < 2; j++) {
-                const float *from = values + k * HEAD_PITCH_N + first + 8 * j;
-                MMA_OF(mma)(sums[j], left, MMA_OF(mma_right)(from, 1, HEAD_PITCH_N));
-            }
+        const mma_left left = MMA_OF(mma_left)(weights + k, (int32_t)pitch);
+        WEFTI_UNROLL
+        for (int32_t j = 0; j < 2; j++) {
+            const float *from = values + k * HEAD_PITCH_N + first + 8 * j;
+            MMA_OF(mma)(sums[j], left, MMA_OF(mma_right)(from, 1, HEAD_PITCH_N));
         }
     }
 }
 
-/* All of a block. */
+/* All of a block. The loops' code is there once: a small run waits for it to be read.
+ */
 WEFTI_DEVICE void MMA_OF(head_run)(const wefti_cuda_attention_call *call,
                                    const attention_head *h, const head_memory *memory)
 {
     const wefti_attention_params *p = &call->p;
+    WEFTI_ONCE
     for (int64_t key0 = 0; key0 < p->key_length; key0 += HEAD_TILE) {
         MMA_OF(head_scores)(call, h, key0, memory);
     }
     WEFTI_BARRIER();
-    /* The first values come while the weights are made. */
-    MMA_OF(head_fetch_values)(call, h, 0, 0, memory->tile);
-    head_weights(p, h, memory);
+    WEFTI_ONCE
     for (int64_t column0 = 0; column0 < p->value_size; column0 += HEAD_TILE) {
         float sums[2][4] = {{0.0f, 0.0f, 0.0f, 0.0f}, {0.0f, 0.0f, 0.0f, 0.0f}};
+        WEFTI_ONCE
         for (int64_t key0 = 0; key0 < p->key_length; key0 += HEAD_TILE) {
-            if (column0 > 0 || key0 > 0) {
-                WEFTI_BARRIER();
-                MMA_OF(head_fetch_values)(call, h, key0, column0, memory->tile);
+            MMA_OF(head_fetch_values)(call, h, key0, column0, memory->tile);
+            if (column0 == 0 && key0 == 0) {
+                head_weights(p, h, memory); /* while the first values come */
             }
             WEFTI_FETCH_WAIT(0);
             WEFTI_BARRIER();
             MMA_OF(head_outputs)
-            (sums, memory->scores + key0, memory->pitch, memory->tile,
-             p->key_length - key0);
+            (sums, memory->scores + key0, memory->pitch, memory->tile);
+            WEFTI_BARRIER();
         }
         WEFTI_UNROLL
         for (int32_t e = 0; e < 8; e++) {

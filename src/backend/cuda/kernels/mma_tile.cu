@@ -4,8 +4,8 @@
  * outputs, a warp an equal part of them, and walks along k through buffers that are
  * fetched ahead of their use.
  *
- * Each output is one chain of mma instructions, k ascending in whole steps of the
- * format's, zeros behind the last, whatever the shape: so all shapes give the same bits
+ * Each output is one chain of mma instructions, k ascending, with zeros behind k up
+ * to a multiple of WEFTI_CUDA_MMA_WHOLE_K, whatever the shape: so all shapes give the same bits
  * on one kind of card, and the host may choose by size alone. */
 
 #define MMA_PASTE_(a, b, c, d) a##_##b##_##c##x##d
@@ -24,6 +24,7 @@
 #define PITCH_B (TILE_N + MMA_OF(MMA_GAP_N))
 #define PACKED_PITCH_A (PACKED_K + MMA_OF(MMA_GAP_K))
 #define PACKED_PITCH_B (PACKED_K + MMA_OF(MMA_GAP_PACKED))
+#define RESULTS_PITCH (TILE_N + 4)
 #define PACKED_SIZE ((int32_t)sizeof(MMA_OF(mma_packed)))
 
 /* A thread's sums: [16 rows of the warp][8 columns of the warp][4]. */
@@ -89,50 +90,58 @@ WEFTI_DEVICE void MMA_NAME(mma_step_packed)(float MMA_SUMS, const float *a,
 }
 
 /* Walks along k; FETCH(stage, k) begins to fetch the tiles that begin at k,
- * MULTIPLY(stage, k) does the step at k of a tile. A group is committed for every tile,
- * also the last, so that the count of those left is right. */
+ * MULTIPLY(stage, k) does the step at k of a tile. A group is committed for every turn,
+ * also where nothing is fetched, so that the count of those left is right. The code is
+ * there once, since a small run waits for it to be read; the first turns only fetch. */
 #define MMA_WALK(K, DEPTH, STAGES, FETCH, MULTIPLY)                                    \
-    WEFTI_UNROLL                                                                       \
-    for (int32_t ahead = 0; ahead < STAGES - 1; ahead++) {                             \
-        if (ahead * DEPTH < (K)) {                                                     \
-            FETCH(ahead, (int64_t)ahead *DEPTH);                                       \
+    const int64_t turns = ((K) + WEFTI_CUDA_MMA_WHOLE_K - 1) /                         \
+                          WEFTI_CUDA_MMA_WHOLE_K * (WEFTI_CUDA_MMA_WHOLE_K / DEPTH);   \
+    int32_t stage = 0, into = 0;                                                       \
+    WEFTI_ONCE                                                                         \
+    for (int64_t turn = 1 - STAGES; turn < turns; turn++) {                            \
+        const int64_t next = turn + STAGES - 1;                                        \
+        if (turn >= 0) {                                                               \
+            WEFTI_FETCH_WAIT(STAGES - 2);                                              \
+            WEFTI_BARRIER();                                                           \
+        }                                                                              \
+        if (next < turns) {                                                            \
+            FETCH(into, next *DEPTH);                                                  \
         }                                                                              \
         WEFTI_FETCH_COMMIT();                                                          \
-    }                                                                                  \
-    int32_t stage = 0;                                                                 \
-    for (int64_t k0 = 0; k0 < (K); k0 += DEPTH) {                                      \
-        WEFTI_FETCH_WAIT(STAGES - 2);                                                  \
-        WEFTI_BARRIER();                                                               \
-        const int64_t next = k0 + (STAGES - 1) * DEPTH;                                \
-        if (next < (K)) {                                                              \
-            const int32_t free_stage = stage == 0 ? STAGES - 1 : stage - 1;            \
-            FETCH(free_stage, next);                                                   \
-        }                                                                              \
-        WEFTI_FETCH_COMMIT();                                                          \
-        if (k0 + DEPTH <= (K)) {                                                       \
+        into = into == STAGES - 1 ? 0 : into + 1;                                      \
+        if (turn >= 0) {                                                               \
             WEFTI_UNROLL                                                               \
             for (int32_t k = 0; k < DEPTH; k += MMA_STEP) {                            \
                 MULTIPLY(stage, k);                                                    \
             }                                                                          \
-        } else {                                                                       \
-            for (int32_t k = 0; k < (int32_t)((K)-k0); k += MMA_STEP) {                \
-                MULTIPLY(stage, k);                                                    \
-            }                                                                          \
+            stage = stage == STAGES - 1 ? 0 : stage + 1;                               \
         }                                                                              \
-        stage = stage == STAGES - 1 ? 0 : stage + 1;                                   \
     }
 
-WEFTI_DEVICE void MMA_NAME(mma_finish)(const wefti_cuda_matmul_call *call,
-                                       const mma_place *at, float MMA_SUMS)
+/* The sums of all warps come together in the tile's memory, which nobody reads any
+ * more, so that a thread finishes four neighbours at a time. */
+WEFTI_DEVICE void MMA_NAME(mma_gather)(float *results, float MMA_SUMS)
 {
+    WEFTI_BARRIER();
     WEFTI_UNROLL
-    for (int32_t i = 0; i < WARP_M / 8; i++) {
-        WEFTI_UNROLL
-        for (int32_t j = 0; j < WARP_N / 8; j++) {
-            matmul_finish(call, at->c, at->m + WARP_ROW + 8 * i + MMA_ROW,
-                          at->n + WARP_COLUMN + 8 * j + MMA_COLUMN,
-                          &sums[i / 2][j][i % 2 * 2], 2);
-        }
+    for (int32_t i = 0; i < WARP_M * WARP_N / 32; i++) {
+        const int32_t row = WARP_ROW + i / 2 % 2 * 8 + i / 4 / (WARP_N / 8) * 16;
+        const int32_t column = WARP_COLUMN + i / 4 % (WARP_N / 8) * 8 + i % 2;
+        results[(row + MMA_ROW) * RESULTS_PITCH + column + MMA_COLUMN] =
+            sums[i / 4 / (WARP_N / 8)][i / 4 % (WARP_N / 8)][i % 4];
+    }
+    WEFTI_BARRIER();
+}
+
+WEFTI_DEVICE void MMA_NAME(mma_finish)(const wefti_cuda_matmul_call *call,
+                                       const mma_place *at, const float *results)
+{
+    WEFTI_ONCE
+    for (int32_t i = (int32_t)threadIdx.x; i < TILE_M * TILE_N / 4; i += MMA_THREADS) {
+        const int32_t row = i / (TILE_N / 4), column = i % (TILE_N / 4) * 4;
+        float four[4];
+        product_read(four, results + row * RESULTS_PITCH + column, 4);
+        matmul_finish(call, at->c, at->m + row, at->n + column, four, 4);
     }
 }
 
@@ -158,7 +167,8 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_matmul), wefti_cuda_matmul_call)
 #define MULTIPLY(from, k) MMA_NAME(mma_step)(sums, a_tile[from], b_tile[from], k)
     MMA_WALK(p->k, TILE_K, TILE_STAGES, FETCH, MULTIPLY)
 #undef FETCH
-    MMA_NAME(mma_finish)(&call, &at, sums);
+    MMA_NAME(mma_gather)(a_tile[0], sums);
+    MMA_NAME(mma_finish)(&call, &at, a_tile[0]);
 }
 
 /* B is a constant that was laid out along k, rounded already. */
@@ -185,7 +195,8 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_packed), wefti_cuda_matmul_call)
     MMA_NAME(mma_step_packed)(sums, a_tile[from], b_tile[from], k)
     MMA_WALK(p->k, PACKED_K, PACKED_STAGES, FETCH, MULTIPLY_PACKED)
 #undef FETCH
-    MMA_NAME(mma_finish)(&call, &at, sums);
+    MMA_NAME(mma_gather)(a_tile[0], sums);
+    MMA_NAME(mma_finish)(&call, &at, a_tile[0]);
 }
 
 WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_conv), wefti_cuda_conv_call)
@@ -194,9 +205,10 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_conv), wefti_cuda_conv_call)
     WEFTI_SHARED float b_tile[TILE_STAGES][TILE_K * PITCH_B];
     const int32_t column = (int32_t)threadIdx.x % TILE_N;
     const int32_t first = (int32_t)threadIdx.x / TILE_N;
-    const int64_t m0 = (int64_t)(blockIdx.x / call.n_tiles % call.m_tiles) * TILE_M;
-    const int64_t n0 = (int64_t)(blockIdx.x % call.n_tiles) * TILE_N;
-    const int64_t group = (int64_t)(blockIdx.x / call.n_tiles / call.m_tiles);
+    const uint32_t n_tiles = (uint32_t)call.n_tiles, m_tiles = (uint32_t)call.m_tiles;
+    const int64_t m0 = (int64_t)(blockIdx.x / n_tiles % m_tiles) * TILE_M;
+    const int64_t n0 = (int64_t)(blockIdx.x % n_tiles) * TILE_N;
+    const int64_t group = blockIdx.x / n_tiles / m_tiles;
     mma_matrix weight = {(const float *)call.operands[WEFTI_CONV_WEIGHT] +
                              (group * call.m + m0) * call.k,
                          call.k, 1, call.a_wide != 0};
@@ -219,16 +231,15 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_conv), wefti_cuda_conv_call)
     }
     MMA_WALK(call.k, TILE_K, TILE_STAGES, FETCH, MULTIPLY)
 #undef FETCH
-    WEFTI_UNROLL
-    for (int32_t i = 0; i < WARP_M / 8; i++) {
-        const int64_t m = m0 + WARP_ROW + 8 * i + MMA_ROW;
-        WEFTI_UNROLL
-        for (int32_t j = 0; j < WARP_N / 8; j++) {
-            if (m < call.m) {
-                conv_finish(&call, group * call.m + m,
-                            n0 + WARP_COLUMN + 8 * j + MMA_COLUMN,
-                            &sums[i / 2][j][i % 2 * 2], 2);
-            }
+    MMA_NAME(mma_gather)(a_tile[0], sums);
+    WEFTI_ONCE
+    for (int32_t i = (int32_t)threadIdx.x; i < TILE_M * TILE_N / 4; i += MMA_THREADS) {
+        const int64_t m = m0 + i / (TILE_N / 4);
+        const int32_t n = i % (TILE_N / 4) * 4;
+        float four[4];
+        product_read(four, a_tile[0] + i / (TILE_N / 4) * RESULTS_PITCH + n, 4);
+        if (m < call.m) {
+            conv_finish(&call, group * call.m + m, n0 + n, four, 4);
         }
     }
 }
@@ -247,6 +258,7 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_conv), wefti_cuda_conv_call)
 #undef PITCH_B
 #undef PACKED_PITCH_A
 #undef PACKED_PITCH_B
+#undef RESULTS_PITCH
 #undef PACKED_SIZE
 #undef MMA_SUMS
 #undef WARP_ROW

@@ -69,15 +69,24 @@ WEFTI_DEVICE void matmul_finish(const wefti_cuda_matmul_call *call, int64_t c_at
     if (m >= p->m) {
         return;
     }
-    float results[4] = {0.0f};
+    float results[4] = {0.0f}, first[4] = {0.0f}, then[4] = {0.0f};
+    /* All that is read, before anything waits for it. */
+    WEFTI_UNROLL
+    for (int32_t j = 0; j < count; j++) {
+        const bool inside = n + j < p->n;
+        if (p->bias != WEFTI_BIAS_NONE && inside) {
+            first[j] = WEFTI_READ(&bias[p->bias == WEFTI_BIAS_COLUMN ? n + j : m]);
+        }
+        if (residual != NULL && inside) {
+            then[j] = residual[at + j];
+        }
+    }
     WEFTI_UNROLL
     for (int32_t j = 0; j < count; j++) {
         const bool inside = n + j < p->n;
         float sum = p->alpha != 1.0f ? sums[j] * p->alpha : sums[j];
-        if (p->bias != WEFTI_BIAS_NONE && inside) {
-            sum = sum + WEFTI_READ(&bias[p->bias == WEFTI_BIAS_COLUMN ? n + j : m]);
-        }
-        sum = residual != NULL && inside ? sum + residual[at + j] : sum;
+        sum = p->bias != WEFTI_BIAS_NONE && inside ? sum + first[j] : sum;
+        sum = residual != NULL && inside ? sum + then[j] : sum;
         results[j] = product_activate(p->activation, p->activation_alpha, sum);
     }
     product_store((float *)call->operands[WEFTI_MATMUL_C] + at, results, count, p->n - n,
@@ -111,9 +120,15 @@ WEFTI_DEVICE bool conv_is_inside(const conv_window *w, int32_t position)
                : conv_looks_inside(w, position - 1);
 }
 
+WEFTI_DEVICE_CALL int64_t conv_image_slowly(int64_t n, uint32_t plane)
+{
+    return n / (int64_t)plane;
+}
+
 WEFTI_DEVICE int64_t conv_image(int64_t n, uint32_t plane)
 {
-    return n <= UINT32_MAX ? (int64_t)((uint32_t)n / plane) : n / (int64_t)plane;
+    return n <= UINT32_MAX ? (int64_t)((uint32_t)n / plane)
+                           : conv_image_slowly(n, plane);
 }
 
 /* Of output position n of all images. */
@@ -148,6 +163,29 @@ WEFTI_DEVICE conv_window conv_find(const wefti_cuda_conv_call *call, int64_t gro
     return w;
 }
 
+/* Where output position n of all images is. */
+WEFTI_DEVICE int64_t conv_output(const wefti_conv_params *p, int64_t channel, int64_t n)
+{
+    const uint32_t plane = (uint32_t)(p->out_dims[0] * p->out_dims[1] * p->out_dims[2]);
+    const int64_t image = conv_image(n, plane);
+    return (image * p->out_channels + channel) * plane + (n - image * plane);
+}
+
+WEFTI_DEVICE_CALL void conv_finish_one(const wefti_cuda_conv_call *call,
+                                       int64_t channel, int64_t n, float sum)
+{
+    const wefti_conv_params *p = &call->p;
+    const float *bias = (const float *)call->operands[WEFTI_CONV_BIAS];
+    const float *residual = (const float *)call->operands[WEFTI_CONV_RESIDUAL];
+    if (n < call->n) {
+        const int64_t at = conv_output(p, channel, n);
+        sum = bias != NULL ? sum + WEFTI_READ(&bias[channel]) : sum;
+        sum = residual != NULL ? sum + residual[at] : sum;
+        ((float *)call->operands[WEFTI_CONV_OUTPUT])[at] =
+            product_activate(p->activation, p->activation_alpha, sum);
+    }
+}
+
 /* The outputs of one channel from position n on. Where planes are whole fours, so are
  * the outputs together. */
 WEFTI_DEVICE void conv_finish(const wefti_cuda_conv_call *call, int64_t channel,
@@ -156,33 +194,31 @@ WEFTI_DEVICE void conv_finish(const wefti_cuda_conv_call *call, int64_t channel,
     const wefti_conv_params *p = &call->p;
     const float *bias = (const float *)call->operands[WEFTI_CONV_BIAS];
     const float *residual = (const float *)call->operands[WEFTI_CONV_RESIDUAL];
-    float *output = (float *)call->operands[WEFTI_CONV_OUTPUT];
-    const uint32_t plane = (uint32_t)(p->out_dims[0] * p->out_dims[1] * p->out_dims[2]);
-    const int32_t together = call->c_wide ? count : 1;
+    float results[4] = {0.0f}, then[4] = {0.0f};
+    if (!call->c_wide) {
+        WEFTI_UNROLL
+        for (int32_t j = 0; j < count; j++) {
+            conv_finish_one(call, channel, n + j, sums[j]);
+        }
+        return;
+    }
+    if (n >= call->n) {
+        return;
+    }
+    const int64_t at = conv_output(p, channel, n);
     const float more = bias != NULL ? WEFTI_READ(&bias[channel]) : 0.0f;
     WEFTI_UNROLL
-    for (int32_t first = 0; first < count; first++) {
-        if (first % together != 0 || n + first >= call->n) {
-            continue;
-        }
-        const int64_t image = conv_image(n + first, plane);
-        const int64_t at = (image * p->out_channels + channel) * plane +
-                           (n + first - image * plane);
-        float results[4] = {0.0f};
-        WEFTI_UNROLL
-        for (int32_t j = 0; j < count - first; j++) {
-            float sum = bias != NULL ? sums[first + j] + more : sums[first + j];
-            if (j < together) {
-                sum = residual != NULL ? sum + residual[at + j] : sum;
-                results[j] = product_activate(p->activation, p->activation_alpha, sum);
-            }
-        }
-        if (together == 1) {
-            output[at] = results[0];
-        } else {
-            product_store(output + at, results, count, call->n - n, true);
-        }
+    for (int32_t j = 0; j < count; j++) {
+        then[j] = residual != NULL ? residual[at + j] : 0.0f;
     }
+    WEFTI_UNROLL
+    for (int32_t j = 0; j < count; j++) {
+        float sum = bias != NULL ? sums[j] + more : sums[j];
+        sum = residual != NULL ? sum + then[j] : sum;
+        results[j] = product_activate(p->activation, p->activation_alpha, sum);
+    }
+    product_store((float *)call->operands[WEFTI_CONV_OUTPUT] + at, results, count,
+                  call->n - n, true);
 }
 
 /* Named by outputs of a block; the host's table (launch_product.c) says the same. */
