@@ -11,7 +11,8 @@
  *   mma_left_FORMAT(tile, pitch)           A, f32, element (m, k) at m * pitch + k
  *   mma_right_FORMAT(tile, n, k)           B, f32, element (k, n) at n * n_pitch + k *
  *                                          k_pitch, one of which is 1
- *   mma_right_packed_FORMAT(tile, pitch)   B, packed, element (k, n) at n * pitch + k
+ *   mma_left_at_FORMAT(at, pitch)          A, by an address in shared memory
+ *   mma_right_at_FORMAT(at, pitch)         B, packed, element (k, n) at n * pitch + k
  *   mma_FORMAT(sums, left, right)          sums += left * right
  *
  * A thread has four sums: rows MMA_ROW and MMA_ROW + 8, columns MMA_COLUMN and the
@@ -76,6 +77,46 @@ WEFTI_DEVICE uint32_t mma_round_tf32(float x)
     return bits;
 }
 
+/* An address in shared memory, found once: the compiler would find it again each time.
+ */
+typedef uint32_t mma_at;
+
+WEFTI_DEVICE mma_at mma_find_at(const void *shared)
+{
+    mma_at at = (uint32_t)__cvta_generic_to_shared(shared);
+    asm volatile("" : "+r"(at));
+    return at;
+}
+
+WEFTI_DEVICE void mma_fetch_16(mma_at to, const char *from, bool there)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
+                 "r"(there ? 16 : 0));
+}
+
+WEFTI_DEVICE float2 mma_read_two(mma_at from)
+{
+    float2 two;
+    asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];"
+                 : "=f"(two.x), "=f"(two.y)
+                 : "r"(from));
+    return two;
+}
+
+WEFTI_DEVICE float mma_read_one(mma_at from)
+{
+    float one;
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(one) : "r"(from));
+    return one;
+}
+
+WEFTI_DEVICE uint32_t mma_read_pair(mma_at from)
+{
+    uint32_t pair;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(pair) : "r"(from));
+    return pair;
+}
+
 /* The 16-bit formats: registers hold pairs of neighbours along k. */
 #define MMA_PAIRS(format)                                                              \
     WEFTI_DEVICE uint32_t mma_pair_##format(const float *from)                         \
@@ -105,12 +146,24 @@ WEFTI_DEVICE uint32_t mma_round_tf32(float x)
              mma_round_##format(from[8 * k_pitch], from[9 * k_pitch])}};               \
         return right;                                                                  \
     }                                                                                  \
-    WEFTI_DEVICE mma_right mma_right_packed_##format(const uint16_t *tile,             \
-                                                     int32_t pitch)                    \
+    WEFTI_DEVICE uint32_t mma_pair_at_##format(mma_at from)                            \
     {                                                                                  \
-        const uint16_t *from = tile + MMA_ROW * pitch + MMA_COLUMN;                    \
-        const mma_right right = {                                                      \
-            {*(const uint32_t *)from, *(const uint32_t *)(from + 8)}};                 \
+        const float2 two = mma_read_two(from);                                         \
+        return mma_round_##format(two.x, two.y);                                       \
+    }                                                                                  \
+    WEFTI_DEVICE mma_left mma_left_at_##format(mma_at tile, int32_t pitch)             \
+    {                                                                                  \
+        const mma_at from = tile + (MMA_ROW * pitch + MMA_COLUMN) * 4;                 \
+        const mma_left left = {{mma_pair_at_##format(from),                            \
+                                mma_pair_at_##format(from + 32 * pitch),               \
+                                mma_pair_at_##format(from + 32),                       \
+                                mma_pair_at_##format(from + 32 * pitch + 32)}};        \
+        return left;                                                                   \
+    }                                                                                  \
+    WEFTI_DEVICE mma_right mma_right_at_##format(mma_at tile, int32_t pitch)           \
+    {                                                                                  \
+        const mma_at from = tile + (MMA_ROW * pitch + MMA_COLUMN) * 2;                 \
+        const mma_right right = {{mma_read_pair(from), mma_read_pair(from + 16)}};     \
         return right;                                                                  \
     }                                                                                  \
     WEFTI_DEVICE void mma_##format(float sums[4], mma_left left, mma_right right)      \
@@ -143,9 +196,22 @@ WEFTI_DEVICE mma_right mma_right_tf32(const float *tile, int32_t n_pitch,
     return right;
 }
 
-WEFTI_DEVICE mma_right mma_right_packed_tf32(const float *tile, int32_t pitch)
+WEFTI_DEVICE mma_left mma_left_at_tf32(mma_at tile, int32_t pitch)
 {
-    return mma_right_tf32(tile, pitch, 1);
+    const mma_at from = tile + (MMA_ROW * pitch + MMA_LANE % 4) * 4;
+    const mma_left left = {{mma_round_tf32(mma_read_one(from)),
+                            mma_round_tf32(mma_read_one(from + 32 * pitch)),
+                            mma_round_tf32(mma_read_one(from + 16)),
+                            mma_round_tf32(mma_read_one(from + 32 * pitch + 16))}};
+    return left;
+}
+
+WEFTI_DEVICE mma_right mma_right_at_tf32(mma_at tile, int32_t pitch)
+{
+    const mma_at from = tile + (MMA_ROW * pitch + MMA_LANE % 4) * 4;
+    const mma_right right = {
+        {mma_round_tf32(mma_read_one(from)), mma_round_tf32(mma_read_one(from + 16))}};
+    return right;
 }
 
 WEFTI_DEVICE void mma_tf32(float sums[4], mma_left left, mma_right right)
@@ -168,6 +234,18 @@ typedef struct mma_right {
     const uint16_t *packed; /* NULL: f32 */
     int32_t n_pitch, k_pitch;
 } mma_right;
+
+typedef char *mma_at;
+
+static inline mma_at mma_find_at(void *shared)
+{
+    return shared;
+}
+
+static inline void mma_fetch_16(mma_at to, const char *from, bool there)
+{
+    WEFTI_FETCH_16(to, from, there);
+}
 
 /* To the nearest with `bits` bits less, half to even, and 0 to the right. */
 static inline float mma_shorten(float x, int32_t bits)
@@ -222,6 +300,10 @@ static inline float mma_widen_tf32(uint16_t x)
     {                                                                                  \
         return (mma_left){tile, pitch};                                                \
     }                                                                                  \
+    static inline mma_left mma_left_at_##format(mma_at tile, int32_t pitch)            \
+    {                                                                                  \
+        return (mma_left){(const float *)(const void *)tile, pitch};                   \
+    }                                                                                  \
     static inline mma_right mma_right_##format(const float *tile, int32_t n_pitch,     \
                                                int32_t k_pitch)                        \
     {                                                                                  \
@@ -248,17 +330,17 @@ MMA_AS_C(f16)
 MMA_AS_C(tf32)
 #undef MMA_AS_C
 
-static inline mma_right mma_right_packed_bf16(const uint16_t *tile, int32_t pitch)
+static inline mma_right mma_right_at_bf16(mma_at tile, int32_t pitch)
 {
-    return (mma_right){NULL, tile, pitch, 1};
+    return (mma_right){NULL, (const uint16_t *)(const void *)tile, pitch, 1};
 }
-static inline mma_right mma_right_packed_f16(const uint16_t *tile, int32_t pitch)
+static inline mma_right mma_right_at_f16(mma_at tile, int32_t pitch)
 {
-    return (mma_right){NULL, tile, pitch, 1};
+    return (mma_right){NULL, (const uint16_t *)(const void *)tile, pitch, 1};
 }
-static inline mma_right mma_right_packed_tf32(const float *tile, int32_t pitch)
+static inline mma_right mma_right_at_tf32(mma_at tile, int32_t pitch)
 {
-    return (mma_right){tile, NULL, pitch, 1};
+    return (mma_right){(const float *)(const void *)tile, NULL, pitch, 1};
 }
 
 #endif
@@ -271,9 +353,9 @@ typedef struct mma_matrix {
     bool wide;
 } mma_matrix;
 
-/* A tile of shared memory; packed ones are measured in bytes. */
+/* A tile of shared memory. */
 typedef struct mma_tile {
-    void *data;
+    float *data;
     int32_t pitch, rows, columns;
 } mma_tile;
 
@@ -282,7 +364,7 @@ typedef struct mma_tile {
 WEFTI_DEVICE_CALL void mma_fetch_each(mma_tile to, mma_matrix from, int64_t rows,
                                       int64_t columns, int32_t threads)
 {
-    float *tile = (float *)to.data;
+    float *tile = to.data;
     const bool down = from.row_stride == 1 && from.column_stride != 1;
     WEFTI_ONCE
     for (int32_t at = (int32_t)threadIdx.x; at < to.rows * to.columns; at += threads) {
@@ -299,7 +381,7 @@ WEFTI_DEVICE_CALL void mma_fetch_each(mma_tile to, mma_matrix from, int64_t rows
 WEFTI_DEVICE void mma_fetch(mma_tile to, mma_matrix from, int64_t rows, int64_t columns,
                             int32_t threads)
 {
-    float *tile = (float *)to.data;
+    float *tile = to.data;
     const int32_t across = to.columns / 4;
     if (!from.wide) {
         mma_fetch_each(to, from, rows, columns, threads);
@@ -318,22 +400,50 @@ WEFTI_DEVICE void mma_fetch(mma_tile to, mma_matrix from, int64_t rows, int64_t 
     }
 }
 
-/* The same of packed rows, which lie `row_bytes` apart and of which `bytes` are left;
- * all are whole multiples of 16. */
-WEFTI_DEVICE void mma_fetch_packed(mma_tile to, const char *from, int64_t row_bytes,
-                                   int64_t rows, int64_t bytes, int32_t threads)
+/* What one thread fetches of rows of bytes, 16 at a time: tile after tile along the
+ * rows the same pieces. Found once, so that little is left to do for each. */
+typedef struct mma_stream {
+    const char *from;  /* its first piece of the next tile */
+    int64_t row_bytes; /* from one of its rows to the next */
+    int32_t to,
+        to_bytes;   /* where that piece goes, and how far the next goes from there */
+    int32_t left;   /* pieces of the row from there on; none: 0 or less */
+    uint32_t there; /* bits: its rows that are inside */
+} mma_stream;
+
+/* Of `tile_rows` rows with `across` pieces each, which lie `pitch` bytes apart in the
+ * tile; the matrix has `rows` rows of `pieces`, `row_bytes` apart. */
+WEFTI_DEVICE mma_stream mma_begin(const char *from, int64_t row_bytes, int64_t rows,
+                                  int64_t pieces, mma_tile tile, int32_t threads)
 {
-    const int32_t across = to.columns / 16;
+    const int32_t row = (int32_t)threadIdx.x / tile.columns;
+    const int32_t piece = (int32_t)threadIdx.x % tile.columns;
+    const int32_t together = threads / tile.columns;
+    mma_stream s;
+    s.from = from + row * row_bytes + piece * 16;
+    s.row_bytes = together * row_bytes;
+    s.to = row * tile.pitch + piece * 16;
+    s.to_bytes = together * tile.pitch;
+    s.left = (int32_t)pieces - piece;
+    s.there = 0;
     WEFTI_UNROLL
-    for (int32_t i = 0; i < (to.rows * across + threads - 1) / threads; i++) {
-        const int32_t at = (int32_t)threadIdx.x + i * threads;
-        const int32_t row = at / across, byte = at % across * 16;
-        const bool there = row < rows && byte < bytes;
-        if (at < to.rows * across) {
-            WEFTI_FETCH_16((char *)to.data + row * to.pitch + byte,
-                           from + (there ? row * row_bytes + byte : 0), there);
-        }
+    for (int32_t i = 0; i < (tile.rows + together - 1) / together; i++) {
+        s.there |= row + i * together < rows ? 1u << i : 0u;
     }
+    return s;
+}
+
+/* Begins to fetch the next tile, which has `rows` of a thread's rows. */
+WEFTI_DEVICE void mma_fetch_next(mma_stream *s, mma_at tile, int32_t across,
+                                 int32_t rows)
+{
+    WEFTI_UNROLL
+    for (int32_t i = 0; i < rows; i++) {
+        mma_fetch_16(tile + s->to + i * s->to_bytes, s->from + i * s->row_bytes,
+                     s->left > 0 && (s->there >> i & 1u) != 0);
+    }
+    s->from += across * 16;
+    s->left -= across;
 }
 
 #endif

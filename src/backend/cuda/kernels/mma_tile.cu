@@ -5,8 +5,8 @@
  * fetched ahead of their use.
  *
  * Each output is one chain of mma instructions, k ascending, with zeros behind k up
- * to a multiple of WEFTI_CUDA_MMA_WHOLE_K, whatever the shape: so all shapes give the same bits
- * on one kind of card, and the host may choose by size alone. */
+ * to a multiple of WEFTI_CUDA_MMA_WHOLE_K, whatever the shape: so all shapes give the
+ * same bits on one kind of card, and the host may choose by size alone. */
 
 #define MMA_PASTE_(a, b, c, d) a##_##b##_##c##x##d
 #define MMA_PASTE(a, b, c, d) MMA_PASTE_(a, b, c, d)
@@ -71,20 +71,21 @@ WEFTI_DEVICE void MMA_NAME(mma_step)(float MMA_SUMS, const float *a, const float
     MMA_NAME(mma_multiply)(sums, left, right);
 }
 
-WEFTI_DEVICE void MMA_NAME(mma_step_packed)(float MMA_SUMS, const float *a,
-                                            const MMA_OF(mma_packed) * b, int32_t k)
+WEFTI_DEVICE void MMA_NAME(mma_step_packed)(float MMA_SUMS, mma_at a, mma_at b,
+                                            int32_t k)
 {
     mma_left left[WARP_M / 16];
     mma_right right[WARP_N / 8];
     WEFTI_UNROLL
     for (int32_t i = 0; i < WARP_M / 16; i++) {
-        left[i] = MMA_OF(mma_left)(a + (WARP_ROW + 16 * i) * PACKED_PITCH_A + k,
-                                   PACKED_PITCH_A);
+        left[i] = MMA_OF(mma_left_at)(
+            a + ((WARP_ROW + 16 * i) * PACKED_PITCH_A + k) * 4, PACKED_PITCH_A);
     }
     WEFTI_UNROLL
     for (int32_t j = 0; j < WARP_N / 8; j++) {
-        right[j] = MMA_OF(mma_right_packed)(
-            b + (WARP_COLUMN + 8 * j) * PACKED_PITCH_B + k, PACKED_PITCH_B);
+        right[j] = MMA_OF(mma_right_at)(
+            b + ((WARP_COLUMN + 8 * j) * PACKED_PITCH_B + k) * PACKED_SIZE,
+            PACKED_PITCH_B);
     }
     MMA_NAME(mma_multiply)(sums, left, right);
 }
@@ -94,18 +95,19 @@ WEFTI_DEVICE void MMA_NAME(mma_step_packed)(float MMA_SUMS, const float *a,
  * also where nothing is fetched, so that the count of those left is right. The code is
  * there once, since a small run waits for it to be read; the first turns only fetch. */
 #define MMA_WALK(K, DEPTH, STAGES, FETCH, MULTIPLY)                                    \
-    const int64_t turns = ((K) + WEFTI_CUDA_MMA_WHOLE_K - 1) /                         \
-                          WEFTI_CUDA_MMA_WHOLE_K * (WEFTI_CUDA_MMA_WHOLE_K / DEPTH);   \
+    const int32_t turns =                                                              \
+        (int32_t)(((K) + WEFTI_CUDA_MMA_WHOLE_K - 1) / WEFTI_CUDA_MMA_WHOLE_K) *       \
+        (WEFTI_CUDA_MMA_WHOLE_K / DEPTH);                                              \
     int32_t stage = 0, into = 0;                                                       \
     WEFTI_ONCE                                                                         \
-    for (int64_t turn = 1 - STAGES; turn < turns; turn++) {                            \
-        const int64_t next = turn + STAGES - 1;                                        \
+    for (int32_t turn = 1 - STAGES; turn < turns; turn++) {                            \
+        const int32_t next = turn + STAGES - 1;                                        \
         if (turn >= 0) {                                                               \
             WEFTI_FETCH_WAIT(STAGES - 2);                                              \
             WEFTI_BARRIER();                                                           \
         }                                                                              \
         if (next < turns) {                                                            \
-            FETCH(into, next *DEPTH);                                                  \
+            FETCH(into, (int64_t)next *DEPTH);                                         \
         }                                                                              \
         WEFTI_FETCH_COMMIT();                                                          \
         into = into == STAGES - 1 ? 0 : into + 1;                                      \
@@ -171,28 +173,46 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_matmul), wefti_cuda_matmul_call)
     MMA_NAME(mma_finish)(&call, &at, a_tile[0]);
 }
 
-/* B is a constant that was laid out along k, rounded already. */
+/* B is a constant that was laid out along k, rounded already. A thread fetches the same
+ * pieces of 16 bytes of each tile: A_PIECES to a row, in A_ROWS rows of its own. */
+#define A_PIECES (PACKED_K / 4)
+#define A_ROWS (TILE_M * A_PIECES / MMA_THREADS)
+#define B_PIECES (PACKED_K * PACKED_SIZE / 16)
+#define B_ROWS (TILE_N * B_PIECES / MMA_THREADS)
+
 WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_packed), wefti_cuda_matmul_call)
 {
     WEFTI_SHARED float a_tile[PACKED_STAGES][TILE_M * PACKED_PITCH_A];
     WEFTI_SHARED MMA_OF(mma_packed) b_tile[PACKED_STAGES][TILE_N * PACKED_PITCH_B];
     const wefti_matmul_params *p = &call.p;
     const mma_place at = mma_find(&call, TILE_M, TILE_N);
-    mma_matrix a = mma_find_a(&call, &at);
+    const mma_at a_at = mma_find_at(a_tile[0]), b_at = mma_find_at(b_tile[0]);
     const int64_t row_bytes = p->b_column_stride * PACKED_SIZE;
-    const char *b = (const char *)call.operands[WEFTI_MATMUL_B] + at.n * row_bytes;
+    const mma_tile like_a = {NULL, PACKED_PITCH_A * 4, TILE_M, A_PIECES};
+    const mma_tile like_b = {NULL, PACKED_PITCH_B * PACKED_SIZE, TILE_N, B_PIECES};
+    mma_matrix a = mma_find_a(&call, &at);
+    mma_stream a_stream = mma_begin((const char *)a.data, a.row_stride * 4, p->m - at.m,
+                                    p->k / 4, like_a, MMA_THREADS);
+    mma_stream b_stream =
+        mma_begin((const char *)call.operands[WEFTI_MATMUL_B] + at.n * row_bytes,
+                  row_bytes, p->n - at.n, row_bytes / 16, like_b, MMA_THREADS);
     float MMA_SUMS;
     MMA_NAME(mma_clear)(sums);
 #define FETCH(into, k_start)                                                           \
-    const mma_tile to_a = {a_tile[into], PACKED_PITCH_A, TILE_M, PACKED_K};            \
-    const mma_tile to_b = {b_tile[into], PACKED_PITCH_B * PACKED_SIZE, TILE_N,         \
-                           PACKED_K * PACKED_SIZE};                                    \
-    mma_fetch(to_a, a, p->m - at.m, p->k - (k_start), MMA_THREADS);                    \
-    mma_fetch_packed(to_b, b + (k_start)*PACKED_SIZE, row_bytes, p->n - at.n,          \
-                     row_bytes - (k_start)*PACKED_SIZE, MMA_THREADS);                  \
-    a.data += PACKED_K * a.column_stride
+    if (a.wide) {                                                                      \
+        mma_fetch_next(&a_stream, a_at + (into) * (int32_t)sizeof(a_tile[0]),          \
+                       A_PIECES, A_ROWS);                                              \
+    } else {                                                                           \
+        const mma_tile to_a = {a_tile[into], PACKED_PITCH_A, TILE_M, PACKED_K};        \
+        mma_fetch_each(to_a, a, p->m - at.m, p->k - (k_start), MMA_THREADS);           \
+        a.data += PACKED_K * a.column_stride;                                          \
+    }                                                                                  \
+    mma_fetch_next(&b_stream, b_at + (into) * (int32_t)sizeof(b_tile[0]), B_PIECES,    \
+                   B_ROWS)
 #define MULTIPLY_PACKED(from, k)                                                       \
-    MMA_NAME(mma_step_packed)(sums, a_tile[from], b_tile[from], k)
+    MMA_NAME(mma_step_packed)                                                          \
+    (sums, a_at + (from) * (int32_t)sizeof(a_tile[0]),                                 \
+     b_at + (from) * (int32_t)sizeof(b_tile[0]), k)
     MMA_WALK(p->k, PACKED_K, PACKED_STAGES, FETCH, MULTIPLY_PACKED)
 #undef FETCH
     MMA_NAME(mma_gather)(a_tile[0], sums);
@@ -266,6 +286,10 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_conv), wefti_cuda_conv_call)
 #undef MMA_WALK
 #undef MULTIPLY
 #undef MULTIPLY_PACKED
+#undef A_PIECES
+#undef A_ROWS
+#undef B_PIECES
+#undef B_ROWS
 #undef TILE_M
 #undef TILE_N
 #undef TILE_K
