@@ -7,6 +7,9 @@ supported, with the reason. Needs the packages onnx and numpy, and a built libwe
     tools/onnx_conformance.py --list          every case with its reason
     tools/onnx_conformance.py --markdown docs/onnx-support.md
     tools/onnx_conformance.py --only Conv     cases whose operator or name has this
+    tools/onnx_conformance.py --device cuda:0 --bits-of cpu
+                                              on a card, whose answers must also be bit for
+                                              bit those of the CPU (one NaN is as another)
 
 A case whose shapes come in as data is tried again with its inputs made constants of the
 model, as exporters write them; it then counts as passed "as constants".
@@ -75,13 +78,13 @@ class Refused(Exception):
 class Weft:
     UNSUPPORTED_STATUS = 3
 
-    def __init__(self, path):
+    def __init__(self, path, device="cpu"):
         self.lib = ctypes.CDLL(str(path))
         for name in ("weft_graph_release", "weft_model_release"):
             getattr(self.lib, name).argtypes = [ctypes.c_void_p]
             getattr(self.lib, name).restype = None
         self.device = ctypes.c_void_p()
-        self.call("weft_device_open", b"cpu", None, ctypes.byref(self.device))
+        self.call("weft_device_open", device.encode(), None, ctypes.byref(self.device))
 
     def call(self, name, *arguments):
         error = Error()
@@ -193,7 +196,27 @@ def compare(case, got, expected):
     return None
 
 
-def judge(weft, case):
+def bits_differ(got, other):
+    """None, or which output is not bit for bit the other's."""
+    for i, (mine, theirs) in enumerate(zip(got, other)):
+        if np.issubdtype(mine.dtype, np.floating):
+            nan = np.isnan(mine) & np.isnan(theirs) if mine.shape == theirs.shape else False
+            mine, theirs = np.where(nan, 0, mine), np.where(nan, 0, theirs)
+        if mine.shape != theirs.shape or mine.tobytes() != theirs.tobytes():
+            return f"output {i} has other bits"
+    return None
+
+
+def run_case(weft, model, inputs, outputs, model_of_bits):
+    """The outputs, and what is wrong with their bits."""
+    data = model.SerializeToString()
+    got = weft.run(data, inputs, outputs)
+    if model_of_bits is None:
+        return got, None
+    return got, bits_differ(got, model_of_bits.run(data, inputs, outputs))
+
+
+def judge(weft, case, model_of_bits=None):
     """The verdict on one case and its reason."""
     outputs = len(case.model.graph.output)
     for inputs, expected in case.data_sets:
@@ -202,36 +225,37 @@ def judge(weft, case):
         try:
             if any(x.dtype not in TYPES for x in inputs):
                 return UNSUPPORTED, "element type"
-            got = weft.run(case.model.SerializeToString(), inputs, outputs)
+            got, wrong = run_case(weft, case.model, inputs, outputs, model_of_bits)
         except Refused as first:
             if "constant" not in str(first) and "folded" not in str(first):
                 unsupported = first.status == Weft.UNSUPPORTED_STATUS
                 return UNSUPPORTED if unsupported else FAIL, str(first)
             try:
                 model, left = as_constants(case.model, inputs)
-                got = weft.run(model.SerializeToString(), left, outputs)
+                got, wrong = run_case(weft, model, left, outputs, model_of_bits)
                 verdict = CONSTANTS
             except Refused as second:
                 unsupported = second.status == Weft.UNSUPPORTED_STATUS
                 return UNSUPPORTED if unsupported else FAIL, str(second)
-        wrong = compare(case, got, expected)
+        wrong = wrong or compare(case, got, expected)
         if wrong:
             return FAIL, wrong
     return verdict, ""
 
 
-def judge_from(cases, first, library, stream):
+def judge_from(cases, first, options, stream):
     """In a child: judges cases from `first` on, one JSON line each."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    weft = Weft(library)
+    weft = Weft(options.library, options.device)
+    model_of_bits = Weft(options.library, options.bits_of) if options.bits_of else None
     for case in cases[first:]:
         signal.alarm(CASE_SECONDS)
-        verdict, reason = judge(weft, case)
+        verdict, reason = judge(weft, case, model_of_bits)
         stream.write(json.dumps([verdict, reason]) + "\n")
         stream.flush()
 
 
-def judge_all(cases, library):
+def judge_all(cases, options):
     """Verdicts of all cases; one that ends the process has failed."""
     verdicts = []
     while len(verdicts) < len(cases):
@@ -242,7 +266,7 @@ def judge_all(cases, library):
             status = 1
             try:
                 with os.fdopen(writing, "w") as stream:
-                    judge_from(cases, len(verdicts), library, stream)
+                    judge_from(cases, len(verdicts), options, stream)
                 status = 0
             finally:
                 os._exit(status)
@@ -324,6 +348,9 @@ def markdown(rows, counts, total):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--library", default=str(ROOT / "build" / "libweft.so"))
+    parser.add_argument("--device", default="cpu", help="cpu unless told")
+    parser.add_argument("--bits-of", metavar="DEVICE",
+                        help="answers must be bit for bit those of this device")
     parser.add_argument("--only", action="append", default=[], metavar="WORD")
     parser.add_argument("--list", action="store_true", help="every case")
     parser.add_argument("--all", action="store_true", help="out of scope ones too")
@@ -335,7 +362,7 @@ def main():
         return 2
     named = [(op, case) for op, case in collect(options.only)
              if options.all or in_scope(case)]
-    verdicts = judge_all([case for _, case in named], options.library)
+    verdicts = judge_all([case for _, case in named], options)
     rows = [(op, case.name, *verdict) for (op, case), verdict in zip(named, verdicts)]
     counts = collections.defaultdict(collections.Counter)
     total = collections.Counter()

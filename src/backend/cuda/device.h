@@ -29,6 +29,16 @@
     F(weft_reduce_f64)                                                                 \
     F(weft_reduce_i64)                                                                 \
     F(weft_reduce_i32)                                                                 \
+    F(weft_gather_points)                                                              \
+    F(weft_scatter_points)                                                             \
+    F(weft_cumulate)                                                                   \
+    F(weft_top_k)                                                                      \
+    F(weft_fold)                                                                       \
+    F(weft_sample)                                                                     \
+    F(weft_roi_align)                                                                  \
+    F(weft_pool_indices)                                                               \
+    F(weft_linear_attention)                                                           \
+    F(weft_determinant)                                                                \
     F(weft_attention)                                                                  \
     F(weft_attention_short)                                                            \
     F(weft_matmul_128x128)                                                             \

@@ -190,6 +190,7 @@ static weft_status prepare_gather(const wefti_step *step, wefti_cuda_prepared *p
     if (call->p.index_count >= INT64_C(1) << WEFTI_CUDA_REPORT_SHIFT) {
         return wefti_error(error, WEFT_UNSUPPORTED, "gather: too many indices");
     }
+    prepared->report_operand = WEFTI_CUDA_GATHER_REPORT;
     call->unit_bytes = gather_unit(step, call->p.inner_bytes);
     call->count = call->p.outer_count * call->p.index_count * call->p.inner_bytes /
                   call->unit_bytes;
@@ -318,8 +319,7 @@ static weft_status prepare_kernel(const wefti_step *step, wefti_cuda_choice choi
                    ? prepare_attention(step, prepared, error)
                    : prepare_mma_attention(step, choice, prepared, error);
     default:
-        return wefti_error(error, WEFT_UNSUPPORTED, "cuda has no %s",
-                           wefti_kernel_name(step->kernel));
+        return wefti_cuda_prepare_rare(step, prepared, error);
     }
 }
 
@@ -328,6 +328,7 @@ weft_status wefti_cuda_prepare(const wefti_step *step, wefti_cuda_choice choice,
 {
     memset(prepared, 0, sizeof(*prepared));
     prepared->scratch_operand = -1;
+    prepared->report_operand = -1;
     prepared->table_operand = -1;
     prepared->pack_operand = -1;
     prepared->step_kernel = step->kernel;

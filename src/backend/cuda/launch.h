@@ -31,8 +31,9 @@ typedef struct wefti_cuda_prepared {
     size_t scratch_bytes;
     int32_t pack_operand; /* -1, or the constant operand that is laid out anew */
     wefti_cuda_pack pack;
-    int32_t table_operand; /* -1, or the operand that is this table */
-    void *table;           /* the caller's (wefti_free) */
+    int32_t report_operand; /* -1, or the operand that is the stream's report */
+    int32_t table_operand;  /* -1, or the operand that is this table */
+    void *table;            /* the caller's (wefti_free) */
     size_t table_bytes;
 } wefti_cuda_prepared;
 
@@ -48,6 +49,10 @@ weft_status wefti_cuda_prepare_conv(const wefti_step *step, wefti_cuda_choice ch
  * best. */
 void wefti_cuda_testing_use_tiles(int32_t shape);
 #endif
+
+/* Those that few nets have. */
+weft_status wefti_cuda_prepare_rare(const wefti_step *step,
+                                    wefti_cuda_prepared *prepared, weft_error *error);
 
 /* Whether this kernel reads the operand, an input of so many bytes, so few times that
  * it may stay in the host's memory. */

@@ -106,6 +106,101 @@ static span reach_rows(int64_t rows, int64_t columns, bool of_row)
     return dense(of_row ? columns : rows * columns);
 }
 
+/* Of what is gathered or scattered. */
+static span reach_points(const wefti_points_params *p, int32_t operand)
+{
+    const int64_t one = 1;
+    int64_t points = 1;
+    span s = {0, 0, false};
+    if (operand == WEFTI_POINTS_DATA) {
+        add_dims(&s, p->rank, p->dims, p->base_strides);
+        add_dims(&s, p->tuple_size, p->tuple_dims, p->tuple_strides);
+        add_dims(&s, 1, &p->inner_count, &one);
+        return s;
+    }
+    for (int32_t i = 0; i < p->rank; i++) {
+        points *= p->dims[i];
+    }
+    return dense(points *
+                 (operand == WEFTI_POINTS_INDICES ? p->tuple_size : p->inner_count));
+}
+
+static span reach_fold(const wefti_fold_params *p, int32_t operand)
+{
+    const int64_t *k = p->kernel_dims, *b = p->block_dims;
+    return dense(operand == WEFTI_FOLD_BIAS
+                     ? p->channel_count
+                     : p->plane_count * k[0] * k[1] * k[2] * b[0] * b[1] * b[2]);
+}
+
+static span reach_sample(const wefti_sample_params *p, int32_t operand)
+{
+    return dense(operand == WEFTI_SAMPLE_POINTS
+                     ? p->batch * p->point_count * p->rank
+                     : p->batch * p->channels * p->in_dims[0] * p->in_dims[1] *
+                           p->in_dims[2]);
+}
+
+static span reach_roi_align(const wefti_roi_align_params *p, int32_t operand)
+{
+    return dense(operand == WEFTI_ROI_ALIGN_INPUT
+                     ? p->batch * p->channels * p->height * p->width
+                     : p->region_count * (operand == WEFTI_ROI_ALIGN_REGIONS ? 4 : 1));
+}
+
+static span reach_linear_attention(const wefti_linear_attention_params *p,
+                                   int32_t operand)
+{
+    const int64_t rows = p->batch * p->times;
+    switch (operand) {
+    case WEFTI_LINEAR_ATTENTION_Q:
+        return dense(rows * p->q_heads * p->key_size);
+    case WEFTI_LINEAR_ATTENTION_K:
+        return dense(rows * p->kv_heads * p->key_size);
+    case WEFTI_LINEAR_ATTENTION_V:
+        return dense(rows * p->kv_heads * p->value_size);
+    case WEFTI_LINEAR_ATTENTION_DECAY:
+        return dense(rows * p->kv_heads * (p->decay_by_key ? p->key_size : 1));
+    case WEFTI_LINEAR_ATTENTION_BETA:
+        return dense(rows * p->beta_heads);
+    default:
+        return dense(p->batch * p->kv_heads * p->key_size * p->value_size);
+    }
+}
+
+static span reach_rare(const wefti_step *step, int32_t operand)
+{
+    switch (step->kernel) {
+    case WEFTI_KERNEL_GATHER_POINTS:
+    case WEFTI_KERNEL_SCATTER_POINTS:
+        return reach_points(step->params, operand);
+    case WEFTI_KERNEL_CUMULATE: {
+        const wefti_cumulate_params *p = step->params;
+        return dense(p->outer_count * p->count * p->inner_count);
+    }
+    case WEFTI_KERNEL_TOP_K: {
+        const wefti_top_k_params *p = step->params;
+        return dense(p->outer_count * p->count * p->inner_count);
+    }
+    case WEFTI_KERNEL_FOLD:
+        return reach_fold(step->params, operand);
+    case WEFTI_KERNEL_SAMPLE:
+        return reach_sample(step->params, operand);
+    case WEFTI_KERNEL_ROI_ALIGN:
+        return reach_roi_align(step->params, operand);
+    case WEFTI_KERNEL_POOL_INDICES:
+        return reach_pool(&((const wefti_pool_indices_params *)step->params)->pool);
+    case WEFTI_KERNEL_LINEAR_ATTENTION:
+        return reach_linear_attention(step->params, operand);
+    case WEFTI_KERNEL_DETERMINANT: {
+        const wefti_determinant_params *p = step->params;
+        return dense(p->count * p->n * p->n);
+    }
+    default:
+        return dense(0);
+    }
+}
+
 /* The elements that a step reads of an operand. */
 static span reach_elements(const wefti_step *step, int32_t operand)
 {
@@ -148,31 +243,45 @@ static span reach_elements(const wefti_step *step, int32_t operand)
     case WEFTI_KERNEL_ATTENTION:
         return reach_attention(step->params, operand);
     default:
-        return dense(0);
+        return reach_rare(step, operand);
     }
+}
+
+static int64_t size_of(weft_type type)
+{
+    return (int64_t)weft_type_size(type);
 }
 
 static int64_t element_bytes(const wefti_step *step, int32_t operand)
 {
     switch (step->kernel) {
     case WEFTI_KERNEL_COPY:
-        return (int64_t)weft_type_size(
-            ((const wefti_copy_params *)step->params)->source_type);
+        return size_of(((const wefti_copy_params *)step->params)->source_type);
     case WEFTI_KERNEL_ELEMENTWISE:
-        return (int64_t)weft_type_size(
+        return size_of(
             ((const wefti_elementwise_params *)step->params)->input_types[operand]);
     case WEFTI_KERNEL_REDUCE:
-        return (int64_t)weft_type_size(
-            ((const wefti_reduce_params *)step->params)->type);
+        return size_of(((const wefti_reduce_params *)step->params)->type);
     case WEFTI_KERNEL_GATHER:
         return operand == WEFTI_GATHER_DATA
                    ? 1
-                   : (int64_t)weft_type_size(
-                         ((const wefti_gather_params *)step->params)->index_type);
+                   : size_of(((const wefti_gather_params *)step->params)->index_type);
     case WEFTI_KERNEL_ATTENTION:
         return operand == WEFTI_ATTENTION_MASK
-                   ? (int64_t)weft_type_size(
-                         ((const wefti_attention_params *)step->params)->mask_type)
+                   ? size_of(((const wefti_attention_params *)step->params)->mask_type)
+                   : 4;
+    case WEFTI_KERNEL_GATHER_POINTS:
+    case WEFTI_KERNEL_SCATTER_POINTS: {
+        const wefti_points_params *p = step->params;
+        return size_of(operand == WEFTI_POINTS_INDICES ? p->index_type : p->type);
+    }
+    case WEFTI_KERNEL_CUMULATE:
+        return size_of(((const wefti_cumulate_params *)step->params)->type);
+    case WEFTI_KERNEL_TOP_K:
+        return size_of(((const wefti_top_k_params *)step->params)->type);
+    case WEFTI_KERNEL_ROI_ALIGN:
+        return operand == WEFTI_ROI_ALIGN_IMAGES
+                   ? size_of(((const wefti_roi_align_params *)step->params)->index_type)
                    : 4;
     default:
         return 4;

@@ -270,6 +270,22 @@ static weft_status place_operands(wefti_recipe *recipe, const wefti_step *step,
     return WEFT_OK;
 }
 
+/* A kernel that may report says which step it is. */
+static void tell_step(wefti_cuda_call *call, wefti_cuda_kernel kernel, uint32_t step)
+{
+    switch (kernel) {
+    case WEFTI_CUDA_weft_gather:
+        call->gather.step = step;
+        break;
+    case WEFTI_CUDA_weft_roi_align:
+        call->roi_align.step = step;
+        break;
+    default:
+        call->points.step = step;
+        break;
+    }
+}
+
 /* The scratch of all steps lies at one place: they run one after the other. */
 static weft_status place_extras(wefti_recipe *recipe,
                                 const wefti_cuda_prepared *prepared, size_t scratch_at,
@@ -279,9 +295,9 @@ static weft_status place_extras(wefti_recipe *recipe,
         launch->places[prepared->scratch_operand] =
             (wefti_cuda_place){.kind = WEFTI_CUDA_WORKSPACE, .offset = scratch_at};
     }
-    if (prepared->kernel == WEFTI_CUDA_weft_gather) {
-        launch->places[WEFTI_CUDA_GATHER_REPORT].kind = WEFTI_CUDA_REPORT;
-        launch->call.gather.step = launch->step;
+    if (prepared->report_operand >= 0) {
+        launch->places[prepared->report_operand].kind = WEFTI_CUDA_REPORT;
+        tell_step(&launch->call, launch->kernel, launch->step);
         recipe->reports = true;
     }
     if (prepared->table_operand >= 0 && prepared->table_bytes > 0) {

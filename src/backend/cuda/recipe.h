@@ -55,7 +55,7 @@ struct wefti_recipe {
     size_t workspace_bytes;
     weft_precision precision;
     wefti_weights *weights; /* while it is made; NULL: nothing is shared */
-    bool reports;           /* a step may report an index out of range */
+    bool reports;           /* a step may report bad data */
     void **owned;           /* device memory that goes with the recipe */
     size_t owned_count, owned_capacity;
 };

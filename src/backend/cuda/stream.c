@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backend/cuda/stream.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "backend/common/host_stream.h"
+#include "backend/cuda/report.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/thread.h"
@@ -87,44 +87,6 @@ static weft_status launch_and_wait(wefti_cuda_stream *stream, wefti_cuda_graph *
     return WEFT_OK;
 }
 
-/* Says which index was out of range; its operand is still where it was. */
-static weft_status report_index(wefti_cuda_stream *stream, const wefti_recipe *recipe,
-                                char *workspace, weft_error *error)
-{
-    wefti_backend_device *device = stream->device;
-    const cuda_driver *driver = &device->driver;
-    uint64_t report = stream->control->report;
-    uint32_t step = (uint32_t)(report >> WEFTI_CUDA_REPORT_SHIFT);
-    int64_t position =
-        (int64_t)(report & ((UINT64_C(1) << WEFTI_CUDA_REPORT_SHIFT) - 1));
-    const wefti_cuda_launch *launch = recipe->launches;
-    while (launch->step != step) {
-        launch++;
-    }
-    const wefti_gather_params *p = &launch->call.gather.p;
-    const wefti_cuda_place *place = &launch->places[WEFTI_GATHER_INDICES];
-    uintptr_t base = place->kind == WEFTI_CUDA_WORKSPACE ? (uintptr_t)workspace : 0;
-    int64_t size = (int64_t)weft_type_size(p->index_type);
-    int64_t wide = 0;
-    int32_t narrow = 0;
-    void *target = size == 4 ? (void *)&narrow : (void *)&wide;
-    cuda_result result = driver->copy(
-        (cuda_pointer)(uintptr_t)target,
-        (cuda_pointer)(base + place->offset + (uintptr_t)(position * size)),
-        (size_t)size, stream->handle);
-    result = result ? result
-                    : driver->fill((cuda_pointer)(uintptr_t)&stream->counters->report,
-                                   0xff, sizeof(uint64_t), stream->handle);
-    result = result ? result : driver->stream_synchronize(stream->handle);
-    WEFTI_TRY(wefti_cuda_check(device, result, "reading an index", error));
-    return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                       "%s: gather: index %" PRId64 " at position %" PRId64
-                       " is out of range; it must be at least %" PRId64
-                       " and below %" PRId64,
-                       recipe->labels[step], size == 4 ? narrow : wide, position,
-                       -p->axis_size, p->axis_size);
-}
-
 static weft_status ensure_staging(wefti_cuda_stream *stream, size_t size_bytes,
                                   weft_error *error)
 {
@@ -182,7 +144,7 @@ static weft_status run_entered(wefti_cuda_stream *stream, const wefti_recipe *re
     WEFTI_TRY(launch_and_wait(stream, graph, error));
     if (recipe->reports &&
         WEFTI_UNLIKELY(stream->control->report != WEFTI_CUDA_REPORT_NONE)) {
-        return report_index(stream, recipe, workspace, error);
+        return wefti_cuda_report(stream, recipe, workspace, error);
     }
     copy_outputs(stream, recipe, slots);
     return WEFT_OK;

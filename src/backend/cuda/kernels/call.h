@@ -114,7 +114,72 @@ typedef struct wefti_cuda_gather_call {
     wefti_gather_params p;
 } wefti_cuda_gather_call;
 
-/* A report is the lowest (step << 40 | position) of an index out of range. */
+/* Points: `lanes` threads share the elements of a point; points whose place, counted in
+ * points, is the same modulo `bucket_count` go to the same threads. */
+enum { WEFTI_CUDA_POINTS_REPORT = 3 }; /* operand: the stream's report */
+typedef struct wefti_cuda_points_call {
+    void *operands[WEFTI_CUDA_OPERANDS];
+    int64_t point_count;
+    uint32_t lanes, bucket_count; /* scattering */
+    uint32_t step;
+    wefti_points_params p;
+} wefti_cuda_points_call;
+
+typedef struct wefti_cuda_cumulate_call {
+    void *operands[WEFTI_CUDA_OPERANDS];
+    wefti_cumulate_params p;
+} wefti_cuda_cumulate_call;
+
+typedef struct wefti_cuda_top_k_call {
+    void *operands[WEFTI_CUDA_OPERANDS];
+    wefti_top_k_params p;
+} wefti_cuda_top_k_call;
+
+typedef struct wefti_cuda_fold_call {
+    void *operands[WEFTI_CUDA_OPERANDS];
+    int64_t count;
+    wefti_fold_params p;
+} wefti_cuda_fold_call;
+
+typedef struct wefti_cuda_sample_call {
+    void *operands[WEFTI_CUDA_OPERANDS];
+    int64_t count;
+    wefti_sample_params p;
+} wefti_cuda_sample_call;
+
+/* What is wrong with a region is reported at twice its number, plus one when it is the
+ * region itself and not its image's number. */
+enum {
+    WEFTI_CUDA_ROI_ALIGN_REPORT = 4,             /* operand: the stream's report */
+    WEFTI_CUDA_ROI_ALIGN_MOST_SAMPLES = 1 << 12, /* of a cell, in one direction */
+};
+typedef struct wefti_cuda_roi_align_call {
+    void *operands[WEFTI_CUDA_OPERANDS];
+    int64_t count;
+    uint32_t step;
+    wefti_roi_align_params p;
+} wefti_cuda_roi_align_call;
+
+typedef struct wefti_cuda_pool_indices_call {
+    void *operands[WEFTI_CUDA_OPERANDS];
+    int64_t count;
+    wefti_pool_indices_params p;
+} wefti_cuda_pool_indices_call;
+
+enum { WEFTI_CUDA_RECURRENCE_THREADS = 64 };
+typedef struct wefti_cuda_recurrence_call {
+    void *operands[WEFTI_CUDA_OPERANDS];
+    wefti_linear_attention_params p;
+} wefti_cuda_recurrence_call;
+
+enum { WEFTI_CUDA_DETERMINANT_SCRATCH = 2 }; /* operand: the matrices as doubles */
+typedef struct wefti_cuda_determinant_call {
+    void *operands[WEFTI_CUDA_OPERANDS];
+    wefti_determinant_params p;
+} wefti_cuda_determinant_call;
+
+/* A report is the lowest (step << 40 | position) of what a step found wrong, as
+ * an index out of range. */
 enum { WEFTI_CUDA_REPORT_SHIFT = 40 };
 #define WEFTI_CUDA_REPORT_NONE UINT64_MAX
 
@@ -162,6 +227,15 @@ typedef union wefti_cuda_call {
     wefti_cuda_pool_call pool;
     wefti_cuda_gather_call gather;
     wefti_cuda_attention_call attention;
+    wefti_cuda_points_call points;
+    wefti_cuda_cumulate_call cumulate;
+    wefti_cuda_top_k_call top_k;
+    wefti_cuda_fold_call fold;
+    wefti_cuda_sample_call sample;
+    wefti_cuda_roi_align_call roi_align;
+    wefti_cuda_pool_indices_call pool_indices;
+    wefti_cuda_recurrence_call recurrence;
+    wefti_cuda_determinant_call determinant;
     wefti_cuda_stage_call stage;
 } wefti_cuda_call;
 

@@ -104,6 +104,51 @@ WEFTI_DEVICE double device_canonical_f64(double x)
     return x;
 }
 
+/* Copies one element of `size` bytes. */
+WEFTI_DEVICE void device_move_bits(int64_t size, void *target, int64_t to,
+                                   const void *source, int64_t from)
+{
+    switch (size) {
+    case 8:
+        ((uint64_t *)target)[to] = ((const uint64_t *)source)[from];
+        break;
+    case 4:
+        ((uint32_t *)target)[to] = ((const uint32_t *)source)[from];
+        break;
+    case 2:
+        ((uint16_t *)target)[to] = ((const uint16_t *)source)[from];
+        break;
+    default:
+        ((uint8_t *)target)[to] = ((const uint8_t *)source)[from];
+        break;
+    }
+}
+
+WEFTI_DEVICE int64_t device_type_size(weft_type type)
+{
+    switch (type) {
+    case WEFT_TYPE_I64:
+    case WEFT_TYPE_F64:
+        return 8;
+    case WEFT_TYPE_F32:
+    case WEFT_TYPE_I32:
+        return 4;
+    case WEFT_TYPE_F16:
+    case WEFT_TYPE_BF16:
+        return 2;
+    default:
+        return 1;
+    }
+}
+
+/* Notes what a step found wrong, unless something before it was; the host says what. */
+WEFTI_DEVICE void device_report(void *report, uint32_t step, int64_t position)
+{
+    (void)atomicMin((unsigned long long *)report,
+                    (unsigned long long)step << WEFTI_CUDA_REPORT_SHIFT |
+                        (unsigned long long)position);
+}
+
 /* Folds 16 lanes by the tree of backend/kernel.h: lane[j] += lane[j + 8], + 4, ... All
  * threads of the block call it; each group of 16 has its own lanes. */
 #define WEFTI_FOLD_LANES(lanes, group, lane, combine)                                  \

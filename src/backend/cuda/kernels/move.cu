@@ -38,8 +38,8 @@ WEFTI_DEVICE double move_from_half(uint16_t bits, int32_t fraction, int32_t low)
     } else if (exponent == 0) {
         value = ldexp((double)mantissa, low - fraction);
     } else {
-        value = ldexp((double)(mantissa + (1 << fraction)),
-                      exponent - 1 + low - fraction);
+        value =
+            ldexp((double)(mantissa + (1 << fraction)), exponent - 1 + low - fraction);
     }
     return (bits & 0x8000) != 0 ? -value : value;
 }
@@ -137,42 +137,6 @@ WEFTI_DEVICE void move_store(weft_type type, void *target, int64_t at, move_wide
     }
 }
 
-WEFTI_DEVICE void move_bits(int64_t size, void *target, int64_t to, const void *source,
-                            int64_t from)
-{
-    switch (size) {
-    case 8:
-        ((uint64_t *)target)[to] = ((const uint64_t *)source)[from];
-        break;
-    case 4:
-        ((uint32_t *)target)[to] = ((const uint32_t *)source)[from];
-        break;
-    case 2:
-        ((uint16_t *)target)[to] = ((const uint16_t *)source)[from];
-        break;
-    default:
-        ((uint8_t *)target)[to] = ((const uint8_t *)source)[from];
-        break;
-    }
-}
-
-WEFTI_DEVICE int64_t move_size(weft_type type)
-{
-    switch (type) {
-    case WEFT_TYPE_I64:
-    case WEFT_TYPE_F64:
-        return 8;
-    case WEFT_TYPE_F32:
-    case WEFT_TYPE_I32:
-        return 4;
-    case WEFT_TYPE_F16:
-    case WEFT_TYPE_BF16:
-        return 2;
-    default:
-        return 1;
-    }
-}
-
 WEFTI_KERNEL(MOVE_THREADS, weft_copy, wefti_cuda_copy_call)
 {
     const int64_t index = (int64_t)blockIdx.x * MOVE_THREADS + threadIdx.x;
@@ -185,7 +149,7 @@ WEFTI_KERNEL(MOVE_THREADS, weft_copy, wefti_cuda_copy_call)
     const int64_t from = device_offset(p->rank, p->dims, p->source_strides, index);
     const int64_t to = device_offset(p->rank, p->dims, p->target_strides, index);
     if (p->source_type == p->target_type) {
-        move_bits(move_size(p->source_type), target, to, source, from);
+        device_move_bits(device_type_size(p->source_type), target, to, source, from);
     } else {
         move_store(p->target_type, target, to, move_load(p->source_type, source, from));
     }
@@ -198,9 +162,9 @@ WEFTI_KERNEL(MOVE_THREADS, weft_fill, wefti_cuda_fill_call)
         return;
     }
     const uint64_t value = call.p.value_bits;
-    const int64_t to =
-        device_offset(call.p.rank, call.p.dims, call.p.strides, index);
-    move_bits(move_size(call.p.type), call.operands[WEFTI_FILL_TARGET], to, &value, 0);
+    const int64_t to = device_offset(call.p.rank, call.p.dims, call.p.strides, index);
+    device_move_bits(device_type_size(call.p.type), call.operands[WEFTI_FILL_TARGET],
+                     to, &value, 0);
 }
 
 /* One thread moves one unit of `unit_bytes`, which divides inner_bytes and the
@@ -220,16 +184,13 @@ WEFTI_KERNEL(MOVE_THREADS, weft_gather, wefti_cuda_gather_call)
                         ? ((const int32_t *)indices)[position]
                         : ((const int64_t *)indices)[position];
     if (index < -p->axis_size || index >= p->axis_size) {
-        (void)atomicMin(
-            (unsigned long long *)call.operands[WEFTI_CUDA_GATHER_REPORT],
-            (unsigned long long)call.step << WEFTI_CUDA_REPORT_SHIFT |
-                (unsigned long long)position);
+        device_report(call.operands[WEFTI_CUDA_GATHER_REPORT], call.step, position);
         return;
     }
     index += index < 0 ? p->axis_size : 0;
     const int64_t from = (row / p->index_count * p->axis_size + index) * inner + unit;
-    move_bits(call.unit_bytes, call.operands[WEFTI_GATHER_OUTPUT], at,
-              call.operands[WEFTI_GATHER_DATA], from);
+    device_move_bits(call.unit_bytes, call.operands[WEFTI_GATHER_OUTPUT], at,
+                     call.operands[WEFTI_GATHER_DATA], from);
 }
 
 typedef struct pool_window {
@@ -264,8 +225,8 @@ WEFTI_KERNEL(MOVE_THREADS, weft_pool, wefti_cuda_pool_call)
     const wefti_pool_params *p = &call.p;
     const int64_t out_size = p->out_dims[0] * p->out_dims[1] * p->out_dims[2];
     const int64_t in_size = p->in_dims[0] * p->in_dims[1] * p->in_dims[2];
-    const float *plane = (const float *)call.operands[WEFTI_POOL_INPUT] +
-                         index / out_size * in_size;
+    const float *plane =
+        (const float *)call.operands[WEFTI_POOL_INPUT] + index / out_size * in_size;
     const int64_t out[3] = {index / (p->out_dims[2] * p->out_dims[1]) % p->out_dims[0],
                             index / p->out_dims[2] % p->out_dims[1],
                             index % p->out_dims[2]};
@@ -289,9 +250,9 @@ WEFTI_KERNEL(MOVE_THREADS, weft_pool, wefti_cuda_pool_call)
     ((float *)call.operands[WEFTI_POOL_OUTPUT])[index] = result;
 }
 
-/* All blocks walk through all tensors, 16 bytes a thread, and the bytes of what is left;
- * both ends are aligned to 16. One piece at a time: with more under way a single copy is
- * quicker, but those of many runs hold each other up on the bus. */
+/* All blocks walk through all tensors, 16 bytes a thread, and the bytes of what is
+ * left; both ends are aligned to 16. One piece at a time: with more under way a single
+ * copy is quicker, but those of many runs hold each other up on the bus. */
 WEFTI_KERNEL(MOVE_THREADS, weft_stage, wefti_cuda_stage_call)
 {
     const int64_t stride = (int64_t)gridDim.x * MOVE_THREADS;
