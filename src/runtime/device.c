@@ -22,7 +22,12 @@
  * then reads `drainers`; drain counts itself, then reads the counts: so either drain
  * sees the end or the end wakes drain. All of these are sequentially consistent. */
 
-enum { DEFAULT_CONTEXTS = 64, MOST_CONTEXTS = 1024, MOST_WORKERS = 1024 };
+enum {
+    DEFAULT_CONTEXTS = 64,
+    MOST_CONTEXTS = 1024,
+    MOST_WORKERS = 1024,
+    BRISK_LOOKS = 500, /* some hundred microseconds */
+};
 
 /* Frees all but the backend's device; half-built devices too. */
 static void destroy_parts(weft_device *device)
@@ -89,6 +94,9 @@ static weft_status make_parts(weft_device *device, weft_error *error)
     int32_t count = device->info.max_contexts;
     WEFTI_TRY(wefti_lease_pool_create(count, &device->contexts, error));
     wefti_lease_pool_record(device->contexts, device->profiler);
+    if (device->backend->brisk) {
+        wefti_lease_pool_be_brisk(device->contexts, BRISK_LOOKS);
+    }
     device->context_table = wefti_calloc((size_t)count, sizeof *device->context_table);
     if (!device->context_table) {
         return wefti_error_memory(error, "the table of contexts");

@@ -42,6 +42,18 @@
  * Who wakes a waiter: the giver (W2 of another, R3), close, abort; it signals under the
  * lock, because the waiter's condition lies on the waiter's stack.
  *
+ * A brisk pool. Where a lease takes some microseconds, a slot that is given to a
+ * sleeper lies idle for longer than it is used. So there W2 and R3 are left out; who
+ * comes may take a free slot although others wait; and the first in the queue does not
+ * sleep, but looks for a free slot itself, again and again. When it has one, it wakes
+ * the next, which looks in its place; the others use the slots until that one is awake.
+ * Whoever takes the first out of the queue makes the next one look, so while somebody
+ * waits there is one who looks, or is being woken to, and no wake-up is needed by R1.
+ * Who has looked in vain for long makes the pool STRICT, under the lock, and then gives
+ * all free slots to the first: from there on all is as above, by the same argument,
+ * with STRICT in W1's place. So overtaking has an end. The pool is brisk again when
+ * nobody waits, or after some gifts.
+ *
  * Retiring. A release still reads the gate after R1, when the slot may have another
  * user and that one may be done too. So it counts as HOLDER of the slot until its very
  * last access, the decrement. retire() marks every slot RETIRED, and each slot's last
@@ -54,7 +66,12 @@ enum {
 
     GATE_CLOSED = 1u,
     GATE_ABORTED = 2u,
-    GATE_WAITER = 4u,
+    GATE_STRICT = 4u, /* of a brisk pool: for now nobody overtakes */
+    GATE_WAITER = 8u,
+
+    STRICT_GIFTS = 64, /* after so many, waiters try to look again */
+    PAUSES_OF_A_LOOK = 16,
+    CHOOSY_LOOKS = 8, /* at the thread's own slot, before any other */
 };
 
 typedef struct lease_slot {
@@ -79,6 +96,7 @@ typedef struct waiter {
     bool slept;
     int32_t slot;    /* the slot given, -1: none */
     bool look_again; /* a lease is held that it may share */
+    bool watches;    /* the first of a brisk pool: it looks for a slot itself */
 } waiter;
 
 struct wefti_lease_pool {
@@ -87,6 +105,8 @@ struct wefti_lease_pool {
     weft_profiler *profiler; /* borrowed of the device, may be NULL */
     uint32_t core_groups;    /* neighbouring cores look in different regions first */
     uint32_t group_stride;
+    uint64_t serial;          /* no other pool of the process has it */
+    uint32_t brisk_looks;     /* of who is first in the queue; 0: not brisk */
     void (*done)(void *user); /* set by retire, before it marks the slots */
     void *done_user;
 
@@ -98,6 +118,7 @@ struct wefti_lease_pool {
     WEFTI_CACHE_ALIGNED wefti_mutex lock; /* WEFTI_RANK_CONTEXTS */
     waiter *first, *last;
     uint64_t wait_count, wait_ns;
+    uint32_t gifts_left; /* while STRICT */
     /* atomic: who holds a lease -> who shares. How often a lease was held. */
     wefti_atomic_u32 holds;
 
@@ -166,11 +187,21 @@ static bool claim(lease_slot *slot)
 }
 
 /* Begins at a slot that the present core is likely to have used last: its workspace is
- * in this core's caches, and threads on other cores begin elsewhere. */
+ * in this core's caches, and threads on other cores begin elsewhere. Of a brisk pool,
+ * at a slot of the thread: more threads than there are cores move about, and what a
+ * device keeps ready for a thread's model it keeps with the slot. */
+static int32_t first_choice(const wefti_lease_pool *pool)
+{
+    if (pool->brisk_looks != 0) {
+        const uint64_t mixed = wefti_thread_number() * UINT64_C(0x9e3779b97f4a7c15);
+        return (int32_t)((mixed >> 32) % (uint32_t)pool->slot_count);
+    }
+    return (int32_t)(wefti_current_core() % pool->core_groups * pool->group_stride);
+}
+
 static bool claim_any(wefti_lease_pool *pool, int32_t *slot)
 {
-    uint32_t start = wefti_current_core() % pool->core_groups * pool->group_stride;
-    int32_t at = (int32_t)start;
+    int32_t at = first_choice(pool);
     for (int32_t i = 0; i < pool->slot_count; i++) {
         if (claim(&pool->slots[at])) {
             *slot = at;
@@ -184,6 +215,23 @@ static bool claim_any(wefti_lease_pool *pool, int32_t *slot)
 void wefti_lease_pool_record(wefti_lease_pool *pool, weft_profiler *profiler)
 {
     pool->profiler = profiler;
+}
+
+void wefti_lease_pool_be_brisk(wefti_lease_pool *pool, uint32_t looks)
+{
+    pool->brisk_looks = looks;
+}
+
+/* Whether free slots belong to whoever takes them, also while others wait. */
+static bool is_brisk(const wefti_lease_pool *pool, uint32_t gate)
+{
+    return pool->brisk_looks != 0 && (gate & GATE_STRICT) == 0;
+}
+
+static bool is_brisk_now(const wefti_lease_pool *pool)
+{
+    return pool->brisk_looks != 0 &&
+           is_brisk(pool, wefti_atomic_u32_load_seq_cst(&pool->gate));
 }
 
 static bool refuses(uint32_t gate, bool accepted)
@@ -213,11 +261,35 @@ static weft_status none_free(const wefti_lease_pool *pool, weft_error *error)
 static void enqueue_locked(wefti_lease_pool *pool, waiter *who)
 {
     who->queued = true;
+    who->watches = pool->first == NULL;
     who->next = NULL;
     who->previous = pool->last;
     *(pool->last ? &pool->last->next : &pool->first) = who;
     pool->last = who;
     wefti_atomic_u32_add_seq_cst(&pool->gate, GATE_WAITER);
+}
+
+/* The first in the queue is to look for itself. */
+static void let_first_watch_locked(wefti_lease_pool *pool)
+{
+    waiter *who = pool->first;
+    if (who && !who->watches && is_brisk_now(pool) &&
+        !wefti_sabotaged(WEFTI_SABOTAGE_WAKE_NEXT)) {
+        who->watches = true;
+        wefti_condition_wake_one(&who->woken);
+    }
+}
+
+static void be_strict_locked(wefti_lease_pool *pool)
+{
+    pool->gifts_left = STRICT_GIFTS;
+    wefti_atomic_u32_or_seq_cst(&pool->gate, GATE_STRICT);
+}
+
+static void be_brisk_again_locked(wefti_lease_pool *pool)
+{
+    wefti_atomic_u32_and_seq_cst(&pool->gate, ~(uint32_t)GATE_STRICT);
+    let_first_watch_locked(pool);
 }
 
 static void dequeue_locked(wefti_lease_pool *pool, waiter *who)
@@ -226,6 +298,11 @@ static void dequeue_locked(wefti_lease_pool *pool, waiter *who)
     *(who->next ? &who->next->previous : &pool->last) = who->previous;
     who->queued = false;
     wefti_atomic_u32_sub_seq_cst(&pool->gate, GATE_WAITER);
+    if (pool->first) {
+        let_first_watch_locked(pool);
+    } else if (pool->brisk_looks != 0) {
+        be_brisk_again_locked(pool);
+    }
 }
 
 static void give_locked(wefti_lease_pool *pool, int32_t slot)
@@ -234,14 +311,64 @@ static void give_locked(wefti_lease_pool *pool, int32_t slot)
     dequeue_locked(pool, who);
     who->slot = slot;
     wefti_condition_wake_one(&who->woken);
+    if (pool->gifts_left > 0 && --pool->gifts_left == 0) {
+        be_brisk_again_locked(pool);
+    }
 }
 
 static void give_all_free_locked(wefti_lease_pool *pool)
 {
-    for (int32_t i = 0; i < pool->slot_count && pool->first; i++) {
+    for (int32_t i = 0; i < pool->slot_count && pool->first && !is_brisk_now(pool);
+         i++) {
         if (claim(&pool->slots[i])) {
             give_locked(pool, i);
         }
+    }
+}
+
+/* Looks for a free slot, as the first in the queue of a brisk pool. False: it has
+ * looked for long, or there is something else to see to. */
+static bool look_for_slot(wefti_lease_pool *pool, const waiter *who,
+                          int64_t deadline_ns, int32_t *slot)
+{
+    for (uint32_t looks = 0; looks < pool->brisk_looks; looks++) {
+        *slot = first_choice(pool);
+        if (looks < CHOOSY_LOOKS ? claim(&pool->slots[*slot]) : claim_any(pool, slot)) {
+            return true;
+        }
+        if (refuses(wefti_atomic_u32_load_seq_cst(&pool->gate), who->accepted) ||
+            (who->shares &&
+             wefti_atomic_u32_load_seq_cst(&pool->holds) != who->holds) ||
+            (deadline_ns != WEFTI_NEVER && wefti_clock_ns() >= deadline_ns)) {
+            return false;
+        }
+        for (int32_t i = 0; i < PAUSES_OF_A_LOOK; i++) {
+            wefti_pause();
+        }
+        wefti_thread_yield();
+    }
+    return false;
+}
+
+/* The waiter's turn to look, without the lock. Afterwards it has a slot, is out of the
+ * queue for another reason, out of time, or the pool is strict and it may sleep. */
+static void watch_locked(wefti_lease_pool *pool, waiter *who, int64_t deadline_ns)
+    WEFTI_REQUIRES(&pool->lock);
+static void watch_locked(wefti_lease_pool *pool, waiter *who, int64_t deadline_ns)
+{
+    int32_t slot = -1;
+    wefti_mutex_unlock(&pool->lock);
+    bool found = look_for_slot(pool, who, deadline_ns, &slot);
+    wefti_mutex_lock(&pool->lock);
+    who->watches = false;
+    if (found) {
+        who->slot = slot;
+    }
+    if (found && who->queued) {
+        dequeue_locked(pool, who);
+    } else if (who->queued && wefti_clock_ns() < deadline_ns) {
+        be_strict_locked(pool);
+        give_all_free_locked(pool);
     }
 }
 
@@ -269,7 +396,11 @@ static weft_status wait_in_queue(wefti_lease_pool *pool, waiter *who,
         bool in_time = true;
         who->slept = true;
         while (who->queued && in_time) {
-            in_time = wefti_condition_wait(&who->woken, &pool->lock, deadline_ns);
+            if (who->watches && is_brisk_now(pool)) {
+                watch_locked(pool, who, deadline_ns);
+            } else {
+                in_time = wefti_condition_wait(&who->woken, &pool->lock, deadline_ns);
+            }
         }
         pool->wait_count++;
         pool->wait_ns += (uint64_t)(wefti_clock_ns() - begin_ns);
@@ -390,10 +521,12 @@ weft_status wefti_lease_acquire(wefti_lease_pool *pool, const weft_lease_params 
     if (refuses(gate, accepted)) {
         return refuse(accepted, error);
     }
-    if (WEFTI_LIKELY(gate < GATE_WAITER) && claim_any(pool, slot)) {
+    bool fails = params && params->policy == WEFT_LEASE_FAIL;
+    if (WEFTI_LIKELY(gate < GATE_WAITER || (!fails && is_brisk(pool, gate))) &&
+        claim_any(pool, slot)) {
         return WEFT_OK;
     }
-    if (params && params->policy == WEFT_LEASE_FAIL) {
+    if (fails) {
         return none_free(pool, error);
     }
     return acquire_waiting(pool, params, accepted, slot, shared, error);
@@ -412,7 +545,7 @@ static WEFTI_NOINLINE void give_on(wefti_lease_pool *pool, int32_t slot)
         return;
     }
     wefti_mutex_lock(&pool->lock);
-    if (pool->first && claim(&pool->slots[slot])) {
+    if (pool->first && !is_brisk_now(pool) && claim(&pool->slots[slot])) {
         give_locked(pool, slot);
     }
     wefti_mutex_unlock(&pool->lock);
@@ -425,7 +558,8 @@ void wefti_lease_release(wefti_lease_pool *pool, int32_t slot)
     if (WEFTI_UNLIKELY((before & SLOT_HOLDERS) == 0)) {
         return; /* given back twice by the caller: harm nothing */
     }
-    if (WEFTI_UNLIKELY(wefti_atomic_u32_load_seq_cst(&pool->gate) >= GATE_WAITER)) {
+    uint32_t gate = wefti_atomic_u32_load_seq_cst(&pool->gate);
+    if (WEFTI_UNLIKELY(gate >= GATE_WAITER) && !is_brisk(pool, gate)) {
         give_on(pool, slot);
     }
     before = wefti_atomic_u32_sub_seq_cst(word, SLOT_HOLDER);

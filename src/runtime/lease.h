@@ -8,14 +8,19 @@
 
 /* Leases of K slots to any number of threads, each slot to one user at a time. The
  * free path is one compare-and-swap on a slot's flag (the flag of "in use" itself);
- * waiting is first come first served under a lock. Nobody overtakes a waiter.
- * Class: synchronised. */
+ * waiting is first come first served under a lock. Nobody overtakes a waiter, but in a
+ * brisk pool, and there not for long. Class: synchronised. */
 
 weft_status wefti_lease_pool_create(int32_t slot_count, wefti_lease_pool **pool,
                                     weft_error *error);
 /* Waits are recorded from now on; `profiler` may be NULL, and is borrowed. Before the
  * pool is used. */
 void wefti_lease_pool_record(wefti_lease_pool *pool, weft_profiler *profiler);
+/* For leases that take some microseconds each: who comes may take a free slot although
+ * others wait, so that no slot lies idle while a sleeper wakes up. The first that waits
+ * looks for a slot itself, and after so many looks of about a microsecond in vain it is
+ * next, as in any other pool. Before the pool is used. */
+void wefti_lease_pool_be_brisk(wefti_lease_pool *pool, uint32_t looks);
 /* No lease is out. NULL is allowed. */
 void wefti_lease_pool_destroy(wefti_lease_pool *pool);
 

@@ -420,11 +420,12 @@ static void play(void *user, uint32_t index)
     }
 }
 
-static void stress(uint32_t threads, int32_t slots)
+static void stress(uint32_t threads, int32_t slots, uint32_t brisk_looks)
 {
     static stress_arena arena;
     memset(&arena, 0, sizeof arena);
     arena.pool = make_pool(slots);
+    wefti_lease_pool_be_brisk(arena.pool, brisk_looks);
     arena.rounds = 4000 / crew_divisor();
     crew_run(threads, play, &arena);
     assert_int_equal(wefti_atomic_u32_load_relaxed(&arena.violations), 0);
@@ -448,14 +449,47 @@ static void stress(uint32_t threads, int32_t slots)
 static void test_64_threads_share_16_slots(void **state)
 {
     (void)state;
-    stress(64, 16);
+    stress(64, 16, 0);
+    stress(64, 16, 500);
 }
 
 static void test_one_user_more_than_slots(void **state)
 {
     (void)state;
-    stress(5, 4);
-    stress(2, 1);
+    stress(5, 4, 0);
+    stress(5, 4, 3);
+    stress(2, 1, 0);
+    stress(2, 1, 3);
+}
+
+/* One takes the slot again and again, and never leaves it free for longer than it takes
+ * to take it again; the guest must have it all the same. */
+static void test_overtaking_in_a_brisk_pool_ends(void **state)
+{
+    (void)state;
+    static guest_thread guest;
+    memset(&guest, 0, sizeof guest);
+    wefti_atomic_u32 order;
+    wefti_atomic_u32_init(&order, 0);
+    wefti_lease_pool *pool = make_pool(1);
+    wefti_lease_pool_be_brisk(pool, 20);
+    int32_t slot = lease(pool), other;
+    bool shared;
+    start_guest(&guest, pool, NULL, &order);
+    await_queue(pool, 1);
+    assert_int_equal(
+        wefti_lease_acquire(pool, &fail_policy, false, &other, &shared, NULL),
+        WEFT_BUSY);
+    crew_gate_open(&guest.leave);
+    while (wefti_atomic_u32_load_acquire(&order) == 0) {
+        wefti_lease_release(pool, slot);
+        slot = lease(pool);
+    }
+    wefti_lease_release(pool, slot);
+    crew_join(&guest.thread);
+    assert_int_equal(guest.status, WEFT_OK);
+    assert_int_equal(wefti_lease_waiter_count(pool), 0);
+    wefti_lease_pool_destroy(pool);
 }
 
 /* The checks above must be able to fail. */
@@ -565,6 +599,7 @@ int main(void)
         cmocka_unit_test(test_retire_waits_for_the_last_lease),
         cmocka_unit_test(test_64_threads_share_16_slots),
         cmocka_unit_test(test_one_user_more_than_slots),
+        cmocka_unit_test(test_overtaking_in_a_brisk_pool_ends),
         cmocka_unit_test(test_leasing_twice_is_noticed),
         cmocka_unit_test(test_a_lost_wake_up_is_noticed),
         cmocka_unit_test(test_failures_are_forced),

@@ -37,6 +37,21 @@ static void *set_two_slots(void)
     return set_lease_stage(2);
 }
 
+/* A brisk pool whose waiters soon lose patience. */
+static void *set_brisk_slot(void)
+{
+    lease_stage *s = set_lease_stage(1);
+    wefti_lease_pool_be_brisk(s->pool, 2);
+    return s;
+}
+
+static void *set_two_brisk_slots(void)
+{
+    lease_stage *s = set_lease_stage(2);
+    wefti_lease_pool_be_brisk(s->pool, 1);
+    return s;
+}
+
 static weft_status lease_once(lease_stage *s, weft_lease_policy policy, bool accepted)
 {
     weft_lease_params params = {
@@ -233,6 +248,32 @@ const scenario lease_scenarios[] = {
               .run = keep_order,
               .check = check_lease_stage},
      .guards = {WEFTI_SABOTAGE_WAKE_NEXT}},
+    {.what = {.name = "lease-brisk",
+              .thread_count = 3,
+              .set_up = set_brisk_slot,
+              .run = wait_and_use,
+              .check = check_lease_stage},
+     .preemptions = 2,
+     .guards = {WEFTI_SABOTAGE_WAKE_NEXT, WEFTI_SABOTAGE_LEASE_TWICE}},
+    {.what = {.name = "lease-brisk-policies-1",
+              .thread_count = 4,
+              .set_up = set_brisk_slot,
+              .run = use_in_many_ways,
+              .check = check_lease_stage},
+     .guards = {WEFTI_SABOTAGE_LEASE_TWICE}},
+    {.what = {.name = "lease-brisk-policies-2",
+              .thread_count = 4,
+              .set_up = set_two_brisk_slots,
+              .run = use_in_many_ways,
+              .check = check_lease_stage},
+     .guards = {WEFTI_SABOTAGE_LEASE_TWICE}},
+    {.what = {.name = "lease-brisk-close",
+              .thread_count = 3,
+              .set_up = set_brisk_slot,
+              .run = wait_until_closed,
+              .check = check_closed_stage},
+     .preemptions = 3,
+     .guards = {WEFTI_SABOTAGE_WAKE_ON_CLOSE}},
     {.what = {.name = "lease-close",
               .thread_count = 3,
               .set_up = set_one_slot,

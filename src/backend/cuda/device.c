@@ -359,6 +359,7 @@ static void memory_free(wefti_backend_device *device, void *address, size_t size
 
 const wefti_backend wefti_backend_cuda = {
     .name = "cuda",
+    .brisk = true,
     .precisions = 1u << WEFT_PRECISION_TF32 | 1u << WEFT_PRECISION_BF16 |
                   1u << WEFT_PRECISION_F16,
     .device =
