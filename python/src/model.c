@@ -224,11 +224,11 @@ static PyObject *model_new(PyTypeObject *type, PyObject *positional, PyObject *n
                          .buckets = Py_None,
                          .fusion = 1,
                          .precision = "f32"};
-    if (!PyArg_ParseTupleAndKeywords(
-            positional, named, "O!O|$OOpindOs:Model", DOOR_KEYWORDS(names), door.device,
-            &a.device, &a.source, &a.data_directory, &a.weights, &a.fusion,
-            &a.max_plans, &a.max_plan_bytes, &a.gil_threshold_us, &a.buckets,
-            &a.precision)) {
+    if (!PyArg_ParseTupleAndKeywords(positional, named, "O!O|$OOpindOs:Model",
+                                     DOOR_KEYWORDS(names), door.device, &a.device,
+                                     &a.source, &a.data_directory, &a.weights,
+                                     &a.fusion, &a.max_plans, &a.max_plan_bytes,
+                                     &a.gil_threshold_us, &a.buckets, &a.precision)) {
         return NULL;
     }
     if (!(a.gil_threshold_us >= 0)) {

@@ -148,7 +148,7 @@ typedef struct wefti_backend {
     const char *name;
     bool on_host;        /* its memory may be read and written by the host */
     uint32_t precisions; /* beside f32, as bits: 1 << WEFT_PRECISION_BF16 */
-    bool brisk;   /* runs may take some microseconds only (wefti_lease_pool_be_brisk) */
+    bool brisk; /* runs may take some microseconds only (wefti_lease_pool_be_brisk) */
     wefti_device_table device;
     wefti_memory_table memory;
     wefti_stream_table stream;

@@ -127,7 +127,6 @@ static int open_model(sweep *self)
     if (status != 0) {
         return status;
     }
-    weft_model_params params = WEFT_MODEL_PARAMS_INIT;
     cli_buckets_set(&model->buckets, false, &params);
     weft_device_get_info(self->device, &self->info);
     cli_progress_begin("reading %s", model->model);
