@@ -35,10 +35,10 @@ typedef struct weft_bucket_pad {
  * depend on the sizes alone, never on load or neighbours.
  *
  * Inputs that have the dimension are padded at its end, outputs that have it are cut.
- * The mask input holds ones for what is real and zeros for padding. It may be left out
- * of a call (an input of all zeroes: no data, no type); given, its own values stand for
- * what is real, and zeros are added. Sizes beyond the largest, and 0, are planned
- * exactly. */
+ * The mask input holds ones for what is real and zeros for padding. Given, its own
+ * values stand for what is real, and zeros are added. Without data the library makes
+ * it; then its type and shape may be left out too (a tensor of all zeroes). Sizes
+ * beyond the largest, and 0, are planned exactly. */
 typedef struct weft_bucket_params {
     size_t struct_size;
     const char *dimension; /* its name in the model's inputs */

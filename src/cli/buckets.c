@@ -174,32 +174,39 @@ void cli_buckets_set(const cli_buckets *buckets, bool exact, weft_model_params *
     params->bucket_count = buckets->count;
 }
 
-/* Which sizes were padded; false: none. */
-static bool print_sizes(const cli_buckets *buckets, const cli_case *padded)
+/* The size of a named dimension in the inputs; -1: none has it. */
+static int64_t find_size(const weft_model *model, const weft_tensor *inputs,
+                         const char *name)
+{
+    weft_value_info info;
+    int64_t size = -1;
+    for (size_t i = 0; weft_model_get_input(model, i, &info); i++) {
+        for (int32_t k = 0; k < info.rank && k < inputs[i].rank; k++) {
+            bool has = info.dims[k] < 0 && info.dim_names[k] != NULL &&
+                       strcmp(info.dim_names[k], name) == 0;
+            size = has ? inputs[i].dims[k] : size;
+        }
+    }
+    return size;
+}
+
+bool cli_buckets_print(const cli_buckets *buckets, const weft_model *model,
+                       const weft_tensor *inputs, FILE *file)
 {
     bool any = false;
-    for (size_t b = 0; b < buckets->count; b++) {
-        const char *name = buckets->params[b].dimension;
-        weft_value_info info;
-        int64_t size = -1;
-        for (size_t i = 0; weft_model_get_input(padded->model, i, &info); i++) {
-            const weft_tensor *tensor = &padded->inputs[i];
-            for (int32_t k = 0; k < info.rank && k < tensor->rank; k++) {
-                bool has = info.dims[k] < 0 && info.dim_names[k] != NULL &&
-                           strcmp(info.dim_names[k], name) == 0;
-                size = has ? tensor->dims[k] : size;
-            }
-        }
-        int64_t planned = weft_model_planned_size(padded->model, name, size);
+    for (size_t i = 0; i < buckets->count; i++) {
+        const char *name = buckets->params[i].dimension;
+        int64_t size = find_size(model, inputs, name);
+        int64_t planned = weft_model_planned_size(model, name, size);
         if (planned != size) {
-            printf("%s%s %lld in %lld", any ? ", " : "padded: ", name, (long long)size,
-                   (long long)planned);
+            fprintf(file, "%s%s %lld in %lld", any ? ", " : "padded: ", name,
+                    (long long)size, (long long)planned);
             any = true;
         }
     }
-    printf(any ? "\n"
-               : "nothing was padded: the sizes are those of buckets, or beyond "
-                 "the largest\n");
+    if (any) {
+        fputc('\n', file);
+    }
     return any;
 }
 
@@ -259,7 +266,9 @@ int cli_buckets_compare(const cli_buckets *buckets, const cli_case *padded,
     weft_error error = {0};
     cli_case alone = {0};
     int leaks = 0;
-    if (!print_sizes(buckets, padded)) {
+    if (!cli_buckets_print(buckets, padded->model, padded->inputs, stdout)) {
+        puts("nothing was padded: the sizes are those of buckets, or beyond the "
+             "largest");
         return 0;
     }
     cli_case_init(&alone, exact);

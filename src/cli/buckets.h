@@ -2,6 +2,8 @@
 #ifndef WEFTI_CLI_BUCKETS_H
 #define WEFTI_CLI_BUCKETS_H
 
+#include <stdio.h>
+
 #include "cli/trial.h"
 
 /* --bucket: dimensions whose sizes are rounded up. */
@@ -28,6 +30,11 @@ void cli_buckets_free(cli_buckets *buckets);
 
 /* Says so in the params of a model. `exact`: masks are made, but nothing is padded. */
 void cli_buckets_set(const cli_buckets *buckets, bool exact, weft_model_params *params);
+
+/* Prints which sizes of these inputs are rounded up, as "padded: n 1 in 4"; false:
+ * none, and nothing is printed. */
+bool cli_buckets_print(const cli_buckets *buckets, const weft_model *model,
+                       const weft_tensor *inputs, FILE *file);
 
 /* Prints how far the answer of a padded run is from that of an exact one, and which
  * outputs the padding leaks into. Returns an exit status. */

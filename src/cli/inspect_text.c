@@ -64,6 +64,10 @@ static void write_values(const cli_inspected *found, FILE *file)
     if (found->sizes.said[0] != '\0') {
         fprintf(file, "looked at with %s (no size given: --dim)\n", found->sizes.said);
     }
+    if (found->model != NULL) {
+        cli_buckets_print(&found->options->buckets, found->model, found->sizes.shapes,
+                          file);
+    }
 }
 
 static void write_kinds(const cli_inspected *found, FILE *file)

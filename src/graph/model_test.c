@@ -479,7 +479,7 @@ static void test_submit_refuses_wrong_shapes(void **state)
                      WEFT_INVALID_ARGUMENT);
     assert_non_null(strstr(error.message, "'x'"));
     prepare_call(&c, 2, 0, 0);
-    c.outputs[0].rank = -1;
+    c.outputs[0].rank = -2;
     assert_int_equal(weft_submit(model, &c.io, NULL, &request, &error),
                      WEFT_INVALID_ARGUMENT);
     prepare_call(&c, 2, 0, 0);
