@@ -55,8 +55,8 @@ void cli_case_init(cli_case *request, weft_model *model)
 
 /* What answers of a precision may be off by, as a part of their size. bf16 rounds each
  * operand by up to 2^-8 of it, the others by up to 2^-11; in a sum these go either way.
- * The tables' nets lose up to half of this: most a few layers after a ReLU, whose sums
- * are much smaller than their terms. */
+ * The tables' nets lose up to 0.6 of this: most those whose last sums are much smaller
+ * than their terms. */
 static const double tolerances[WEFT_PRECISION_COUNT] = {
     [WEFT_PRECISION_TF32] = 0x1p-7,
     [WEFT_PRECISION_BF16] = 0x1p-4,

@@ -89,7 +89,8 @@ typedef struct block {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t progress = PTHREAD_COND_INITIALIZER;
 static struct cuda_context_object contexts[CARDS];
-static struct cuda_function_object functions[64];
+enum { MOST_FUNCTIONS = 256 };
+static struct cuda_function_object functions[MOST_FUNCTIONS];
 static size_t function_count;
 static block *blocks;
 static struct cuda_executable_object *executables;
@@ -335,6 +336,9 @@ cuda_result cuModuleGetFunction(cuda_function *function, cuda_module module,
     size_t i = 0;
     while (i < function_count && functions[i].kernel != kernel) {
         i++;
+    }
+    if (result == 0 && i == MOST_FUNCTIONS) {
+        result = CUDA_ERROR_OUT_OF_MEMORY;
     }
     if (result == 0) {
         functions[i].kernel = kernel;

@@ -24,7 +24,15 @@
 #define PITCH_B (TILE_N + MMA_OF(MMA_GAP_N))
 #define PACKED_PITCH_A (PACKED_K + MMA_OF(MMA_GAP_K))
 #define PACKED_PITCH_B (PACKED_K + MMA_OF(MMA_GAP_PACKED))
+/* Elements of a tile. */
+#define A_SIZE (TILE_M * PITCH_A)
+#define B_SIZE (TILE_K * PITCH_B)
+#define PACKED_A_SIZE (TILE_M * PACKED_PITCH_A)
+#define PACKED_B_SIZE (TILE_N * PACKED_PITCH_B)
 #define RESULTS_PITCH (TILE_N + 4)
+/* A's tiles make room for the results, which may be more. */
+#define OR_RESULTS(size)                                                               \
+    ((size) > TILE_M * RESULTS_PITCH ? (size) : TILE_M * RESULTS_PITCH)
 #define PACKED_SIZE ((int32_t)sizeof(MMA_OF(mma_packed)))
 
 /* A thread's sums: [16 rows of the warp][8 columns of the warp][4]. */
@@ -149,8 +157,8 @@ WEFTI_DEVICE void MMA_NAME(mma_finish)(const wefti_cuda_matmul_call *call,
 
 WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_matmul), wefti_cuda_matmul_call)
 {
-    WEFTI_SHARED float a_tile[TILE_STAGES][TILE_M * PITCH_A];
-    WEFTI_SHARED float b_tile[TILE_STAGES][TILE_K * PITCH_B];
+    WEFTI_SHARED float a_tile[OR_RESULTS(TILE_STAGES * A_SIZE)];
+    WEFTI_SHARED float b_tile[TILE_STAGES * B_SIZE];
     const wefti_matmul_params *p = &call.p;
     const mma_place at = mma_find(&call, TILE_M, TILE_N);
     mma_matrix a = mma_find_a(&call, &at);
@@ -160,17 +168,18 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_matmul), wefti_cuda_matmul_call)
     float MMA_SUMS;
     MMA_NAME(mma_clear)(sums);
 #define FETCH(into, k_start)                                                           \
-    const mma_tile to_a = {a_tile[into], PITCH_A, TILE_M, TILE_K};                     \
-    const mma_tile to_b = {b_tile[into], PITCH_B, TILE_K, TILE_N};                     \
+    const mma_tile to_a = {a_tile + (into)*A_SIZE, PITCH_A, TILE_M, TILE_K};           \
+    const mma_tile to_b = {b_tile + (into)*B_SIZE, PITCH_B, TILE_K, TILE_N};           \
     mma_fetch(to_a, a, p->m - at.m, p->k - (k_start), MMA_THREADS);                    \
     mma_fetch(to_b, b, p->k - (k_start), p->n - at.n, MMA_THREADS);                    \
     a.data += TILE_K * a.column_stride;                                                \
     b.data += TILE_K * b.row_stride
-#define MULTIPLY(from, k) MMA_NAME(mma_step)(sums, a_tile[from], b_tile[from], k)
+#define MULTIPLY(from, k)                                                              \
+    MMA_NAME(mma_step)(sums, a_tile + (from)*A_SIZE, b_tile + (from)*B_SIZE, k)
     MMA_WALK(p->k, TILE_K, TILE_STAGES, FETCH, MULTIPLY)
 #undef FETCH
-    MMA_NAME(mma_gather)(a_tile[0], sums);
-    MMA_NAME(mma_finish)(&call, &at, a_tile[0]);
+    MMA_NAME(mma_gather)(a_tile, sums);
+    MMA_NAME(mma_finish)(&call, &at, a_tile);
 }
 
 /* B is a constant that was laid out along k, rounded already. A thread fetches the same
@@ -182,11 +191,11 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_matmul), wefti_cuda_matmul_call)
 
 WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_packed), wefti_cuda_matmul_call)
 {
-    WEFTI_SHARED float a_tile[PACKED_STAGES][TILE_M * PACKED_PITCH_A];
-    WEFTI_SHARED MMA_OF(mma_packed) b_tile[PACKED_STAGES][TILE_N * PACKED_PITCH_B];
+    WEFTI_SHARED float a_tile[OR_RESULTS(PACKED_STAGES * PACKED_A_SIZE)];
+    WEFTI_SHARED MMA_OF(mma_packed) b_tile[PACKED_STAGES * PACKED_B_SIZE];
     const wefti_matmul_params *p = &call.p;
     const mma_place at = mma_find(&call, TILE_M, TILE_N);
-    const mma_at a_at = mma_find_at(a_tile[0]), b_at = mma_find_at(b_tile[0]);
+    const mma_at a_at = mma_find_at(a_tile), b_at = mma_find_at(b_tile);
     const int64_t row_bytes = p->b_column_stride * PACKED_SIZE;
     const mma_tile like_a = {NULL, PACKED_PITCH_A * 4, TILE_M, A_PIECES};
     const mma_tile like_b = {NULL, PACKED_PITCH_B * PACKED_SIZE, TILE_N, B_PIECES};
@@ -200,29 +209,29 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_packed), wefti_cuda_matmul_call)
     MMA_NAME(mma_clear)(sums);
 #define FETCH(into, k_start)                                                           \
     if (a.wide) {                                                                      \
-        mma_fetch_next(&a_stream, a_at + (into) * (int32_t)sizeof(a_tile[0]),          \
-                       A_PIECES, A_ROWS);                                              \
+        mma_fetch_next(&a_stream, a_at + (into)*PACKED_A_SIZE * 4, A_PIECES, A_ROWS);  \
     } else {                                                                           \
-        const mma_tile to_a = {a_tile[into], PACKED_PITCH_A, TILE_M, PACKED_K};        \
+        const mma_tile to_a = {a_tile + (into)*PACKED_A_SIZE, PACKED_PITCH_A, TILE_M,  \
+                               PACKED_K};                                              \
         mma_fetch_each(to_a, a, p->m - at.m, p->k - (k_start), MMA_THREADS);           \
         a.data += PACKED_K * a.column_stride;                                          \
     }                                                                                  \
-    mma_fetch_next(&b_stream, b_at + (into) * (int32_t)sizeof(b_tile[0]), B_PIECES,    \
+    mma_fetch_next(&b_stream, b_at + (into)*PACKED_B_SIZE * PACKED_SIZE, B_PIECES,     \
                    B_ROWS)
 #define MULTIPLY_PACKED(from, k)                                                       \
     MMA_NAME(mma_step_packed)                                                          \
-    (sums, a_at + (from) * (int32_t)sizeof(a_tile[0]),                                 \
-     b_at + (from) * (int32_t)sizeof(b_tile[0]), k)
+    (sums, a_at + (from)*PACKED_A_SIZE * 4, b_at + (from)*PACKED_B_SIZE * PACKED_SIZE, \
+     k)
     MMA_WALK(p->k, PACKED_K, PACKED_STAGES, FETCH, MULTIPLY_PACKED)
 #undef FETCH
-    MMA_NAME(mma_gather)(a_tile[0], sums);
-    MMA_NAME(mma_finish)(&call, &at, a_tile[0]);
+    MMA_NAME(mma_gather)(a_tile, sums);
+    MMA_NAME(mma_finish)(&call, &at, a_tile);
 }
 
 WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_conv), wefti_cuda_conv_call)
 {
-    WEFTI_SHARED float a_tile[TILE_STAGES][TILE_M * PITCH_A];
-    WEFTI_SHARED float b_tile[TILE_STAGES][TILE_K * PITCH_B];
+    WEFTI_SHARED float a_tile[OR_RESULTS(TILE_STAGES * A_SIZE)];
+    WEFTI_SHARED float b_tile[TILE_STAGES * B_SIZE];
     const int32_t column = (int32_t)threadIdx.x % TILE_N;
     const int32_t first = (int32_t)threadIdx.x / TILE_N;
     const uint32_t n_tiles = (uint32_t)call.n_tiles, m_tiles = (uint32_t)call.m_tiles;
@@ -239,25 +248,25 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_conv), wefti_cuda_conv_call)
     MMA_NAME(mma_clear)(sums);
     /* A thread has one column of B's tile. */
 #define FETCH(into, k_start)                                                           \
-    const mma_tile to_a = {a_tile[into], PITCH_A, TILE_M, TILE_K};                     \
+    const mma_tile to_a = {a_tile + (into)*A_SIZE, PITCH_A, TILE_M, TILE_K};           \
     mma_fetch(to_a, weight, call.m - m0, call.k - (k_start), MMA_THREADS);             \
     weight.data += TILE_K;                                                             \
     WEFTI_UNROLL                                                                       \
     for (int32_t k = 0; k < TILE_K; k += MMA_THREADS / TILE_N) {                       \
         const wefti_cuda_tap tap = taps[(k_start) + k];                                \
-        WEFTI_FETCH_4(&b_tile[into][(k + first) * PITCH_B + column],                   \
+        WEFTI_FETCH_4(b_tile + (into)*B_SIZE + (k + first) * PITCH_B + column,         \
                       window.input + tap.offset,                                       \
                       conv_is_inside(&window, tap.position));                          \
     }
     MMA_WALK(call.k, TILE_K, TILE_STAGES, FETCH, MULTIPLY)
 #undef FETCH
-    MMA_NAME(mma_gather)(a_tile[0], sums);
+    MMA_NAME(mma_gather)(a_tile, sums);
     WEFTI_ONCE
     for (int32_t i = (int32_t)threadIdx.x; i < TILE_M * TILE_N / 4; i += MMA_THREADS) {
         const int64_t m = m0 + i / (TILE_N / 4);
         const int32_t n = i % (TILE_N / 4) * 4;
         float four[4];
-        product_read(four, a_tile[0] + i / (TILE_N / 4) * RESULTS_PITCH + n, 4);
+        product_read(four, a_tile + i / (TILE_N / 4) * RESULTS_PITCH + n, 4);
         if (m < call.m) {
             conv_finish(&call, group * call.m + m, n0 + n, four, 4);
         }
@@ -278,7 +287,12 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_conv), wefti_cuda_conv_call)
 #undef PITCH_B
 #undef PACKED_PITCH_A
 #undef PACKED_PITCH_B
+#undef A_SIZE
+#undef B_SIZE
+#undef PACKED_A_SIZE
+#undef PACKED_B_SIZE
 #undef RESULTS_PITCH
+#undef OR_RESULTS
 #undef PACKED_SIZE
 #undef MMA_SUMS
 #undef WARP_ROW
