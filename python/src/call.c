@@ -410,7 +410,7 @@ int door_call_take_ended(door_call *call, const weft_request *request)
 PyObject *door_call_result(const door_call *call)
 {
     size_t count = call->io.output_count;
-    if (count == 1) {
+    if (!call->model->outputs_class) {
         return Py_NewRef(call->results[0]);
     }
     PyObject *tuple = PyTuple_New((Py_ssize_t)count);

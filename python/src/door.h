@@ -266,7 +266,7 @@ struct door_model {
     bool *input_is_value;              /* see weft_model_input_is_value */
     bool *input_is_mask;               /* that calls may leave out; the same block */
     PyObject **input_names, **output_names;
-    PyObject *outputs_class; /* NULL: one output */
+    PyObject *outputs_class; /* what makes a result of a tuple; NULL: the one output */
     int64_t hold_below_ns;   /* runs shorter than this keep the GIL */
     DOOR_SHARED uint64_t held_count, released_count;
     door_shapes shapes;

@@ -8,7 +8,7 @@
  */
 
 typedef struct model_arguments {
-    PyObject *device, *source, *data_directory, *weights, *buckets;
+    PyObject *device, *source, *data_directory, *weights, *buckets, *make_result;
     int fusion, max_plans;
     const char *precision;
     Py_ssize_t max_plan_bytes;
@@ -210,25 +210,30 @@ static int model_set_up(door_model *self, const model_arguments *arguments)
         self->input_is_mask[i] = weft_model_input_is_mask(self->model, i);
         self->input_is_value[i] = weft_model_input_is_value(self->model, i);
     }
+    if (arguments->make_result != Py_None) {
+        self->outputs_class = Py_NewRef(arguments->make_result);
+        return 0;
+    }
     return self->output_count == 1 ? 0 : make_outputs_class(self);
 }
 
 static PyObject *model_new(PyTypeObject *type, PyObject *positional, PyObject *named)
 {
     static const char *const names[] = {
-        "device",    "source",         "data_directory",   "weights", "fusion",
-        "max_plans", "max_plan_bytes", "gil_threshold_us", "buckets", "precision",
-        NULL};
+        "device",  "source",    "data_directory", "weights",
+        "fusion",  "max_plans", "max_plan_bytes", "gil_threshold_us",
+        "buckets", "precision", "make_result",    NULL};
     model_arguments a = {.data_directory = Py_None,
                          .weights = Py_None,
                          .buckets = Py_None,
+                         .make_result = Py_None,
                          .fusion = 1,
                          .precision = "f32"};
-    if (!PyArg_ParseTupleAndKeywords(positional, named, "O!O|$OOpindOs:Model",
-                                     DOOR_KEYWORDS(names), door.device, &a.device,
-                                     &a.source, &a.data_directory, &a.weights,
-                                     &a.fusion, &a.max_plans, &a.max_plan_bytes,
-                                     &a.gil_threshold_us, &a.buckets, &a.precision)) {
+    if (!PyArg_ParseTupleAndKeywords(
+            positional, named, "O!O|$OOpindOsO:Model", DOOR_KEYWORDS(names),
+            door.device, &a.device, &a.source, &a.data_directory, &a.weights, &a.fusion,
+            &a.max_plans, &a.max_plan_bytes, &a.gil_threshold_us, &a.buckets,
+            &a.precision, &a.make_result)) {
         return NULL;
     }
     if (!(a.gil_threshold_us >= 0)) {

@@ -109,6 +109,102 @@ class Compiled(unittest.TestCase):
         torch.testing.assert_close(product, a @ b)
         torch.testing.assert_close(total, a.sum())
 
+    def check(self, module, *inputs, **arguments):
+        """The model returns what the module does; the model."""
+        module = module.eval()
+        named = arguments.get("example_kwargs", {})
+        model = weft.compile(module, inputs, **arguments)
+        torch.testing.assert_close(model(*inputs, **named), module(*inputs, **named),
+                                   rtol=1e-4, atol=1e-4)
+        return model
+
+    def test_results_of_any_structure(self):
+        class Structure(torch.nn.Module):
+            def __init__(self, make):
+                super().__init__()
+                self.make = make
+
+            def forward(self, x):
+                return self.make(x + 1, x * 2)
+
+        x = torch.randn(2, 3)
+        for make in (lambda a, b: {"a": a, "b": {"c": b}}, lambda a, b: (a, (b, [a - b])),
+                     lambda a, b: (None, a, None, b), lambda a, b: [a, b],
+                     lambda a, b: {"only": a}, lambda a, b: (a,)):
+            module = Structure(make)
+            model, want = weft.compile(module, x), module(x)
+            for got in (model(x), model.submit(x).result()):
+                self.assertIs(type(got), type(want))
+                torch.testing.assert_close(got, want)
+        self.assertIsInstance(weft.compile(Structure(lambda a, b: (a, b)), x)(x),
+                              weft.Outputs)
+
+    def test_named_optional_and_constant_inputs(self):
+        class Named(torch.nn.Module):
+            def forward(self, x, times=1, bias=None, *, scale, mask=None):
+                y = x * scale * times + (0 if bias is None else bias)
+                return y if mask is None else y * mask
+
+        x, scale = torch.randn(2, 3), torch.tensor(2.0)
+        self.check(Named(), x, example_kwargs={"scale": scale, "mask": x > 0})
+        self.check(Named(), x, example_kwargs={"scale": scale, "bias": x})
+        model = weft.compile(Named(), (x, 3, None), example_kwargs={"scale": scale})
+        torch.testing.assert_close(model(x, scale=scale), x * 6)
+
+        class Dict(torch.nn.Module):
+            def forward(self, both):
+                return both["a"] - both["b"]
+
+        model = weft.compile(Dict(), {"a": x, "b": scale})
+        torch.testing.assert_close(model(x, scale), x - 2)
+
+    def test_dimensions_that_vary(self):
+        class Product(torch.nn.Module):
+            def forward(self, a, b):
+                return a @ b
+
+        model = self.check(Product(), torch.randn(2, 3), torch.randn(3, 4),
+                           dynamic={"a": {0: "n", 1: "k"}, "b": {0: "k", 1: "m"}})
+        self.assertEqual(model(torch.ones(5, 7), torch.ones(7, 6)).shape, (5, 6))
+        with self.assertRaises(weft.ArgumentError):
+            model(torch.ones(5, 7), torch.ones(8, 6))
+        layer = torch.nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+        model = self.check(layer, torch.randn(2, 5, 16),
+                           dynamic={"src": {0: "batch", 1: "length"}})
+        x = torch.randn(1, 11, 16)
+        torch.testing.assert_close(model(x), layer(x), rtol=1e-4, atol=1e-4)
+        with self.assertWarnsRegex(UserWarning, "'k' of input 'input' may not vary: the "
+                                   "module fixes it at 3"):
+            weft.compile(torch.nn.Linear(3, 4), torch.randn(2, 3),
+                         dynamic={"input": {0: "batch", 1: "k"}})
+
+    def test_what_cannot_be_exported(self):
+        class Branch(torch.nn.Module):
+            def forward(self, x):
+                return x if x.sum() > 0 else x * 2
+
+        class Singular(torch.nn.Module):
+            def forward(self, x):
+                return torch.linalg.svd(x)[1]
+
+        x = torch.randn(2, 3)
+        for module, words in ((Branch(), "this Branch: .*data-dependent"),
+                              (Singular(), "this Singular: .*svd")):
+            with self.assertRaisesRegex(weft.Error, "PyTorch cannot export " + words) as c:
+                weft.compile(module.train(), x)
+            self.assertEqual(c.exception.status, weft.Status.INVALID_MODEL)
+            self.assertIsNotNone(c.exception.__cause__)
+            self.assertTrue(module.training)
+        with self.assertRaisesRegex(TypeError, "wants a torch.nn.Module, not a function"):
+            weft.compile(lambda x: x, x)
+        with self.assertRaisesRegex(TypeError, "input 0 is a numpy.ndarray"):
+            weft.compile(torch.nn.ReLU(), x.numpy())
+        with self.assertRaisesRegex(weft.ArgumentError, "an input 'y', and forward.. takes "
+                                    "input"):
+            weft.compile(torch.nn.ReLU(), x, dynamic={"y": {0: "n"}})
+        with self.assertRaisesRegex(weft.Error, "missing a required argument: 'x'"):
+            weft.compile(Branch(), ())
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple
 
 from . import _buckets, _device, _weft
 
@@ -116,7 +116,8 @@ def load(source: str | os.PathLike | bytes | bytearray | memoryview,
          max_plans: int = 0, max_plan_bytes: int = 0,
          gil_threshold_us: float = DEFAULT_GIL_THRESHOLD_US,
          buckets: Mapping[str, _buckets.Bucket] | None = None,
-         precision: str = "f32") -> Model:
+         precision: str = "f32",
+         _make_result: Callable[[tuple[Any, ...]], Any] | None = None) -> Model:
     """Loads an ONNX model and makes it ready on a device.
 
     source            a path, or the bytes of a model
@@ -136,4 +137,5 @@ def load(source: str | os.PathLike | bytes | bytearray | memoryview,
                  weights=dict(weights) if weights is not None else None, fusion=fusion,
                  max_plans=max_plans, max_plan_bytes=max_plan_bytes,
                  gil_threshold_us=gil_threshold_us,
-                 buckets=_buckets.flatten(buckets), precision=precision)
+                 buckets=_buckets.flatten(buckets), precision=precision,
+                 make_result=_make_result)

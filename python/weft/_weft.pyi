@@ -21,7 +21,8 @@ class Model:
                 max_plans: int = 0, max_plan_bytes: int = 0,
                 gil_threshold_us: float = 0.0,
                 buckets: list[tuple[Any, ...]] | None = None,
-                precision: str = "f32") -> Model: ...
+                precision: str = "f32",
+                make_result: Callable[[tuple[Any, ...]], Any] | None = None) -> Model: ...
     @property
     def device(self) -> Any: ...
     @property
