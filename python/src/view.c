@@ -471,7 +471,8 @@ static int check_type(const door_layout *layout, const char *role,
     if (layout->type == info->type) {
         return 0;
     }
-    if (layout->type == WEFT_TYPE_NONE || layout->type == WEFT_TYPE_BF16) {
+    if (layout->type == WEFT_TYPE_NONE ||
+        (layout->type == WEFT_TYPE_BF16 && layout->format)) {
         return door_refuse(WEFT_INVALID_ARGUMENT, "%s '%s' is %s and was given %s%s%s",
                            role, info->name, weft_type_name(info->type),
                            layout->format ? "a buffer of format '" : "another type",
@@ -480,9 +481,19 @@ static int check_type(const door_layout *layout, const char *role,
     }
     return door_refuse(WEFT_INVALID_ARGUMENT,
                        "%s '%s' is %s and was given %s; convert it first, for example "
-                       "by x.astype()",
+                       "by x.astype() or x.to()",
                        role, info->name, weft_type_name(info->type),
                        weft_type_name(layout->type));
+}
+
+/* PyTorch describes tensors that have no memory, such as a FakeTensor or one whose
+ * storage was resized to nothing. */
+static int check_memory(const door_layout *layout, const char *role, const char *name)
+{
+    return layout->data || element_count(layout) == 0
+               ? 0
+               : door_refuse(WEFT_INVALID_ARGUMENT, "%s '%s' has a shape and no memory",
+                             role, name);
 }
 
 /* Memory of no elements may have no address, which Weft wants all the same. */
@@ -537,7 +548,7 @@ int door_view_input(door_view *view, PyObject *object, const char *role,
     door_layout layout;
     begin(view, true);
     if (open_view(view, object, role, info->name, &layout) ||
-        check_type(&layout, role, info)) {
+        check_type(&layout, role, info) || check_memory(&layout, role, info->name)) {
         return -1;
     }
     bool dense = is_dense(&layout), copied = !dense || !is_aligned(&layout);
@@ -562,7 +573,8 @@ int door_view_output(door_view *view, PyObject *object, const weft_value_info *i
     door_layout layout;
     begin(view, false);
     if (open_view(view, object, "output", info->name, &layout) ||
-        check_type(&layout, "output", info)) {
+        check_type(&layout, "output", info) ||
+        check_memory(&layout, "output", info->name)) {
         return -1;
     }
     if (layout.read_only) {

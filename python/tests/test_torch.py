@@ -60,8 +60,32 @@ class Tensors(unittest.TestCase):
             self.assertTrue(torch.equal(y, x))
         with self.assertRaisesRegex(weft.ArgumentError, "'x' is f32 and was given f64"):
             identity(self.x.double())
-        with self.assertRaisesRegex(weft.ArgumentError, "'x' cannot be read: .*meta"):
-            identity(torch.empty(2, 2, device="meta"))
+        with self.assertRaisesRegex(weft.ArgumentError, "'x' is f32 and was given bf16; "
+                                    "convert it first"):
+            identity(self.x.bfloat16())
+
+    def test_tensors_without_memory_that_can_be_read(self):
+        identity = weft.load(onnx_bytes.identity("float32", ("n", "m")))
+        emptied = torch.empty(2, 3)
+        emptied.untyped_storage().resize_(0)
+        for x, words in ((torch.empty(2, 2, device="meta"), "cannot be read: .*meta"),
+                         (self.x.to_sparse(), "cannot be read"),
+                         (emptied, "a shape and no memory"),
+                         (torch.empty(2, 3, dtype=torch.complex64), "given another type")):
+            with self.assertRaisesRegex(weft.ArgumentError, f"input 'x' .*{words}"):
+                identity(x)
+        with self.assertRaisesRegex(weft.ArgumentError, "output 'y' has a shape and no"):
+            identity(torch.ones(2, 3), out=emptied)
+
+    def test_views_that_negate(self):
+        identity = weft.load(onnx_bytes.identity("float32", ("n", "m")))
+        for shape in (2, 3), (1, 1), (1, 4):
+            numbers = torch.randn(*shape, dtype=torch.complex64)
+            view = numbers.conj().imag
+            self.assertTrue(view.is_neg())
+            self.assertTrue(torch.equal(identity(view), -numbers.imag))
+        with self.assertRaisesRegex(weft.ArgumentError, "negates its elements"):
+            identity(torch.ones(1, 1), out=torch.zeros(1, 1, dtype=torch.cfloat).conj().imag)
 
     def test_the_memory_of_answers_is_their_own(self):
         answers = [self.linear(self.x) for _ in range(50)]
