@@ -14,7 +14,7 @@ enum {
 /* What PyTorch is asked. A NULL `tensor_type`: it has not been met, or it cannot be
  * asked. */
 static struct {
-    bool looked_up;
+    enum { NOT_MET, FOUND, TRIED } stage;
     PyTypeObject *tensor_type;
     PyObject *storage_use_count;    /* (address of a storage) -> its owners */
     PyObject *function_mode_count;  /* () -> modes that see every call on a tensor */
@@ -110,11 +110,16 @@ static bool counts_views(PyObject *tensor)
     return counts;
 }
 
+/* What a module that is there already has by this name; NULL, with no exception: none.
+ */
 static PyObject *find(const char *module_name, const char *name)
 {
-    PyObject *module = PyImport_ImportModule(module_name);
+    PyObject *text = PyUnicode_FromString(module_name);
+    PyObject *module = text ? PyImport_GetModule(text) : NULL;
     PyObject *found = module ? PyObject_GetAttrString(module, name) : NULL;
     Py_XDECREF(module);
+    Py_XDECREF(text);
+    PyErr_Clear();
     return found;
 }
 
@@ -122,6 +127,8 @@ static PyObject *find(const char *module_name, const char *name)
  * are left alone. */
 static bool look_up(PyObject *type)
 {
+    PyObject *renames = PyObject_GetAttrString(type, "rename_");
+    PyErr_Clear();
     torch.storage_use_count = find("torch._C", "_storage_Use_Count");
     torch.function_mode_count = find("torch._C", "_len_torch_function_stack");
     torch.is_inference_enabled = find("torch", "is_inference_mode_enabled");
@@ -130,33 +137,35 @@ static bool look_up(PyObject *type)
     torch.str_requires_grad = PyUnicode_InternFromString("requires_grad");
     torch.str_untyped_storage = PyUnicode_InternFromString("untyped_storage");
     torch.str_address = PyUnicode_InternFromString("_cdata");
-    PyObject *names = PyObject_GetAttrString(type, "rename_");
-    bool renames = names;
-    Py_XDECREF(names);
     PyErr_Clear();
-    return torch.storage_use_count && torch.function_mode_count &&
-           torch.is_inference_enabled && torch.weak_count && torch.str_grad &&
-           torch.str_requires_grad && torch.str_untyped_storage && torch.str_address &&
-           !renames;
+    bool found = !renames && torch.storage_use_count && torch.function_mode_count &&
+                 torch.is_inference_enabled && torch.weak_count && torch.str_grad &&
+                 torch.str_requires_grad && torch.str_untyped_storage &&
+                 torch.str_address;
+    Py_XDECREF(renames);
+    return found;
 }
 
-/* Tells whether a tensor fresh from `exchange` is of the type whose tensors can be used
- * again. */
-static bool can_be_asked(PyObject *tensor, const dl_exchange *exchange)
+static bool in_function_mode(void)
 {
-    if (!torch.looked_up) {
-        PyObject *type = find("torch", "Tensor");
-        PyErr_Clear();
-        if ((PyObject *)Py_TYPE(tensor) == type) {
-            torch.looked_up = true;
-            if (exchange->lend && look_up(type) && counts_owners(tensor, exchange) &&
-                counts_views(tensor)) {
-                torch.tensor_type = (PyTypeObject *)Py_NewRef(type); /* for ever */
-            }
-        }
-        Py_XDECREF(type);
+    return !is_number(PyObject_CallNoArgs(torch.function_mode_count), 0);
+}
+
+/* Finds out once what can be asked, and asks the first tensor that comes in no mode. */
+static void try_out(PyObject *tensor, const dl_exchange *exchange)
+{
+    PyObject *type = find("torch", "Tensor");
+    bool is_torch = type && (PyObject *)Py_TYPE(tensor) == type;
+    if (is_torch && torch.stage == NOT_MET) {
+        torch.stage = exchange->lend && look_up(type) ? FOUND : TRIED;
     }
-    return torch.tensor_type && Py_TYPE(tensor) == torch.tensor_type;
+    if (is_torch && torch.stage == FOUND && !in_function_mode()) {
+        torch.stage = TRIED;
+        if (counts_owners(tensor, exchange) && counts_views(tensor)) {
+            torch.tensor_type = (PyTypeObject *)Py_NewRef(type); /* for ever */
+        }
+    }
+    Py_XDECREF(type);
 }
 
 /* --- keeping ---------------------------------------------------------------------- */
@@ -183,16 +192,15 @@ static door_spare *find_place(door_spares *spares)
     return &spares->places[spares->turn++ % DOOR_SPARES];
 }
 
-static bool in_function_mode(void)
-{
-    return !is_number(PyObject_CallNoArgs(torch.function_mode_count), 0);
-}
-
 void door_spares_keep(door_spares *spares, PyObject *tensor, door_block *block,
                       const weft_tensor *made, const dl_exchange *exchange)
 {
+    if (torch.stage != TRIED) {
+        try_out(tensor, exchange);
+    }
     if (made->size_bytes > DOOR_SPARE_BYTES || made->size_bytes == 0 ||
-        !can_be_asked(tensor, exchange) || in_function_mode()) {
+        !torch.tensor_type || Py_TYPE(tensor) != torch.tensor_type ||
+        in_function_mode()) {
         return;
     }
     PyObject *storage, *address;

@@ -5,6 +5,7 @@ import asyncio
 import concurrent.futures
 import gc
 import os
+import random
 import sys
 import threading
 import unittest
@@ -293,6 +294,56 @@ class Asyncio(unittest.TestCase):
             await first
 
         asyncio.run(main())
+
+    def test_load_with_cancels_and_timeouts(self):
+        slow = weft.load(onnx_bytes.slow(128, 3), self.device)
+        queue = weft.Queue([self.relu, slow], max_queue_size=8, full_policy="fail")
+        small, ended = np.zeros((128, 128), np.float32), []
+
+        async def wait(future):
+            return await future
+
+        async def client(seed):
+            choose = random.Random(seed)
+            for _ in range(25):
+                task = asyncio.ensure_future(wait(choose.choice((
+                    lambda: self.relu.submit(X), lambda: slow.submit(small),
+                    lambda: self.relu.submit(X, timeout_us=choose.choice((1, 10**6))),
+                    lambda: queue.submit(self.relu, X),
+                    lambda: queue.submit(slow, small)))()))
+                way = choose.randrange(4)
+                if way == 0:
+                    await asyncio.sleep(choose.choice((0, 0.0005)))
+                    task.cancel()
+                await (asyncio.wait_for(task, 0.001) if way == 1 else
+                       asyncio.shield(task) if way == 2 else task)
+
+        async def clients():
+            for i in range(10):
+                ended.append(None)
+                for _ in range(25):  # as often as it fails before its end
+                    try:
+                        await client(i)
+                        break
+                    except (weft.Error, asyncio.CancelledError, TimeoutError):
+                        pass
+
+        async def main():
+            await asyncio.gather(*(clients() for _ in range(3)))
+
+        threads = [threading.Thread(target=lambda: asyncio.run(main()))
+                   for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.device.drain(60)
+        queue.close()
+        queue.drain(60)
+        self.assertEqual(len(ended), 60)
+        for counts in self.device.statistics(), queue.statistics():
+            self.assertEqual(counts["accepted"], counts["done"] + counts["failed"]
+                             + counts["cancelled"] + counts["timed_out"])
 
     def test_a_loop_that_ends_before_its_request(self):
         async def main():
