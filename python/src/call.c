@@ -204,7 +204,8 @@ int door_call_open_inputs(door_call *call)
             return -1;
         }
         if (door_view_input(&call->views[i], call->objects[i], "input",
-                            &call->model->inputs[i], &call->tensors[i])) {
+                            &call->model->inputs[i], call->is_direct,
+                            &call->tensors[i])) {
             return -1;
         }
     }

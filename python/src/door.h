@@ -122,7 +122,7 @@ int door_read_seconds(PyObject *object, int64_t *timeout_ns);
 /* Memory of a caller's object for the time of a call. */
 typedef struct door_view {
     enum { DOOR_NOTHING, DOOR_BUFFER, DOOR_MANAGED, DOOR_LEGACY } kind;
-    bool is_input;
+    bool may_lend;
     Py_buffer buffer;
     dl_managed_versioned *managed;
     dl_managed *legacy;
@@ -143,9 +143,10 @@ typedef struct door_layout {
 
 /* Opens an argument as an input: any object with the buffer protocol or DLPack, in the
  * CPU's memory and of the right type. What is not dense or not aligned is copied.
- * `role` is for messages: "input". */
+ * `may_lend`: the object is kept, and the memory is needed for this call only, not
+ * after it has returned. `role` is for messages: "input". */
 int door_view_input(door_view *view, PyObject *object, const char *role,
-                    const weft_value_info *info, weft_tensor *tensor);
+                    const weft_value_info *info, bool may_lend, weft_tensor *tensor);
 
 /* Opens an argument as an output: as above, but writable and dense. */
 int door_view_output(door_view *view, PyObject *object, const weft_value_info *info,

@@ -62,7 +62,7 @@ static int replace_weight(weft_graph *graph, const char *name, PyObject *object)
     }
     door_view view;
     weft_error error;
-    int result = door_view_input(&view, object, "weight", &info, &tensor);
+    int result = door_view_input(&view, object, "weight", &info, false, &tensor);
     if (!result &&
         weft_graph_replace_initializer(graph, name, &tensor, &error) != WEFT_OK) {
         result = door_raise(&error);

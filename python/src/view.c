@@ -240,12 +240,12 @@ static int open_bfloat16(door_view *view, PyObject *object, const char *role,
     return result;
 }
 
-/* An input is lent for as long as its object lives, which the call sees to. */
+/* What is lent is there as long as its object lives and is not changed. */
 static int open_exchange(door_view *view, PyObject *object, const dl_exchange *exchange,
                          const char *role, const char *name, door_layout *layout)
 {
     dl_tensor lent;
-    if (exchange->lend && view->is_input) {
+    if (exchange->lend && view->may_lend) {
         return exchange->lend(object, &lent)
                    ? refuse_foreign(role, name)
                    : describe_dlpack(&lent, false, role, name, layout);
@@ -335,10 +335,10 @@ static int open_view(door_view *view, PyObject *object, const char *role,
                : result;
 }
 
-static void begin(door_view *view, bool is_input)
+static void begin(door_view *view, bool may_lend)
 {
     view->kind = DOOR_NOTHING;
-    view->is_input = is_input;
+    view->may_lend = may_lend;
     view->copy = NULL;
 }
 
@@ -543,10 +543,10 @@ static int open_negated(door_view *view, PyObject *object, const char *role,
 }
 
 int door_view_input(door_view *view, PyObject *object, const char *role,
-                    const weft_value_info *info, weft_tensor *tensor)
+                    const weft_value_info *info, bool may_lend, weft_tensor *tensor)
 {
     door_layout layout;
-    begin(view, true);
+    begin(view, may_lend);
     if (open_view(view, object, role, info->name, &layout) ||
         check_type(&layout, role, info) || check_memory(&layout, role, info->name)) {
         return -1;
