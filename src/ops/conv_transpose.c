@@ -252,6 +252,7 @@ weft_status wefti_infer_col2im(const wefti_node_view *node, const wefti_known *i
     size_t count = 0;
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_F32, error));
     WEFTI_TRY(wefti_check_rank(node, inputs, 0, 3, 3, error));
+    WEFTI_TRY(wefti_check_rank(node, inputs, 1, 1, 1, error));
     WEFTI_TRY(read_col2im(node, inputs, &fold, error));
     count = (size_t)inputs[1].dims[0];
     int64_t size = 1, blocks = 1;

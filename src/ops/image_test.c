@@ -232,6 +232,12 @@ static void test_col2im(void **state)
     op_expect_f32(&c, 0, DIMS(1, 1, 3, 3),
                   F32(1, 12, 20, 8, 50 + 30 + 6 + 4, 60 + 40, 7, 70 + 8, 80), 1e-6F);
     op_end(&c);
+    op_begin(&c, "", "Col2Im", 18);
+    op_f32(&c, DIMS(1, 2, 1), NULL);
+    op_constant(&c, WEFT_TYPE_I64, SCALAR, I64(2));
+    op_constant(&c, WEFT_TYPE_I64, SCALAR, I64(2));
+    op_expect_error(&c, 1, WEFT_INVALID_ARGUMENT, "input 1");
+    op_end(&c);
 }
 
 static void test_depth_and_space(void **state)
