@@ -149,13 +149,22 @@ static void run_tiles(const wefti_cpu_prepared *p, const wefti_cpu_call *call, w
         for (int64_t i = count - 1; i >= 0; i--) {
             run_range(p, call, i, i + 1);
         }
-    } else {
+    } else { /* as one thread takes them: with a scratch that stays, and its note */
+        wefti_cpu_call own = *call;
+        int64_t kept = -1;
+        size_t bytes = (p->scratch_bytes + 63) / 64 * 64;
+        void *scratch = bytes > 0 ? kernel_alloc(bytes) : NULL;
+        own.kept = &kept;
         for (int64_t i = 0; i < count;) {
             int64_t next = i + 1 + (int64_t)(kernel_next(&seed) % 7u);
             next = next > count ? count : next;
-            run_range(p, call, i, next);
-            i = next;
+            assert_int_equal(p->function(&own, scratch, i, next, NULL), WEFT_OK);
+            i = next + (int64_t)(kernel_next(&seed) % 2u); /* somebody else took it */
+            if (i > next && next < count) {
+                run_range(p, call, next, i);
+            }
         }
+        kernel_free(scratch);
     }
 }
 

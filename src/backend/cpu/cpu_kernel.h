@@ -15,6 +15,9 @@ typedef struct wefti_cpu_call {
     const void *params;                 /* the step's parameters */
     const void *derived;                /* what prepare made, or NULL */
     void *operands[WEFTI_MAX_OPERANDS]; /* NULL where absent */
+    /* A note of the thread's own about what its scratch holds, for its next tiles of
+     * the same call: -1 before its first ones. NULL: there are no others. */
+    int64_t *kept;
 } wefti_cpu_call;
 
 /* Does the tiles [begin, end). `scratch` is this thread's own, 64-byte aligned. Fails

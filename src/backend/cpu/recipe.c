@@ -227,6 +227,9 @@ static weft_status lay_scratch(wefti_recipe *recipe, int32_t helper_count,
                            "a step needs %zu bytes of scratch; use smaller shapes",
                            recipe->scratch_bytes);
     }
+    if (helper_count > WEFTI_TEAM_MAX_HELPERS) {
+        helper_count = WEFTI_TEAM_MAX_HELPERS;
+    }
     if (each > 0 && (size_t)helper_count > MAX_HELPER_SCRATCH_BYTES / each) {
         helper_count = (int32_t)(MAX_HELPER_SCRATCH_BYTES / each);
         helper_count = helper_count < 1 ? 1 : helper_count;
@@ -339,6 +342,7 @@ WEFTI_INLINE void resolve(const ready_step *step, void *const *slots,
     int32_t i = 0;
     call->params = step->params;
     call->derived = step->derived;
+    call->kept = NULL;
     for (; i < step->operand_count; i++) {
         int32_t slot = step->slots[i];
         uintptr_t base = slot >= 0 ? (uintptr_t)slots[slot] : 0;
@@ -382,10 +386,25 @@ static weft_status run_alone(const wefti_recipe *recipe, void *const *slots,
     return WEFT_OK;
 }
 
+/* What a thread's scratch holds between the tiles that it takes of one step. Confined
+ * to the thread; the caller empties it before anybody else hears of the run. */
+typedef struct scratch_note {
+    WEFTI_CACHE_ALIGNED uint32_t step;
+    int64_t kept;
+} scratch_note;
+
 typedef struct shared_job {
     const wefti_recipe *recipe;
     void *const *slots;
+    scratch_note *notes; /* one for each member */
 } shared_job;
+
+static void clear_notes(const wefti_recipe *recipe, scratch_note *notes)
+{
+    for (int32_t i = 0; i <= recipe->helper_count; i++) {
+        notes[i] = (scratch_note){.step = UINT32_MAX, .kept = -1};
+    }
+}
 
 static weft_status do_tiles(const void *opaque, uint32_t index, int32_t member,
                             int64_t begin, int64_t end, weft_error *error)
@@ -393,7 +412,12 @@ static weft_status do_tiles(const void *opaque, uint32_t index, int32_t member,
     const shared_job *job = opaque;
     const ready_step *step = &job->recipe->steps[index];
     wefti_cpu_call call;
+    scratch_note *note = &job->notes[member];
+    if (note->step != index) {
+        *note = (scratch_note){.step = index, .kept = -1};
+    }
     resolve(step, job->slots, &call);
+    call.kept = &note->kept;
     void *scratch = scratch_of(job->recipe, job->slots, member);
     return step->function(&call, scratch, begin, end, error);
 }
@@ -401,7 +425,9 @@ static weft_status do_tiles(const void *opaque, uint32_t index, int32_t member,
 static weft_status run_with_help(const wefti_recipe *recipe, wefti_team *team,
                                  void *const *slots, weft_error *error)
 {
-    const shared_job job = {.recipe = recipe, .slots = slots};
+    scratch_note notes[WEFTI_TEAM_MAX_HELPERS + 1];
+    const shared_job job = {.recipe = recipe, .slots = slots, .notes = notes};
+    clear_notes(recipe, notes);
     wefti_team_run *run = wefti_team_begin(team, do_tiles, &job, recipe->helper_count);
     if (run == NULL) {
         return run_alone(recipe, slots, error);
@@ -455,7 +481,9 @@ static WEFTI_NOINLINE weft_status run_recorded(const wefti_recipe *recipe,
                                                wefti_team *team, void *const *slots,
                                                weft_error *error)
 {
-    const shared_job job = {.recipe = recipe, .slots = slots};
+    scratch_note notes[WEFTI_TEAM_MAX_HELPERS + 1];
+    const shared_job job = {.recipe = recipe, .slots = slots, .notes = notes};
+    clear_notes(recipe, notes);
     wefti_team_run *run = NULL;
     if (team != NULL && recipe->shared) {
         run = wefti_team_begin(team, do_tiles_recorded, &job, recipe->helper_count);

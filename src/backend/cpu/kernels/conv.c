@@ -282,19 +282,20 @@ static weft_status conv_tiles(const wefti_cpu_call *call, void *scratch, int64_t
         r.results = r.copy + plan->copy_floats;
         r.residual = r.results + CONV_FLAT_CHANNELS * GEMM_COLUMNS;
     }
-    bool copied = false;
+    int64_t none = -1;
+    int64_t *kept = call->kept == NULL ? &none : call->kept;
     for (int64_t tile = begin; tile < end; tile++) {
         place_tile(&r, tile);
         r.in_place = plan->may_read_in_place && inside(plan, &r.tile);
         /* The channels of the same outputs share the copy. */
-        copied = copied && r.tile.channel != 0;
-        if (!r.in_place && !copied) {
+        const int64_t outputs = tile / plan->channel_tiles;
+        if (!r.in_place && *kept != outputs) {
             const int64_t channel =
                 r.tile.image * p->in_channels + r.tile.group * plan->group_channels;
             const float *input = call->operands[WEFTI_CONV_INPUT];
             const int64_t plane = p->in_dims[0] * p->in_dims[1] * p->in_dims[2];
             conv_copy(plan, &r.tile, input + channel * plane, r.copy);
-            copied = true;
+            *kept = outputs;
         }
         if (plan->mode == CONV_ROWS) {
             run_rows(&r);

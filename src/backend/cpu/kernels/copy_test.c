@@ -95,7 +95,8 @@ static void every_half(void **state)
         wefti_cpu_prepared prepared = {.packed_operand = -1};
         wefti_cpu_prepare prepare = wefti_cpu_isas[0]->prepare[WEFTI_KERNEL_COPY];
         assert_int_equal(prepare(&c.step, false, &prepared, NULL), WEFT_OK);
-        wefti_cpu_call call = {&p, prepared.derived, {half, wide}};
+        wefti_cpu_call call = {
+            .params = &p, .derived = prepared.derived, .operands = {half, wide}};
         prepared.function(&call, NULL, 0, prepared.tile_count, NULL);
         wefti_free(prepared.derived);
         p.source_type = wides[i % 2];
@@ -105,7 +106,8 @@ static void every_half(void **state)
         c.output_bytes = COUNT * 2;
         kernel_case_check(&c);
         assert_int_equal(prepare(&c.step, false, &prepared, NULL), WEFT_OK);
-        call = (wefti_cpu_call){&p, prepared.derived, {wide, back}};
+        call = (wefti_cpu_call){
+            .params = &p, .derived = prepared.derived, .operands = {wide, back}};
         prepared.function(&call, NULL, 0, prepared.tile_count, NULL);
         wefti_free(prepared.derived);
         uint16_t infinity = halves[i / 2] == WEFT_TYPE_F16 ? 0x7c00 : 0x7f80;
@@ -233,7 +235,9 @@ static void a_bad_index_is_named(void **state)
         assert_int_equal(
             (*isa)->prepare[WEFTI_KERNEL_GATHER](&step, false, &prepared, &error),
             WEFT_OK);
-        wefti_cpu_call call = {&p, prepared.derived, {data, indices, output}};
+        wefti_cpu_call call = {.params = &p,
+                               .derived = prepared.derived,
+                               .operands = {data, indices, output}};
         assert_int_equal(prepared.function(&call, NULL, 0, 1, &error),
                          WEFT_INVALID_ARGUMENT);
         assert_non_null(strstr(error.message, "index 5 at position 2"));

@@ -98,7 +98,8 @@ static void sums_are_right(void **state)
         assert_int_equal(wefti_cpu_isas[0]->prepare[WEFTI_KERNEL_REDUCE](
                              &step, false, &prepared, NULL),
                          WEFT_OK);
-        wefti_cpu_call call = {&p, prepared.derived, {x, &y}};
+        wefti_cpu_call call = {
+            .params = &p, .derived = prepared.derived, .operands = {x, &y}};
         assert_int_equal(prepared.function(&call, NULL, 0, prepared.tile_count, NULL),
                          WEFT_OK);
         wefti_free(prepared.derived);
