@@ -55,10 +55,19 @@ static const setting *find_setting(const older_form *form,
     return NULL;
 }
 
-/* The attribute's value as a constant of the net. */
-static weft_status add_constant(wefti_net *net, const weft_attribute *attribute,
-                                int32_t *value, weft_error *error)
+/* The attribute's value as a constant of the net, with a name of its own: stages make
+ * graphs of parts of the net. */
+static weft_status add_constant(wefti_net *net, const wefti_net_node *node,
+                                const weft_attribute *attribute, int32_t *value,
+                                weft_error *error)
 {
+    int32_t output = node->view.output_count > 0 ? node->outputs[0] : -1;
+    const char *name = wefti_arena_printf(
+        &net->arena, "%s (attribute %s)",
+        output >= 0 ? net->values[output].name : node->view.label, attribute->name);
+    if (name == NULL) {
+        return wefti_error_memory(error, "a node's inputs");
+    }
     bool is_float = attribute->kind == WEFT_ATTRIBUTE_FLOAT;
     bool is_list = attribute->kind == WEFT_ATTRIBUTE_INTS;
     wefti_known known = {.type = is_float ? WEFT_TYPE_F32 : WEFT_TYPE_I64,
@@ -71,7 +80,7 @@ static weft_status add_constant(wefti_net *net, const weft_attribute *attribute,
     if (known.constant == NULL) {
         known.constant = "";
     }
-    return wefti_net_add_value(net, &known, attribute->name, value, error);
+    return wefti_net_add_value(net, &known, name, value, error);
 }
 
 /* Pads of 0 are what there are without a value, for every type. */
@@ -123,7 +132,7 @@ weft_status wefti_net_modernise(wefti_net *net, wefti_net_node *node, weft_error
         if (to == NULL || inputs[to->input] >= 0) {
             kept[kept_count++] = *attribute;
         } else if (!is_usual(attribute)) {
-            WEFTI_TRY(add_constant(net, attribute, &inputs[to->input], error));
+            WEFTI_TRY(add_constant(net, node, attribute, &inputs[to->input], error));
             count = (size_t)to->input >= count ? (size_t)to->input + 1 : count;
         }
     }

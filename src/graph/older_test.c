@@ -83,6 +83,14 @@ static const pair pairs[] = {
     {X "y = Hardmax(x); -> y", 11,
      X "t = i64{0,-1}; u = i64{0,6,4,3}; a = Reshape(x,t); b = Hardmax(a);"
        "y = Reshape(b,u); -> y"},
+    /* Stages make graphs of parts, where each name stands once. */
+    {X "e = Clip(x) min=0.0 max=1.0; f = Clip(e) min=-1.0 max=0.5; z = NonZero(f);"
+       "a,b = Split(z) split=[1,3]; c,d = Split(b) split=[2,1];"
+       "y = Concat(d,a) axis=0; -> y",
+     10,
+     X "z = f32(0.0); k = f32(0.5); f = Clip(x,z,k); n = NonZero(f); s = i64{1,3};"
+       "t = i64{2,1}; a,b = Split(n,s); c,d = Split(b,t); y = Concat(d,a) axis=0;"
+       "-> y"},
     {X "y = Max(x,x); -> y", 7, X "y = Max(x,x); -> y"},
     {X "y = Cast(x) to=7; -> y", 7, X "y = Cast(x) to=7; -> y"},
     {X "s = f32{1.0,1.0,2.0,3.0}; y = Resize(x,s) mode='linear'; -> y", 10,
