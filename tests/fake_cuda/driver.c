@@ -669,6 +669,17 @@ cuda_result cuEventRecord(cuda_event event, cuda_stream stream)
     return result;
 }
 
+cuda_result cuEventQuery(cuda_event event)
+{
+    pthread_mutex_lock(&lock);
+    int result = enter_context_locked();
+    if (result == 0 && event->reached < event->recorded) {
+        result = CUDA_ERROR_NOT_READY;
+    }
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
 cuda_result cuEventSynchronize(cuda_event event)
 {
     pthread_mutex_lock(&lock);

@@ -100,6 +100,7 @@ typedef struct cuda_kernel_node {
     F(event_create, cuEventCreate, (cuda_event * event, unsigned int flags))           \
     F(event_destroy, cuEventDestroy_v2, (cuda_event event))                            \
     F(event_record, cuEventRecord, (cuda_event event, cuda_stream stream))             \
+    F(event_query, cuEventQuery, (cuda_event event))                                   \
     F(event_synchronize, cuEventSynchronize, (cuda_event event))                       \
     F(graph_create, cuGraphCreate, (cuda_graph * graph, unsigned int flags))           \
     F(graph_destroy, cuGraphDestroy, (cuda_graph graph))                               \

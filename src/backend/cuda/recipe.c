@@ -11,6 +11,8 @@
 
 /* Tensors lie at multiples of this in workspace and staging memory. */
 enum { ALIGNMENT = 256 };
+/* What is larger than this, or more than that together, comes and goes by pieces. */
+enum { MOST_PINNED_TENSOR = 3 << 20, MOST_PINNED_BYTES = 8 << 20 };
 
 static bool round_up(size_t bytes, size_t *rounded)
 {
@@ -356,6 +358,10 @@ static weft_status lay_tensors(wefti_recipe *recipe, const wefti_recipe_params *
             return wefti_error(error, WEFT_OUT_OF_MEMORY,
                                "inputs and outputs do not fit into memory");
         }
+        tensor->by_pieces = room > MOST_PINNED_TENSOR ||
+                            room > MOST_PINNED_BYTES - recipe->pinned_bytes;
+        tensor->pinned = recipe->pinned_bytes;
+        recipe->pinned_bytes += tensor->by_pieces ? 0 : room;
     }
     return WEFT_OK;
 }
@@ -440,10 +446,11 @@ static void choose_what_stays(wefti_recipe *recipe)
                 stays = stays && (launch->may_stay >> i % WEFTI_MAX_OPERANDS & 1) != 0;
             }
         }
-        recipe->tensors[slot - 1].stays = uses == 1 && stays;
-        if (uses == 1 && stays) {
+        wefti_cuda_tensor *tensor = &recipe->tensors[slot - 1];
+        tensor->stays = uses == 1 && stays && !tensor->by_pieces;
+        if (tensor->stays) {
             used->kind = WEFTI_CUDA_STAGING;
-            used->offset -= recipe->staged_at;
+            used->offset += tensor->pinned - tensor->offset - recipe->staged_at;
         }
     }
 }

@@ -30,10 +30,12 @@ typedef struct wefti_cuda_launch {
     wefti_cuda_call call;
 } wefti_cuda_launch;
 
-/* An input or output: its place in the staging memory is also its distance from
- * `staged_at` in the workspace. */
+/* An input or output: its distance from `staged_at` in the workspace, and its place in
+ * the stream's pinned memory, unless it comes and goes by pieces. */
 typedef struct wefti_cuda_tensor {
     size_t offset, bytes;
+    size_t pinned;
+    bool by_pieces;
     /* The kernels use it where it is in the pinned memory: no copy on the card. */
     bool stays;
 } wefti_cuda_tensor;
@@ -52,6 +54,7 @@ struct wefti_recipe {
     wefti_cuda_tensor *tensors; /* inputs, then outputs */
     size_t input_count, output_count;
     size_t staged_bytes, staged_at;
+    size_t pinned_bytes;
     size_t workspace_bytes;
     weft_precision precision;
     wefti_weights *weights; /* while it is made; NULL: nothing is shared */

@@ -110,27 +110,43 @@ static weft_status ensure_staging(wefti_cuda_stream *stream, size_t size_bytes,
     return WEFT_OK;
 }
 
-static void copy_inputs(const wefti_cuda_stream *stream, const wefti_recipe *recipe,
-                        void *const *slots)
+static weft_status bring_inputs(wefti_cuda_stream *stream, const wefti_recipe *recipe,
+                                void *const *slots, weft_error *error)
 {
+    const char *workspace = slots[WEFTI_SLOT_WORKSPACE];
     for (size_t i = 0; i < recipe->input_count; i++) {
         const wefti_cuda_tensor *t = &recipe->tensors[i];
-        if (t->bytes > 0) {
-            memcpy(stream->staging + t->offset, slots[1 + i], t->bytes);
+        const cuda_pointer target =
+            (cuda_pointer)(uintptr_t)workspace + recipe->staged_at + t->offset;
+        if (t->by_pieces) {
+            WEFTI_TRY(wefti_cuda_pieces_send(stream->device, &stream->pieces,
+                                             stream->handle, target, slots[1 + i],
+                                             t->bytes, error));
+        } else if (t->bytes > 0) {
+            memcpy(stream->staging + t->pinned, slots[1 + i], t->bytes);
         }
     }
+    return WEFT_OK;
 }
 
-static void copy_outputs(const wefti_cuda_stream *stream, const wefti_recipe *recipe,
-                         void *const *slots)
+static weft_status bring_outputs(wefti_cuda_stream *stream, const wefti_recipe *recipe,
+                                 void *const *slots, weft_error *error)
 {
+    const char *workspace = slots[WEFTI_SLOT_WORKSPACE];
     for (size_t i = recipe->input_count; i < recipe->input_count + recipe->output_count;
          i++) {
         const wefti_cuda_tensor *t = &recipe->tensors[i];
-        if (t->bytes > 0) {
-            memcpy(slots[1 + i], stream->staging + t->offset, t->bytes);
+        const cuda_pointer source =
+            (cuda_pointer)(uintptr_t)workspace + recipe->staged_at + t->offset;
+        if (t->by_pieces) {
+            WEFTI_TRY(wefti_cuda_pieces_fetch(stream->device, &stream->pieces,
+                                              stream->handle, slots[1 + i], source,
+                                              t->bytes, error));
+        } else if (t->bytes > 0) {
+            memcpy(slots[1 + i], stream->staging + t->pinned, t->bytes);
         }
     }
+    return WEFT_OK;
 }
 
 static weft_status run_entered(wefti_cuda_stream *stream, const wefti_recipe *recipe,
@@ -138,16 +154,15 @@ static weft_status run_entered(wefti_cuda_stream *stream, const wefti_recipe *re
 {
     wefti_cuda_graph *graph;
     char *workspace = slots[WEFTI_SLOT_WORKSPACE];
-    WEFTI_TRY(ensure_staging(stream, recipe->staged_bytes, error));
+    WEFTI_TRY(ensure_staging(stream, recipe->pinned_bytes, error));
     WEFTI_TRY(wefti_cuda_graphs_get(stream, recipe, workspace, &graph, error));
-    copy_inputs(stream, recipe, slots);
+    WEFTI_TRY(bring_inputs(stream, recipe, slots, error));
     WEFTI_TRY(launch_and_wait(stream, graph, error));
     if (recipe->reports &&
         WEFTI_UNLIKELY(stream->control->report != WEFTI_CUDA_REPORT_NONE)) {
         return wefti_cuda_report(stream, recipe, workspace, error);
     }
-    copy_outputs(stream, recipe, slots);
-    return WEFT_OK;
+    return bring_outputs(stream, recipe, slots, error);
 }
 
 static weft_status run(void *user, wefti_recipe *recipe, void *const *slots,
@@ -224,6 +239,7 @@ static void destroy(wefti_cuda_stream *stream)
             (void)driver->stream_synchronize(stream->handle);
             (void)driver->stream_destroy(stream->handle);
         }
+        wefti_cuda_pieces_fini(device, &stream->pieces);
         if (stream->done != NULL) {
             (void)driver->event_destroy(stream->done);
         }

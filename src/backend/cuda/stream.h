@@ -3,6 +3,7 @@
 #define WEFTI_BACKEND_CUDA_STREAM_H
 
 #include "backend/cuda/graphs.h"
+#include "backend/cuda/pieces.h"
 
 /* What a stream tells the host, in pinned memory; the device writes it. */
 typedef struct wefti_cuda_control {
@@ -30,6 +31,7 @@ typedef struct wefti_cuda_stream {
     /* one thread at a time: who runs on the stream */
     char *staging; /* pinned: inputs and outputs of the run */
     size_t staging_bytes;
+    wefti_cuda_pieces pieces; /* of larger ones */
     wefti_cuda_graphs graphs;
 } wefti_cuda_stream;
 
