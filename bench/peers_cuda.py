@@ -1,25 +1,32 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Times Weft beside PyTorch on an NVIDIA card, on the rows of tables 1 and 2.
+"""Times Weft beside PyTorch on an NVIDIA card, on the rows of tables 1, 2 and 4.
 
     bench/peers_cuda.py                       all rows, 1, 8, 16, 32 and 64 threads
     bench/peers_cuda.py --rows relu,matmul --threads 8 --seconds 1
     bench/peers_cuda.py --precision bf16      PyTorch in bf16, Weft's products in bf16
+    bench/peers_cuda.py --markdown rows.md    the tables of docs/performance.md
 
 Every caller is a thread with its own weights and its own input. Inputs start and outputs
 end in host memory for all: PyTorch's in pinned memory, which it copies asynchronously;
 Weft's in the caller's. "threads" is PyTorch with a stream for each thread and a
 synchronisation for each call, "graphs" one CUDA graph for each thread, copies included.
-f32 is f32 for all. In bf16 and f16 PyTorch's modules, inputs and outputs are of that type,
-half as large; Weft's inputs and outputs stay f32. Needs a Python with PyTorch for CUDA.
+"resident" is PyTorch whose inputs and outputs stay on the card, for comparison: Weft has no
+such call. "launch" is what the card does without either: one graph of one empty kernel
+from each thread and the wait for it (bench/kernels/card_bench). In the mixed row every
+other thread has the other model. f32 is f32 for all. In bf16 and f16 PyTorch's modules,
+inputs and outputs are of that type, half as large; Weft's inputs and outputs stay f32.
+Needs a Python with PyTorch for CUDA.
 """
 
 import argparse
 import json
 import pathlib
+import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "bench"))
@@ -40,10 +47,39 @@ TARGETS = {
     "Conv1d (3 layers)": (10, 25),
     "TransformerEncoderLayer": (6, 12),
     "MultiheadAttention": (6, 12),
+    "mixed": (8, 20),
 }
 # The same in bf16 and f16.
 SHORT_TARGETS = {"TransformerEncoderLayer": (10, 30), "MultiheadAttention": (10, 30)}
 PRECISIONS = {"f32": "float32", "tf32": "float32", "bf16": "bfloat16", "f16": "float16"}
+
+
+def speech_like():
+    from torch import nn
+
+    class Turn(nn.Module):
+        def forward(self, x):
+            return x.transpose(1, 2)
+
+    return nn.Sequential(nn.Conv1d(80, 256, 5, padding=2), nn.ReLU(),
+                         nn.Conv1d(256, 256, 5, padding=2), nn.ReLU(), Turn(),
+                         nn.LayerNorm(256), nn.Linear(256, 512), nn.GELU(),
+                         nn.Linear(512, 80))
+
+
+def translation_like():
+    from torch import nn
+
+    return nn.Sequential(*[nn.TransformerEncoderLayer(512, 8, 2048, batch_first=True)
+                           for _ in range(2)])
+
+
+def torch_case(row, thread):
+    """What makes the module, and the shapes of its inputs."""
+    if row != "mixed":
+        return peers.torch_rows()[row]
+    return ((speech_like, [(1, 80, 200)]) if thread % 2 == 0
+            else (translation_like, [(1, 64, 512)]))
 
 
 class Lane:
@@ -52,7 +88,7 @@ class Lane:
     def __init__(self, row, thread, precision):
         import torch
 
-        make, shapes = peers.torch_rows()[row]
+        make, shapes = torch_case(row, thread)
         dtype = getattr(torch, PRECISIONS[precision])
         torch.manual_seed(thread)
         self.module = make().eval().to(dtype).cuda()
@@ -72,6 +108,13 @@ class Lane:
         with torch.cuda.stream(self.stream):
             inputs = [x.to("cuda", non_blocking=True) for x in self.inputs]
             self.output.copy_(self.module(*inputs), non_blocking=True)
+        self.stream.synchronize()
+
+    def resident(self):
+        import torch
+
+        with torch.cuda.stream(self.stream):
+            self.module(*self.device_inputs)
         self.stream.synchronize()
 
     def capture(self):
@@ -94,48 +137,94 @@ class Lane:
 
 
 def weft_rates(options, row):
-    """Threads -> calls per second of one run of the command, which checks answers."""
-    names = f"table1/{row}" if row in peers.TABLE_1 else f"table2/{row}"
-    report = pathlib.Path("/tmp/weft-peers-cuda.json")
-    command = [str(options.weft), "bench", "--device", options.device, "--rows", names,
+    """Threads -> what one run of the command, which checks answers, has measured."""
+    table = "table4" if row == "mixed" else f"table1/{row}" if row in peers.TABLE_1 \
+        else f"table2/{row}"
+    report = pathlib.Path(tempfile.mkdtemp()) / "rows.json"
+    command = [str(options.weft), "bench", "--device", options.device, "--rows", table,
                "--precision", options.precision,
                "--no-golden", "--threads", ",".join(map(str, options.threads)),
                "--iterations", "4", "--distinct", "1", "--seconds",
-               str(options.seconds), "--json", str(report)]
+               str(options.weft_seconds), "--json", str(report)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode != 0:
         sys.exit(f"{' '.join(command)} failed:\n{run.stdout}{run.stderr}")
     results = json.loads(report.read_text())["results"]
-    return {r["threads"]: r["calls_per_second"] for r in results}
+    return {r["threads"]: {"rate": r["calls_per_second"],
+                           "p50": r["timed"]["p50_ns"], "p99": r["timed"]["p99_ns"],
+                           "p999": r["timed"]["p999_ns"],
+                           "cpu": 1e9 * r["timed"]["cpu_seconds"] / r["timed"]["calls"]}
+            for r in results}
+
+
+def raw_rates(options):
+    """Threads -> launches and waits per second of the card alone; and the whole report."""
+    if not options.card_bench.exists():
+        return {}, {}
+    run = subprocess.run([str(options.card_bench)], capture_output=True, text=True,
+                         check=False)
+    if run.returncode != 0:
+        sys.exit(f"{options.card_bench} failed: {run.stderr}")
+    report = json.loads(run.stdout)
+    return {r["threads"]: r["calls_per_second"] for r in report["launch"]}, report
+
+
+PYTORCH = ("threads", "graphs", "resident")
 
 
 def measure_row(row, options):
+    """Threads -> side -> rate; of Weft, the latencies and the host's time too."""
     lanes = [Lane(row, thread, options.precision) for thread in range(max(options.threads))]
     for lane in lanes:
         lane.capture()
-    samples = {n: {"threads": [], "graphs": [], "weft": []} for n in options.threads}
+    samples = {n: {side: [] for side in PYTORCH + ("weft",)} for n in options.threads}
     for _ in range(options.repeats):
         for n in options.threads:
-            own = lanes[:n]
-            samples[n]["threads"].append(
-                peers.rate([lane.eager for lane in own], options.seconds))
-            samples[n]["graphs"].append(
-                peers.rate([lane.replay for lane in own], options.seconds))
-        for n, rate in weft_rates(options, row).items():
-            samples[n]["weft"].append(rate)
-    return {n: {side: statistics.median(rates) for side, rates in sides.items()}
-            for n, sides in samples.items()}
+            for side, call in zip(PYTORCH, ("eager", "replay", "resident")):
+                calls = [getattr(lane, call) for lane in lanes[:n]]
+                samples[n][side].append(peers.rate(calls, options.seconds))
+        for n, measured in weft_rates(options, row).items():
+            samples[n]["weft"].append(measured)
+    records = {}
+    for n, sides in samples.items():
+        weft = sorted(sides["weft"], key=lambda m: m["rate"])[len(sides["weft"]) // 2]
+        records[n] = {side: statistics.median(sides[side]) for side in PYTORCH}
+        records[n]["weft"] = weft
+    return records
 
 
-def print_row(row, rates, precision):
+def print_row(row, rates, raw, precision):
     targets = TARGETS | (SHORT_TARGETS if precision in ("bf16", "f16") else {})
     for n, r in rates.items():
-        ratio = r["weft"] / r["threads"]
+        weft = r["weft"]
+        ratio = weft["rate"] / r["threads"]
         at_least, aim = targets[row]
         met = "" if n != 8 else "aim" if ratio >= aim else "yes" if ratio >= at_least else "NO"
-        print(f"{row:24} {n:3} {r['threads']:10,.0f} {r['graphs']:10,.0f} "
-              f"{r['weft']:10,.0f} {ratio:7.1f} {r['weft'] / r['graphs']:7.1f} {met:>4}",
-              flush=True)
+        of_raw = f"{weft['rate'] / raw[n]:6.2f}" if n in raw else f"{'-':>6}"
+        print(f"{row:24} {n:3} {r['threads']:8,.0f} {r['graphs']:8,.0f} "
+              f"{r['resident']:8,.0f} {weft['rate']:8,.0f} {ratio:6.1f} "
+              f"{weft['rate'] / r['graphs']:6.1f} {of_raw} "
+              f"{weft['p50'] / 1e3:7.1f} {weft['p99'] / 1e3:8.1f} "
+              f"{weft['p999'] / 1e3:8.1f} {weft['cpu'] / 1e3:6.1f} {met:>4}", flush=True)
+
+
+def markdown(records, raw):
+    """The rates by threads, and beside them what a caller at 8 threads sees."""
+    lines = ["| row | PyTorch, 8 | graphs, 8 | resident, 8 | Weft, "
+             + " / ".join(map(str, next(iter(records.values())))) + " threads "
+             "| x PyTorch at 8 | wanted, aim | of launch, 8 | P50, P99, P99.9 at 8, us "
+             "| host us a call |", "|---|---|---|---|---|---|---|---|---|---|"]
+    for row, rates in records.items():
+        r = rates.get(8) or next(iter(rates.values()))
+        weft, n = r["weft"], 8 if 8 in rates else next(iter(rates))
+        of_raw = f"{weft['rate'] / raw[n]:.2f}" if n in raw else "-"
+        lines.append(
+            f"| {row} | {r['threads']:,.0f} | {r['graphs']:,.0f} | {r['resident']:,.0f} "
+            f"| {' / '.join(format(x['weft']['rate'], ',.0f') for x in rates.values())} "
+            f"| {weft['rate'] / r['threads']:.1f} | {TARGETS[row][0]}, {TARGETS[row][1]} "
+            f"| {of_raw} | {weft['p50'] / 1e3:.0f}, {weft['p99'] / 1e3:.0f}, "
+            f"{weft['p999'] / 1e3:.0f} | {weft['cpu'] / 1e3:.1f} |")
+    return "\n".join(lines) + "\n"
 
 
 def parse_arguments():
@@ -143,11 +232,16 @@ def parse_arguments():
     parser.add_argument("--rows", default=",".join(TARGETS), help="names, with commas")
     parser.add_argument("--threads", default="1,8,16,32,64")
     parser.add_argument("--seconds", type=float, default=0.3, help="of one measurement")
+    parser.add_argument("--weft-seconds", type=float, default=0.5,
+                        help="of Weft's, which has more threads to take turns")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--precision", default="f32", choices=PRECISIONS)
     parser.add_argument("--device", default="cuda:0", help="Weft's name of the card")
     parser.add_argument("--weft", default=str(ROOT / "build" / "weft"))
+    parser.add_argument("--card-bench", type=pathlib.Path,
+                        default=ROOT / "build" / "bench" / "kernels" / "card_bench")
     parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--markdown", type=pathlib.Path)
     options = parser.parse_args()
     options.threads = [int(n) for n in options.threads.split(",")]
     options.rows = options.rows.split(",")
@@ -164,16 +258,28 @@ def main():
     torch.set_num_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
     torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
+    raw, report = raw_rates(options)
     print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, "
-          f"{options.precision}; calls per second\n")
-    print(f"{'row':24} {'thr':>3} {'threads':>10} {'graphs':>10} {'Weft':>10} "
-          f"{'/thr':>7} {'/graph':>7} {'met':>4}")
+          f"{options.precision}; calls per second")
+    print("launches and waits alone:",
+          ", ".join(f"{rate:,.0f} at {n}" for n, rate in raw.items()) or "not measured")
+    for kind in ("copies", "all"):
+        print(f"{kind}, {report.get('bytes', 0) >> 10} KiB each way:",
+              ", ".join(f"{r['calls_per_second']:,.0f} at {r['threads']}"
+                        for r in report.get(kind, [])))
+    print(f"\n{'row':24} {'thr':>3} {'threads':>8} {'graphs':>8} {'resident':>8} "
+          f"{'Weft':>8} {'/thr':>6} {'/graph':>6} {'/raw':>6} {'P50 us':>7} {'P99 us':>8} "
+          f"{'P999 us':>8} {'host us':>6} {'met':>4}")
     records = {}
     for row in options.rows:
         records[row] = measure_row(row, options)
-        print_row(row, records[row], options.precision)
+        print_row(row, records[row], raw, options.precision)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    print(f"\nWeft's largest process had {peak / 1024:,.0f} MiB of the host's memory")
     if options.json:
-        options.json.write_text(json.dumps(records, indent=1))
+        options.json.write_text(json.dumps({"card": report, "rows": records}, indent=1))
+    if options.markdown:
+        options.markdown.write_text(markdown(records, raw))
     return 0
 
 

@@ -11,6 +11,10 @@
 enum { WEFTI_CUDA_PIECE_BYTES = 2 << 20, WEFTI_CUDA_PIECE_PLACES = 2 };
 
 typedef struct wefti_cuda_pieces {
+    /* immutable after the owner has set them */
+    wefti_backend_device *device;
+    cuda_stream stream;
+
     char *memory; /* pinned; NULL until it is needed */
     cuda_event done[WEFTI_CUDA_PIECE_PLACES];
     bool busy[WEFTI_CUDA_PIECE_PLACES]; /* the card may be at it until `done` */
@@ -20,17 +24,15 @@ typedef struct wefti_cuda_pieces {
 /* Copies `size_bytes` to the card, as work of the CUDA stream: the source may be
  * changed when this returns, the target is there for what is put on the stream behind
  * it. Entered. */
-weft_status wefti_cuda_pieces_send(wefti_backend_device *device,
-                                   wefti_cuda_pieces *pieces, cuda_stream stream,
-                                   cuda_pointer target, const char *source,
-                                   size_t size_bytes, weft_error *error);
+weft_status wefti_cuda_pieces_send(wefti_cuda_pieces *pieces, cuda_pointer target,
+                                   const char *source, size_t size_bytes,
+                                   weft_error *error);
 /* Copies `size_bytes` from the card, behind the stream's work so far, and waits.
  * Entered. */
-weft_status wefti_cuda_pieces_fetch(wefti_backend_device *device,
-                                    wefti_cuda_pieces *pieces, cuda_stream stream,
-                                    char *target, cuda_pointer source,
-                                    size_t size_bytes, weft_error *error);
+weft_status wefti_cuda_pieces_fetch(wefti_cuda_pieces *pieces, char *target,
+                                    cuda_pointer source, size_t size_bytes,
+                                    weft_error *error);
 /* Gives all back. Entered; the stream's work has ended. */
-void wefti_cuda_pieces_fini(wefti_backend_device *device, wefti_cuda_pieces *pieces);
+void wefti_cuda_pieces_fini(wefti_cuda_pieces *pieces);
 
 #endif

@@ -22,8 +22,7 @@ static void fill(char *data, size_t size_bytes, uint64_t seed)
 }
 
 /* There and back through other memory of the card; what lies behind is left alone. */
-static void go_and_come(wefti_cuda_pieces *pieces, cuda_stream stream,
-                        size_t size_bytes, uint64_t seed)
+static void go_and_come(wefti_cuda_pieces *pieces, size_t size_bytes, uint64_t seed)
 {
     char *data = wefti_malloc(size_bytes + 1), *back = wefti_malloc(size_bytes + 1);
     void *on_card;
@@ -35,12 +34,10 @@ static void go_and_come(wefti_cuda_pieces *pieces, cuda_stream stream,
     const cuda_pointer address = (cuda_pointer)(uintptr_t)on_card;
     fill(data, size_bytes, seed);
     memset(back, 0x5a, size_bytes + 1);
-    assert_int_equal(wefti_cuda_pieces_send(device, pieces, stream, address, data,
-                                            size_bytes, &error),
+    assert_int_equal(wefti_cuda_pieces_send(pieces, address, data, size_bytes, &error),
                      WEFT_OK);
     data[0] = (char)(data[0] + 1); /* the caller's again */
-    assert_int_equal(wefti_cuda_pieces_fetch(device, pieces, stream, back, address,
-                                             size_bytes, &error),
+    assert_int_equal(wefti_cuda_pieces_fetch(pieces, back, address, size_bytes, &error),
                      WEFT_OK);
     data[0] = (char)(data[0] - 1);
     assert_memory_equal(back, data, size_bytes);
@@ -56,17 +53,18 @@ static void all_sizes_go_and_come(void **state)
     const size_t piece = WEFTI_CUDA_PIECE_BYTES;
     const size_t sizes[] = {1,         piece - 1,     piece,         piece + 1,
                             2 * piece, 2 * piece + 5, 3 * piece - 7, 5 * piece + 3};
-    wefti_cuda_pieces pieces = {0};
+    wefti_cuda_pieces pieces = {.device = device};
     cuda_stream stream;
     assert_int_equal(wefti_cuda_enter(device, NULL), WEFT_OK);
     assert_int_equal(device->driver.stream_create(&stream, CUDA_STREAM_NON_BLOCKING),
                      CUDA_SUCCESS);
+    pieces.stream = stream;
     for (uint64_t i = 0; i < WEFTI_COUNT_OF(sizes); i++) {
-        go_and_come(&pieces, stream, sizes[i], 11 + i);
+        go_and_come(&pieces, sizes[i], 11 + i);
     }
     assert_int_equal(device->driver.stream_synchronize(stream), CUDA_SUCCESS);
-    wefti_cuda_pieces_fini(device, &pieces);
-    wefti_cuda_pieces_fini(device, &pieces);
+    wefti_cuda_pieces_fini(&pieces);
+    wefti_cuda_pieces_fini(&pieces);
     assert_int_equal(device->driver.stream_destroy(stream), CUDA_SUCCESS);
     wefti_cuda_leave(device);
 }

@@ -119,8 +119,7 @@ static weft_status bring_inputs(wefti_cuda_stream *stream, const wefti_recipe *r
         const cuda_pointer target =
             (cuda_pointer)(uintptr_t)workspace + recipe->staged_at + t->offset;
         if (t->by_pieces) {
-            WEFTI_TRY(wefti_cuda_pieces_send(stream->device, &stream->pieces,
-                                             stream->handle, target, slots[1 + i],
+            WEFTI_TRY(wefti_cuda_pieces_send(&stream->pieces, target, slots[1 + i],
                                              t->bytes, error));
         } else if (t->bytes > 0) {
             memcpy(stream->staging + t->pinned, slots[1 + i], t->bytes);
@@ -139,8 +138,7 @@ static weft_status bring_outputs(wefti_cuda_stream *stream, const wefti_recipe *
         const cuda_pointer source =
             (cuda_pointer)(uintptr_t)workspace + recipe->staged_at + t->offset;
         if (t->by_pieces) {
-            WEFTI_TRY(wefti_cuda_pieces_fetch(stream->device, &stream->pieces,
-                                              stream->handle, slots[1 + i], source,
+            WEFTI_TRY(wefti_cuda_pieces_fetch(&stream->pieces, slots[1 + i], source,
                                               t->bytes, error));
         } else if (t->bytes > 0) {
             memcpy(slots[1 + i], stream->staging + t->pinned, t->bytes);
@@ -239,7 +237,7 @@ static void destroy(wefti_cuda_stream *stream)
             (void)driver->stream_synchronize(stream->handle);
             (void)driver->stream_destroy(stream->handle);
         }
-        wefti_cuda_pieces_fini(device, &stream->pieces);
+        wefti_cuda_pieces_fini(&stream->pieces);
         if (stream->done != NULL) {
             (void)driver->event_destroy(stream->done);
         }
@@ -278,6 +276,8 @@ static weft_status make(wefti_cuda_stream *stream, weft_error *error)
                                                            CUDA_EVENT_DISABLE_TIMING);
     result = result ? result : driver->host_allocate(&control, 4096, pinned);
     stream->control = control;
+
+    stream->pieces.stream = stream->handle;
     WEFTI_TRY(wefti_cuda_check(device, result, "making a stream", error));
     wefti_atomic_u32_init(&stream->control->flag, 0);
     stream->control->report = WEFTI_CUDA_REPORT_NONE;
@@ -296,6 +296,7 @@ weft_status wefti_cuda_stream_create(wefti_backend_device *device,
         return wefti_error_memory(error, "a stream");
     }
     made->device = device;
+    made->pieces.device = device;
     weft_status status = wefti_cuda_enter(device, error);
     if (status == WEFT_OK) {
         status = make(made, error);
