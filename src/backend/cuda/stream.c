@@ -12,13 +12,16 @@
 /* How a run is awaited. The last kernel raises a flag in host memory, so that looking
  * costs no call of the driver. While there are more runs than cores, who looks in vain
  * sleeps a little, so that the others get on; yielding would not do, for a thread that
- * yields is soon back and the others have used up their share. Runs that are known to
- * be long, and those that turn out to be, are slept for until an event. */
+ * yields is soon back and the others have used up their share. A run that is known to
+ * take longer is slept for, for half of its time; an event would come later than the
+ * flag, make the run seem longer, and so keep being waited for. Very long runs, and
+ * those that turn out to be, are slept for until an event. */
 enum {
     LOOKS_BEFORE_YIELD = 32,
     NAP_NS = 20000,
     SPIN_NS = 400000,
     LONG_RUN_NS = 400000,
+    VERY_LONG_RUN_NS = 4000000,
     FIRST_STAGING_BYTES = 1 << 16,
 };
 
@@ -33,14 +36,14 @@ static bool is_crowded(const wefti_backend_device *device)
            device->core_count;
 }
 
-static bool spin(const wefti_cuda_stream *stream, int64_t begin_ns)
+static bool spin(const wefti_cuda_stream *stream, int64_t begin_ns, int64_t most_ns)
 {
     for (uint32_t looks = 1;; looks++) {
         if (is_done(stream)) {
             return true;
         }
         if (looks % LOOKS_BEFORE_YIELD == 0) {
-            if (wefti_clock_ns() - begin_ns > SPIN_NS) {
+            if (wefti_clock_ns() - begin_ns > most_ns) {
                 return false;
             }
             if (is_crowded(stream->device)) {
@@ -51,6 +54,20 @@ static bool spin(const wefti_cuda_stream *stream, int64_t begin_ns)
         }
         wefti_pause();
     }
+}
+
+/* Waits for the flag as long as that is worth it. */
+static bool await_flag(const wefti_cuda_stream *stream, int64_t begin_ns,
+                       int64_t run_ns)
+{
+    if (run_ns <= LONG_RUN_NS) {
+        return spin(stream, begin_ns, SPIN_NS);
+    }
+    if (run_ns > VERY_LONG_RUN_NS) {
+        return false;
+    }
+    wefti_thread_sleep(run_ns / 2);
+    return spin(stream, begin_ns, 2 * run_ns);
 }
 
 static weft_status block(wefti_cuda_stream *stream, weft_error *error)
@@ -79,7 +96,7 @@ static weft_status launch_and_wait(wefti_cuda_stream *stream, wefti_cuda_graph *
     WEFTI_TRY(wefti_cuda_check(
         device, device->driver.graph_launch(graph->executable, stream->handle),
         "launching a graph", error));
-    if (graph->run_ns > LONG_RUN_NS || !spin(stream, begin_ns)) {
+    if (!await_flag(stream, begin_ns, graph->run_ns)) {
         WEFTI_TRY(block(stream, error));
     }
     int64_t took_ns = wefti_clock_ns() - begin_ns;
