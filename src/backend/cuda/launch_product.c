@@ -144,6 +144,9 @@ static void choose_width(const wefti_step *step, wefti_cuda_matmul_call *call)
         call->b_wide || (p->b_column_stride == 1 &&
                          is_wide(&step->operands[WEFTI_MATMUL_B], p->n, b, count));
     call->c_wide = is_wide(&step->operands[WEFTI_MATMUL_C], p->n, c, count);
+    b[0] = p->b_column_stride;
+    call->b_deep = !call->b_wide && p->b_row_stride == 1 &&
+                   is_wide(&step->operands[WEFTI_MATMUL_B], p->k, b, count);
 }
 
 /* Whether B is one constant matrix. */

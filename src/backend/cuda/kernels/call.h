@@ -64,6 +64,7 @@ typedef struct wefti_cuda_matmul_call {
     /* The operand may be read 16 bytes at a time along its dense dimension, which is k
      * of A and n of B; the outputs of a row may be written so. */
     uint32_t a_wide, b_wide, c_wide;
+    uint32_t b_deep; /* B may be read so along k, which is its dense dimension */
     wefti_matmul_params p;
 } wefti_cuda_matmul_call;
 

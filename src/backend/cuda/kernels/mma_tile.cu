@@ -27,6 +27,7 @@
 /* Elements of a tile. */
 #define A_SIZE (TILE_M * PITCH_A)
 #define B_SIZE (TILE_K * PITCH_B)
+#define DEEP_SIZE (B_SIZE > TILE_N * PITCH_A ? B_SIZE : TILE_N * PITCH_A)
 #define PACKED_A_SIZE (TILE_M * PACKED_PITCH_A)
 #define PACKED_B_SIZE (TILE_N * PACKED_PITCH_B)
 #define RESULTS_PITCH (TILE_N + 4)
@@ -62,9 +63,10 @@ WEFTI_DEVICE void MMA_NAME(mma_multiply)(float MMA_SUMS,
     }
 }
 
-/* One step of the chain from tiles of f32, A along k and B along n. */
+/* One step of the chain from tiles of f32, A along k and B along n, or along k too
+ * where it is deep. */
 WEFTI_DEVICE void MMA_NAME(mma_step)(float MMA_SUMS, const float *a, const float *b,
-                                     int32_t k)
+                                     int32_t k, bool deep)
 {
     mma_left left[WARP_M / 16];
     mma_right right[WARP_N / 8];
@@ -74,7 +76,9 @@ WEFTI_DEVICE void MMA_NAME(mma_step)(float MMA_SUMS, const float *a, const float
     }
     WEFTI_UNROLL
     for (int32_t j = 0; j < WARP_N / 8; j++) {
-        right[j] = MMA_OF(mma_right)(b + k * PITCH_B + WARP_COLUMN + 8 * j, 1, PITCH_B);
+        const int32_t n = WARP_COLUMN + 8 * j;
+        right[j] = deep ? MMA_OF(mma_right)(b + n * PITCH_A + k, PITCH_A, 1)
+                        : MMA_OF(mma_right)(b + k * PITCH_B + n, 1, PITCH_B);
     }
     MMA_NAME(mma_multiply)(sums, left, right);
 }
@@ -158,26 +162,35 @@ WEFTI_DEVICE void MMA_NAME(mma_finish)(const wefti_cuda_matmul_call *call,
 WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_matmul), wefti_cuda_matmul_call)
 {
     WEFTI_SHARED float a_tile[OR_RESULTS(TILE_STAGES * A_SIZE)];
-    WEFTI_SHARED float b_tile[TILE_STAGES * B_SIZE];
+    WEFTI_SHARED float b_tile[TILE_STAGES * DEEP_SIZE];
     const wefti_matmul_params *p = &call.p;
     const mma_place at = mma_find(&call, TILE_M, TILE_N);
+    const bool deep = call.b_deep != 0;
     mma_matrix a = mma_find_a(&call, &at);
-    mma_matrix b = {(const float *)call.operands[WEFTI_MATMUL_B] + at.b +
-                        at.n * p->b_column_stride,
-                    p->b_row_stride, p->b_column_stride, call.b_wide != 0};
+    mma_matrix b = {
+        (const float *)call.operands[WEFTI_MATMUL_B] + at.b + at.n * p->b_column_stride,
+        deep ? p->b_column_stride : p->b_row_stride,
+        deep ? p->b_row_stride : p->b_column_stride, call.b_wide != 0 || deep};
     float MMA_SUMS;
     MMA_NAME(mma_clear)(sums);
 #define FETCH(into, k_start)                                                           \
     const mma_tile to_a = {a_tile + (into)*A_SIZE, PITCH_A, TILE_M, TILE_K};           \
-    const mma_tile to_b = {b_tile + (into)*B_SIZE, PITCH_B, TILE_K, TILE_N};           \
+    const mma_tile to_b = {b_tile + (into)*DEEP_SIZE, PITCH_B, TILE_K, TILE_N};        \
+    const mma_tile to_deep = {b_tile + (into)*DEEP_SIZE, PITCH_A, TILE_N, TILE_K};     \
     mma_fetch(to_a, a, p->m - at.m, p->k - (k_start), MMA_THREADS);                    \
-    mma_fetch(to_b, b, p->k - (k_start), p->n - at.n, MMA_THREADS);                    \
+    if (deep) {                                                                        \
+        mma_fetch(to_deep, b, p->n - at.n, p->k - (k_start), MMA_THREADS);             \
+    } else {                                                                           \
+        mma_fetch(to_b, b, p->k - (k_start), p->n - at.n, MMA_THREADS);                \
+    }                                                                                  \
     a.data += TILE_K * a.column_stride;                                                \
-    b.data += TILE_K * b.row_stride
+    b.data += TILE_K * p->b_row_stride
 #define MULTIPLY(from, k)                                                              \
-    MMA_NAME(mma_step)(sums, a_tile + (from)*A_SIZE, b_tile + (from)*B_SIZE, k)
+    MMA_NAME(mma_step)                                                                 \
+    (sums, a_tile + (from)*A_SIZE, b_tile + (from)*DEEP_SIZE, k, deep)
     MMA_WALK(p->k, TILE_K, TILE_STAGES, FETCH, MULTIPLY)
 #undef FETCH
+#undef MULTIPLY
     MMA_NAME(mma_gather)(a_tile, sums);
     MMA_NAME(mma_finish)(&call, &at, a_tile);
 }
@@ -258,8 +271,11 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_conv), wefti_cuda_conv_call)
                       window.input + tap.offset,                                       \
                       conv_is_inside(&window, tap.position));                          \
     }
+#define MULTIPLY(from, k)                                                              \
+    MMA_NAME(mma_step)(sums, a_tile + (from)*A_SIZE, b_tile + (from)*B_SIZE, k, false)
     MMA_WALK(call.k, TILE_K, TILE_STAGES, FETCH, MULTIPLY)
 #undef FETCH
+#undef MULTIPLY
     MMA_NAME(mma_gather)(a_tile, sums);
     WEFTI_ONCE
     for (int32_t i = (int32_t)threadIdx.x; i < TILE_M * TILE_N / 4; i += MMA_THREADS) {
@@ -289,6 +305,7 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_conv), wefti_cuda_conv_call)
 #undef PACKED_PITCH_B
 #undef A_SIZE
 #undef B_SIZE
+#undef DEEP_SIZE
 #undef PACKED_A_SIZE
 #undef PACKED_B_SIZE
 #undef RESULTS_PITCH
@@ -298,7 +315,6 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_conv), wefti_cuda_conv_call)
 #undef WARP_ROW
 #undef WARP_COLUMN
 #undef MMA_WALK
-#undef MULTIPLY
 #undef MULTIPLY_PACKED
 #undef A_PIECES
 #undef A_ROWS
