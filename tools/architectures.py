@@ -172,24 +172,17 @@ def past_of(layers, heads, size, length=5, batch=2):
     return tensors, [{0: "batch", 2: "past"}] * (2 * layers)
 
 
-def llama():
-    from transformers import LlamaConfig, LlamaForCausalLM
-    config = LlamaConfig(vocab_size=99, hidden_size=32, intermediate_size=64,
-                         num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-                         max_position_embeddings=64)
-    past, dims = past_of(2, 2, 8)
-    return (CachedStep(LlamaForCausalLM(config), 2), (words(99, 2, 3), *past),
-            [{0: "batch", 1: "words"}] + dims)
-
-
-def qwen3():
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-    config = Qwen3Config(vocab_size=99, hidden_size=32, intermediate_size=64, head_dim=8,
-                         num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-                         max_position_embeddings=64)
-    past, dims = past_of(2, 2, 8)
-    return (CachedStep(Qwen3ForCausalLM(config), 2), (words(99, 2, 3), *past),
-            [{0: "batch", 1: "words"}] + dims)
+def decoder(name, **more):
+    """A step of two layers, with two heads of keys and values for four of queries."""
+    def make():
+        import transformers
+        config = getattr(transformers, f"{name}Config")(
+            vocab_size=99, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, **more)
+        past, dims = past_of(2, 2, 8)
+        model = getattr(transformers, f"{name}ForCausalLM")(config)
+        return CachedStep(model, 2), (words(99, 2, 3), *past), [{0: "batch", 1: "words"}] + dims
+    return make
 
 
 def gpt2():
@@ -462,8 +455,8 @@ ARCHITECTURES = {
     "t5_decoder": t5_decoder,
     "m2m100_encoder": m2m100_encoder,
     "m2m100_decoder": m2m100_decoder,
-    "llama": llama,
-    "qwen3": qwen3,
+    "llama": decoder("Llama"),
+    "qwen3": decoder("Qwen3", head_dim=8),
     "gpt2": gpt2,
     "whisper_step": whisper_step,
     "bert": text("Bert", vocab_size=99, **SMALL),
