@@ -301,6 +301,12 @@ static const text_case apart[] = {
         "x: f32[5,batch,3]; w = f32[1,16,3]; r = f32[1,16,4]; g = f32[1,12,3];"
         "k = f32[1,12,4]; y,h,c = LSTM(x,w,r) hidden_size=4;"
         "z = GRU(x,g,k) hidden_size=4; -> y,h,c,z"),
+    NET("sequences of different length",
+        "x: f32[6,batch,5]; l: i32[batch]; w = f32[1,16,5]; r = f32[1,16,4];"
+        "y,h,c = LSTM(x,w,r,,l) hidden_size=4; -> y,h,c"),
+    NET("attention over counted keys",
+        "q: f32[batch,2,3,8]; k: f32[batch,2,5,8]; n: i64[batch];"
+        "y = Attention(q,k,k,,,,n) is_causal=1 left_window_size=2; -> y"),
     NET("a recurrent network with the batch first",
         "x: f32[batch,5,3]; w = f32[1,4,3]; r = f32[1,4,4];"
         "y,h = RNN(x,w,r) hidden_size=4 layout=1; -> y,h"),
