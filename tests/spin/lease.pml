@@ -8,11 +8,19 @@
  * gone; somebody asleep for ever (an end that is none). LIVE: who is queued is served
  * again and again.
  *
+ * With BRISK the pool is a brisk one: who comes may take a free slot while others wait,
+ * the first in the queue looks for one itself, once, before it makes the pool strict.
+ * It is not closed then, and nobody has a deadline but who looks.
+ *
  * MUTATION takes one guard away, to show that the above would be noticed.
  *
  * holds: -DSLOTS=1
  * holds: -DSLOTS=2
  * holds: -DLIVE
+ * holds: -DBRISK
+ * holds: -DBRISK -DLIVE
+ * fails: -DBRISK -DMUTATION=9
+ * fails: -DBRISK -DMUTATION=10
  * fails: -DMUTATION=1
  * fails: -DMUTATION=2
  * fails: -DMUTATION=2 -DLIVE
@@ -50,6 +58,15 @@ chan queue = [USERS] of { byte };
 bool queued[USERS];
 bool signalled[USERS];
 byte given[USERS]; /* the slot + 1 */
+
+/* of a brisk pool: the gate's STRICT, and who is to look for a slot itself */
+bool is_strict;
+bool watches[USERS];
+#ifdef BRISK
+#define brisk (!is_strict)
+#else
+#define brisk false
+#endif
 
 /* wefti_lease_pool_retire */
 byte unretired;
@@ -93,6 +110,42 @@ inline claim(slot, won)
     }
 }
 
+/* the end of dequeue_locked: a brisk pool's first in the queue is made to look */
+inline left_queue(next)
+{
+#ifdef BRISK
+    if
+    :: empty(queue) -> atomic { touch_pool; is_strict = false }
+    :: nempty(queue) ->
+        queue ? <next>;
+        if
+#if MUTATION != 9 /* the next is not made to look */
+        :: !is_strict && !watches[next] -> watches[next] = true; signalled[next] = true
+#endif
+        :: else
+        fi
+    fi
+#else
+    skip
+#endif
+}
+
+/* give_all_free_locked */
+inline give_all_free()
+{
+    slot = 0;
+    do
+    :: slot < SLOTS && nempty(queue) && !brisk ->
+        claim(slot, won);
+        if
+        :: won -> give_locked(slot, who)
+        :: else
+        fi;
+        slot++
+    :: else -> break
+    od
+}
+
 /* give_locked: dequeue_locked, then wake the first in the queue */
 inline give_locked(slot, who)
 {
@@ -102,6 +155,13 @@ inline give_locked(slot, who)
     queued[who] = false;
 #if MUTATION != 2 /* the one who is given a slot is not woken */
     signalled[who] = true;
+#endif
+    left_queue(next);
+#ifdef BRISK
+    if
+    :: is_strict -> atomic { touch_pool; is_strict = false }; left_queue(next) /* enough gifts */
+    :: true
+    fi
 #endif
 }
 
@@ -119,7 +179,7 @@ inline leave_slot(slot)
 inline release(slot, who, won)
 {
 #if MUTATION == 3 /* R2 before R1 */
-    atomic { touch_pool; saw_waiters = waiters > 0 };
+    atomic { touch_pool; saw_waiters = waiters > 0 && !brisk };
     atomic { touch_pool; in_use[slot] = false };
 #elif MUTATION == 4 /* the slot is not held until the last access */
     atomic { touch_pool; in_use[slot] = false; holders[slot]--;
@@ -128,7 +188,7 @@ inline release(slot, who, won)
     atomic { touch_pool; saw_waiters = waiters > 0 };
 #else
     atomic { touch_pool; in_use[slot] = false };            /* R1 */
-    atomic { touch_pool; saw_waiters = waiters > 0 };       /* R2 */
+    atomic { touch_pool; saw_waiters = waiters > 0 && !brisk }; /* R2 */
 #endif
     if
 #if MUTATION == 5 /* WAKE_NEXT */
@@ -138,7 +198,11 @@ inline release(slot, who, won)
         lock();
         if
         :: nempty(queue) ->
-            claim(slot, won);
+            won = false;
+            if
+            :: !brisk -> claim(slot, won)
+            :: else
+            fi;
             if
             :: won -> give_locked(slot, who)
             :: else
@@ -173,6 +237,48 @@ inline leave_retired_if(last)
     }
 }
 
+inline leave_queue()
+{
+    queue ?? eval(me);
+    queued[me] = false;
+    atomic { touch_pool; waiters-- };
+    left_queue(next)
+}
+
+/* watch_locked */
+inline look()
+{
+    unlock();
+    slot = 0; won = false;
+    do
+    :: slot < SLOTS ->
+        claim(slot, won);
+        if
+        :: won -> break
+        :: else -> slot++
+        fi
+    :: else -> break
+    od;
+    lock();
+    watches[me] = false;
+    if
+    :: won -> given[me] = slot + 1
+    :: else
+    fi;
+    if
+    :: won && queued[me] -> leave_queue()
+#ifndef LIVE
+    :: !won && queued[me] && me == 2 -> leave_queue() /* its deadline passes */
+#endif
+    :: !won && queued[me] ->
+        atomic { touch_pool; is_strict = true };
+#if MUTATION != 10 /* the slots are not looked at once more */
+        give_all_free()
+#endif
+    :: else
+    fi
+}
+
 /* wait_in_queue, give_all_free_locked; sets mine, or 0: turned away or timed out */
 inline acquire_waiting()
 {
@@ -180,6 +286,7 @@ inline acquire_waiting()
     if
     :: closed -> unlock()
     :: else ->
+        watches[me] = empty(queue);
 #if MUTATION == 6 /* counted only after the slots were looked at */
         queue ! me; queued[me] = true;
 #else
@@ -187,17 +294,7 @@ inline acquire_waiting()
         atomic { touch_pool; waiters++ };                   /* W1 */
 #endif
 #if MUTATION != 7 /* W2 left out */
-        slot = 0;
-        do                                                  /* W2 */
-        :: slot < SLOTS && nempty(queue) ->
-            claim(slot, won);
-            if
-            :: won -> give_locked(slot, who)
-            :: else
-            fi;
-            slot++
-        :: else -> break
-        od;
+        give_all_free();                                    /* W2 */
 #endif
 #if MUTATION == 6
         if
@@ -206,18 +303,19 @@ inline acquire_waiting()
         fi;
 #endif
         do                                                  /* W3 */
-        :: queued[me] ->
+#ifdef BRISK
+        :: queued[me] && watches[me] && brisk -> look()
+#endif
+        :: queued[me] && !(watches[me] && brisk) ->
             unlock();
             if
             :: atomic { signalled[me] -> signalled[me] = false }
-#ifndef LIVE
+#if !defined(LIVE) && !defined(BRISK)
             :: me == 2 -> /* its deadline passes */
                 lock();
                 if
                 :: queued[me] ->
-                    queue ?? eval(me);
-                    queued[me] = false;
-                    atomic { touch_pool; waiters-- }
+                    leave_queue()
                 :: else
                 fi;
                 unlock()
@@ -234,14 +332,14 @@ inline acquire_waiting()
 proctype user(byte me)
 {
     bool won, saw_waiters, last;
-    byte slot, who, mine;
+    byte slot, who, next, mine;
 #ifdef LIVE
 again:
 #endif
     mine = 0; slot = 0; won = false;
     if
     :: atomic { closed -> touch_pool }                      /* A1 */
-    :: atomic { !closed && waiters == 0 -> touch_pool };
+    :: atomic { !closed && (waiters == 0 || brisk) -> touch_pool };
         do                                                  /* A2: claim_any */
         :: slot < SLOTS ->
             claim(slot, won);
@@ -255,7 +353,7 @@ again:
         :: mine == 0 -> acquire_waiting()
         :: else
         fi
-    :: atomic { !closed && waiters > 0 -> touch_pool };
+    :: atomic { !closed && waiters > 0 && !brisk -> touch_pool };
         acquire_waiting()
     fi;
 #ifndef LIVE
@@ -294,6 +392,7 @@ proctype closer()
         signalled[who] = true
     :: else -> break
     od;
+    is_strict = false;
 #endif
     unlock();
     acquiring--
@@ -327,7 +426,9 @@ init {
         od;
 #ifndef LIVE
         if
+#ifndef BRISK
         :: closes = true; run closer()
+#endif
         :: acquiring-- /* no closer */
         fi;
         run retirer()
