@@ -16,7 +16,10 @@ typedef struct weft_context weft_context;
 
 /* What to do when every context is leased. */
 typedef enum weft_lease_policy {
-    WEFT_LEASE_WAIT = 0,       /* wait, first come first served */
+    /* Wait, first come first served. On a card, whose runs are shorter than it takes to
+     * wake a thread, others may run meanwhile, for less than a millisecond each turn.
+     */
+    WEFT_LEASE_WAIT = 0,
     WEFT_LEASE_FAIL = 1,       /* WEFT_BUSY at once */
     WEFT_LEASE_WAIT_UNTIL = 2, /* wait at most timeout_ns, then WEFT_TIMEOUT */
     /* Share one that a caller holds: calls in it then take turns, in the order of their
