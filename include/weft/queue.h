@@ -32,9 +32,9 @@ enum { WEFT_QUEUE_MAX_PREFERRED = 16 };
 
 typedef struct weft_queue_params {
     size_t struct_size;
-    /* Threads that execute batches; 0: one per core of the device. At most 256. With 1
-     * there is never more than one batch at a time; with more, threads that wait for
-     * short requests run some beside the workers. */
+    /* Threads that execute batches; 0: one per core of the device, on a card at most 4.
+     * At most 256. With 1 there is never more than one batch at a time; with more,
+     * threads that wait for short requests run some beside the workers. */
     int32_t workers;
     /* Most rows in a batch; 0: 64. 1 joins nothing. At most 65536. */
     int32_t max_batch_size;
@@ -122,6 +122,7 @@ typedef struct weft_queue_statistics {
     uint64_t device_ns;    /* time in batches, summed over workers */
     uint64_t batch_rows[WEFT_QUEUE_BUCKETS]; /* histogram of rows of a batch */
     uint64_t wait_ns[WEFT_QUEUE_BUCKETS];    /* histogram: accepted to started, ns */
+    uint64_t workers;                        /* the queue's own threads; no counter */
 } weft_queue_statistics;
 
 /* Creates a queue on a device and starts its workers. Models are added to it.

@@ -297,12 +297,13 @@ static PyObject *queue_statistics(PyObject *self, PyObject *none)
         Py_XDECREF(waits);
         return NULL;
     }
-    return Py_BuildValue(
-        "{sKsKsKsKsKsKsKsKsKsKsKsKsNsN}", "accepted", s.accepted, "done", s.done,
-        "failed", s.failed, "cancelled", s.cancelled, "timed_out", s.timed_out,
-        "refused", s.refused, "waiting", s.waiting, "batch_count", s.batch_count,
-        "row_count", s.row_count, "padded_count", s.padded_count, "split_count",
-        s.split_count, "device_ns", s.device_ns, "batch_rows", rows, "wait_ns", waits);
+    return Py_BuildValue("{sKsKsKsKsKsKsKsKsKsKsKsKsNsNsK}", "accepted", s.accepted,
+                         "done", s.done, "failed", s.failed, "cancelled", s.cancelled,
+                         "timed_out", s.timed_out, "refused", s.refused, "waiting",
+                         s.waiting, "batch_count", s.batch_count, "row_count",
+                         s.row_count, "padded_count", s.padded_count, "split_count",
+                         s.split_count, "device_ns", s.device_ns, "batch_rows", rows,
+                         "wait_ns", waits, "workers", s.workers);
 }
 
 static PyObject *queue_close(PyObject *self, PyObject *none)

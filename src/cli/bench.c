@@ -255,7 +255,8 @@ static error_t parse(int key, char *value, struct argp_state *state)
      KEY_WORKERS,                                                                      \
      "LIST",                                                                           \
      0,                                                                                \
-     "Workers of the queue (default: one per core; table 5: 1,4)",                     \
+     "Workers of the queue (default: one per core, on a card at most 4; table 5: "     \
+     "1,4)",                                                                           \
      0},                                                                               \
         {"max-batch",                                                                  \
          KEY_MAX_BATCH,                                                                \

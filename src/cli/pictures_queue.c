@@ -269,7 +269,7 @@ void cli_picture_open_loops(FILE *file, const cli_suite *suite)
     }
 }
 
-static void write_queued(FILE *file, const cli_suite *suite, const cli_result *result)
+static void write_queued(FILE *file, const cli_result *result)
 {
     char direct[32], rate[32], ratio[32], p50[32], p99[32], device[32];
     const weft_queue_statistics *queue = queue_of(result);
@@ -281,8 +281,7 @@ static void write_queued(FILE *file, const cli_suite *suite, const cli_result *r
     fprintf(file,
             "</td><td>%d</td><td>%d</td><td>%d</td><td>%s</td><td>%s</td><td>%s</td>"
             "<td>%.2f</td><td>%s</td><td>%s</td><td>%s</td>",
-            result->threads,
-            result->way.workers > 0 ? result->way.workers : suite->info.core_count,
+            result->threads, (int)queue->workers,
             result->way.in_flight > 0 ? result->way.in_flight : 1,
             timed ? cli_thousands(result->direct_rate, direct) : "",
             result->rate > 0 ? cli_thousands(result->rate, rate) : "",
@@ -310,7 +309,7 @@ void cli_picture_queued(FILE *file, const cli_suite *suite)
         "</tr>\n",
         file);
     for (size_t i = 0; i < suite->queued.count; i++) {
-        write_queued(file, suite, &suite->queued.list[i]);
+        write_queued(file, &suite->queued.list[i]);
     }
     fputs("</table>\n", file);
 }

@@ -39,8 +39,7 @@ static void print_line(const cli_suite *suite, const cli_result *result)
     const cli_pass *pass = result->timed.calls > 0 ? &result->timed : &result->checked;
     const weft_queue_statistics *queue = &pass->queue;
     const cli_way *way = &result->way;
-    snprintf(workers, sizeof(workers), "%d",
-             way->workers > 0 ? way->workers : suite->info.core_count);
+    snprintf(workers, sizeof(workers), "%d", (int)queue->workers);
     snprintf(name, sizeof(name), "%.26s @%d, %sx%d", result->row->name, result->threads,
              workers, way->in_flight > 0 ? way->in_flight : 1);
     printf("%-38s %11s", name, cli_terminal_answers(&result->checked, right));

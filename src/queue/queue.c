@@ -14,6 +14,7 @@
 
 enum {
     MOST_WORKERS = 256,
+    CARD_WORKERS = 4, /* more take requests from each other before there is a batch */
     DEFAULT_BATCH = 64,
     MOST_BATCH = 65536,
     DEFAULT_QUEUE = 4096,
@@ -81,9 +82,10 @@ static weft_status check_params(const weft_device *device,
 {
     *params = (weft_queue_params)WEFT_QUEUE_PARAMS_INIT;
     WEFTI_TRY(wefti_params_take(WEFTI_PARAMS(weft_queue_params), given, params, error));
+    int32_t most = device->backend->on_host ? MOST_WORKERS : CARD_WORKERS;
     int32_t cores = device->info.core_count;
-    cores = cores < 1 ? 1 : cores > MOST_WORKERS ? MOST_WORKERS : cores;
-    WEFTI_TRY(check_range("workers", &params->workers, MOST_WORKERS, cores, error));
+    int32_t standard = cores < 1 ? 1 : cores > most ? most : cores;
+    WEFTI_TRY(check_range("workers", &params->workers, MOST_WORKERS, standard, error));
     WEFTI_TRY(check_range("max_batch_size", &params->max_batch_size, MOST_BATCH,
                           DEFAULT_BATCH, error));
     WEFTI_TRY(check_range("max_queue_size", &params->max_queue_size, MOST_QUEUE,
@@ -559,5 +561,6 @@ void weft_queue_get_statistics(weft_queue *queue, weft_queue_statistics *statist
     wefti_mutex_lock(&queue->lock);
     *statistics = queue->statistics;
     statistics->waiting = queue->waiting_count;
+    statistics->workers = (uint64_t)queue->params.workers;
     wefti_mutex_unlock(&queue->lock);
 }
