@@ -38,7 +38,7 @@ typedef struct weft_bucket_pad {
  * The mask input holds ones for what is real and zeros for padding. Given, its own
  * values stand for what is real, and zeros are added. Without data the library makes
  * it; then its type and shape may be left out too (a tensor of all zeroes). Sizes
- * beyond the largest, and 0, are planned exactly. */
+ * beyond the largest, and 0 and 1, are planned exactly. */
 typedef struct weft_bucket_params {
     size_t struct_size;
     const char *dimension; /* its name in the model's inputs */

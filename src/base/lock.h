@@ -11,7 +11,7 @@
 #include "base/compiler.h"
 #include "base/lock_rank.h"
 
-/* A mutex with a name and a rank. Contended acquisitions are counted with their
+/* A mutex with a name and a rank. Acquisitions that slept are counted with their
  * waiting time (wefti_lock_get_statistics). */
 typedef struct WEFTI_CAPABILITY("mutex") wefti_mutex {
     pthread_mutex_t mutex;

@@ -122,12 +122,12 @@ static weft_status compare(search *self, int32_t bucket, int64_t size)
 static weft_status search_bucket(search *self, int32_t index)
 {
     const wefti_bucket *bucket = &self->model->buckets->buckets[index];
-    int64_t size = size_of(self, index), before = 0;
+    int64_t size = size_of(self, index), before = 1; /* which is never padded */
     size_t at = 0;
     while (at < bucket->size_count && bucket->sizes[at] < size) {
         before = bucket->sizes[at++];
     }
-    if (at == bucket->size_count || bucket->sizes[at] != size || size == before + 1) {
+    if (at == bucket->size_count || bucket->sizes[at] != size || size <= before + 1) {
         return WEFT_OK; /* nothing is padded to it */
     }
     int64_t trials[2] = {size - 1, before + 1};

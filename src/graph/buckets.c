@@ -451,7 +451,8 @@ int64_t wefti_bucket_round(const wefti_bucket *bucket, int64_t size)
             high = middle;
         }
     }
-    return size > 0 && low < bucket->size_count ? bucket->sizes[low] : size;
+    /* One row of a broadcast stands for many: padded with others it would not. */
+    return size > 1 && low < bucket->size_count ? bucket->sizes[low] : size;
 }
 
 bool weft_model_input_is_mask(const weft_model *model, size_t index)

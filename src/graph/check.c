@@ -63,7 +63,7 @@ static weft_status check_named_dims(const weft_model *model, const weft_io *io,
     for (int32_t j = 0; j < info->rank; j++) {
         size_t place = index * WEFT_MAX_RANK + (size_t)j;
         int32_t first = model->dims.firsts[place];
-        if (first < 0 || (size_t)first / WEFT_MAX_RANK == index) {
+        if (first < 0 || (size_t)first == place) {
             continue;
         }
         int64_t other = io->inputs[first / WEFT_MAX_RANK].dims[first % WEFT_MAX_RANK];

@@ -122,6 +122,14 @@ static bool match_softmax(const wefti_net *net, const wefti_net_node *softmax,
     return match_scores(net, softmax->inputs[0], found) && shapes_fit(net, found);
 }
 
+/* A mask for the first keys only: the others are hidden, which the node itself sees to.
+ */
+static bool is_short(const wefti_known *mask, int64_t keys)
+{
+    int64_t last = mask->rank > 0 ? mask->dims[mask->rank - 1] : 1;
+    return last != 1 && last != keys;
+}
+
 /* ONNX's own operator (opset 23) on 4-d tensors, without cache. */
 static bool match_operator(const wefti_net *net, const wefti_net_node *node,
                            attention *found)
@@ -153,6 +161,10 @@ static bool match_operator(const wefti_net *net, const wefti_net_node *node,
         wefti_attribute_int(view, "right_window_size", -1) >= 0 ||
         (found->mask >= 0 && net->values[found->mask].known.rank > 4) ||
         (found->mask >= 0 && found->causal) || !shapes_fit(net, found)) {
+        return false;
+    }
+    if (found->mask >= 0 && is_short(&net->values[found->mask].known,
+                                     net->values[found->k].known.dims[2])) {
         return false;
     }
     /* ONNX counts causal keys from the first, the kernel from the last. */

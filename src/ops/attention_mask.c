@@ -13,12 +13,19 @@
  * first <= j - (i + offset) <= last, and where j is one of the valid keys. */
 
 enum { BATCH, HEADS, QUERIES, KEYS };
+enum { MOST_PLACES = 1 << 25 };
 enum { FAR = INT32_MAX }; /* no bound; lengths of more keys have no triangle anyway */
 
 /* The numbers 0 to count - 1 along one of the last two of four axes. */
 static weft_status lay_numbers(wefti_lowering *lowering, int64_t count, int32_t axis,
                                wefti_view *view)
 {
+    if (count > MOST_PLACES) { /* a small file must not fill the memory */
+        return wefti_error(lowering->error, WEFT_UNSUPPORTED,
+                           "an attention over %lld places is too large for bounds of "
+                           "its own",
+                           (long long)count);
+    }
     int64_t *numbers = wefti_calloc((size_t)count, sizeof(*numbers));
     if (!numbers) {
         return wefti_error_memory(lowering->error, "the places of an attention");

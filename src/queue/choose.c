@@ -161,13 +161,24 @@ static void take(wefti_queue_batch *batch, wefti_queue_request *request, int64_t
     }
 }
 
+/* Most rows of a batch. Who leads is to come back soon, as far as is known: the first
+ * lone run has built a plan, so its time says nothing of a batch. */
+static int32_t most_rows(const weft_queue *queue, const wefti_queue_class *class,
+                         bool leads)
+{
+    int32_t most = queue->params.max_batch_size;
+    double row_ns = class->joined_ns;
+    bool bound = leads && row_ns * most > WEFTI_QUEUE_MOST_LED_NS;
+    return bound ? (int32_t)(WEFTI_QUEUE_MOST_LED_NS / row_ns) : most;
+}
+
 /* Fills the batch from the class of its first. `leads`: with what may be led only, for
  * a callback is not for the thread of a stranger. */
 static void fill(const weft_queue *queue, wefti_queue_batch *batch, int64_t now_ns,
                  bool leads)
 {
     wefti_queue_class *class = batch->class;
-    int32_t most = queue->params.max_batch_size;
+    int32_t most = most_rows(queue, class, leads);
     for (uint32_t i = 0; i < WEFTI_QUEUE_LEVELS; i++) {
         wefti_queue_request *request = wefti_queue_first_by_class(class, i);
         while (request && request->rows <= most - batch->rows) {
@@ -242,7 +253,7 @@ static void record_choice(weft_queue *queue, wefti_queue_batch *batch, int64_t n
     weft_queue_statistics *statistics = &queue->statistics;
     wefti_queue_model *model = batch->class->model;
     wefti_queue_note_crowd_locked(batch->class, batch->count);
-    queue->chosen_count++;
+    queue->chosen_count += batch->leads ? 0 : 1;
     queue->running++;
     statistics->batch_count++;
     batch->chosen_ns = now_ns;
@@ -373,4 +384,5 @@ void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batc
     queue->running--;
     class->live_count--;
     model->live_count--;
+    wefti_queue_wake_idle_locked(queue);
 }

@@ -12,10 +12,6 @@
  * are workers run or are `coming`; and who ends its batch or stops coming looks whether
  * a worker is wanted now. */
 
-/* Longer runs are for workers: a wake-up is nothing beside them, and a waiting thread
- * does not hear of a cancel while it runs. */
-static const double MOST_LED_NS = 1e6;
-
 /* What has waited for so long gets a worker, however many threads are at work. */
 enum { LONG_NS = 20000000 };
 
@@ -34,7 +30,7 @@ bool wefti_queue_is_leadable(const wefti_queue_request *request)
     return request->base.callback == NULL && request->base.fd < 0 && queue->fd < 0 &&
            request->base.start_deadline_ns == WEFTI_NEVER &&
            !queue->params.preserve_order && queue->params.max_queue_delay_us == 0 &&
-           request->expected_ns > 0 && request->expected_ns <= MOST_LED_NS;
+           request->expected_ns > 0 && request->expected_ns <= WEFTI_QUEUE_MOST_LED_NS;
 }
 
 /* Threads that submitted of late, the calling one among them. */
@@ -55,12 +51,24 @@ static uint32_t count_threads_locked(weft_queue *queue)
     return census->threads > census->counted ? census->threads : census->counted;
 }
 
+void wefti_queue_end_promises_locked(weft_queue *queue)
+{
+    wefti_queue_request *request = queue->by_age.first;
+    for (; request && queue->promised_count > 0; request = request->by_age.next) {
+        wefti_queue_end_promise_locked(request);
+    }
+    if (queue->waiting_count > 0 && queue->sleeping > queue->woken) {
+        queue->woken = queue->sleeping;
+        wefti_condition_wake_all(&queue->work);
+    }
+}
+
 bool wefti_queue_is_promise_locked(wefti_queue_request *request)
 {
     weft_queue *queue = request->queue;
     uint32_t threads = count_threads_locked(queue);
-    /* A worker that is awake becomes the watch before it sleeps. */
-    bool is_watched = queue->watching || queue->sleeping < queue->params.workers;
+    /* Where all workers are awake, the first to sleep becomes the watch. */
+    bool is_watched = queue->watching || queue->sleeping <= queue->woken;
     return request->leadable && is_watched &&
            (threads >= (uint32_t)queue->params.workers ||
             queue->live_count <= threads) &&
@@ -102,7 +110,10 @@ static bool is_worth_gathering(const wefti_queue_request *request)
 static bool may_lead_locked(const wefti_queue_request *request)
 {
     const weft_queue *queue = request->queue;
-    return (queue->params.workers > 1 || queue->running == 0) &&
+    /* A worker that was woken has its turn, or the next leader would always be faster.
+     */
+    bool alone = queue->running == 0 && queue->woken == 0;
+    return (queue->params.workers > 1 || alone) &&
            wefti_queue_may_overtake_locked(request);
 }
 
@@ -132,11 +143,12 @@ static void give_scratch_locked(weft_queue *queue, wefti_queue_scratch *scratch)
 
 /* Waits for its turn, letting others run. NULL: the request waits no more, or another
  * has to run it. */
-static wefti_queue_scratch *await_turn_locked(wefti_queue_request *request)
-    WEFTI_REQUIRES(request->queue->lock);
-static wefti_queue_scratch *await_turn_locked(wefti_queue_request *request)
+static wefti_queue_scratch *await_turn_locked(weft_queue *queue,
+                                              wefti_queue_request *request)
+    WEFTI_REQUIRES(queue->lock);
+static wefti_queue_scratch *await_turn_locked(weft_queue *queue,
+                                              wefti_queue_request *request)
 {
-    weft_queue *queue = request->queue;
     for (int i = 0; request->listed && i < WEFTI_LINGER_YIELDS; i++) {
         bool gathers = i < WEFTI_LINGER_YIELDS / 2 && is_worth_gathering(request);
         if (!gathers && may_lead_locked(request)) {
@@ -150,17 +162,16 @@ static wefti_queue_scratch *await_turn_locked(wefti_queue_request *request)
 }
 
 /* Takes a batch with the request. False: there is none. */
-static bool take_batch_locked(wefti_queue_request *request, wefti_queue_batch *batch,
-                              wefti_queue_scratch **scratch)
-    WEFTI_REQUIRES(request->queue->lock);
-static bool take_batch_locked(wefti_queue_request *request, wefti_queue_batch *batch,
-                              wefti_queue_scratch **scratch)
+static bool take_batch_locked(weft_queue *queue, wefti_queue_request *request,
+                              wefti_queue_batch *batch, wefti_queue_scratch **scratch)
+    WEFTI_REQUIRES(queue->lock);
+static bool take_batch_locked(weft_queue *queue, wefti_queue_request *request,
+                              wefti_queue_batch *batch, wefti_queue_scratch **scratch)
 {
-    weft_queue *queue = request->queue;
     queue->coming++;
-    *scratch = await_turn_locked(request);
+    *scratch = await_turn_locked(queue, request);
     queue->coming--;
-    if (*scratch && request->listed) {
+    if (*scratch && request->listed && may_lead_locked(request)) {
         batch->requests = (*scratch)->requests;
         wefti_queue_choose_with_locked(request, batch);
         wefti_queue_wake_blocked_locked(queue);
@@ -168,35 +179,47 @@ static bool take_batch_locked(wefti_queue_request *request, wefti_queue_batch *b
     if (*scratch && batch->count == 0) {
         give_scratch_locked(queue, *scratch);
     }
+    wefti_queue_wake_idle_locked(queue);
     return batch->count > 0;
 }
 
-void wefti_queue_linger(weft_request *base)
+/* Nobody has promised any more, and a worker is awake for it. */
+static bool leave_to_workers_locked(wefti_queue_request *request)
+{
+    weft_queue *queue = request->queue;
+    wefti_queue_end_promise_locked(request);
+    bool wake =
+        queue->sleeping > queue->woken &&
+        (request->listed || wefti_queue_wants_worker_locked(queue, wefti_clock_ns()));
+    queue->woken += wake ? 1 : 0;
+    return wake;
+}
+
+void wefti_queue_linger(weft_request *base, bool has_time)
 {
     wefti_queue_request *request = WEFTI_CONTAINER_OF(base, wefti_queue_request, base);
     weft_queue *queue = request->queue;
-    if (!request->leadable) {
-        wefti_queue_look_again(request);
-        return;
-    }
     wefti_queue_batch batch = {0};
     wefti_queue_scratch *scratch = NULL;
-    wefti_mutex_lock(&queue->lock);
-    if (request->promised) {
-        wefti_queue_end_promise_locked(request);
-        wefti_patience_learn(&queue->promises, true);
+    bool leads = false;
+    if (request->leadable) {
+        wefti_mutex_lock(&queue->lock);
+        if (request->promised) {
+            wefti_queue_end_promise_locked(request);
+            wefti_patience_learn(&queue->promises, has_time);
+        }
+        leads = has_time && take_batch_locked(queue, request, &batch, &scratch);
+        bool wake = !leads && leave_to_workers_locked(request);
+        wefti_mutex_unlock(&queue->lock);
+        if (wake) {
+            wefti_condition_wake_one(&queue->work);
+        }
     }
-    bool leads = take_batch_locked(request, &batch, &scratch);
-    bool wake = !leads && (wefti_queue_wants_worker_locked(queue, wefti_clock_ns()) ||
-                           (request->listed && queue->sleeping > queue->woken));
-    queue->woken += wake ? 1 : 0;
-    wefti_mutex_unlock(&queue->lock);
-    if (wake) {
-        wefti_condition_wake_one(&queue->work);
-    }
-    if (!leads) {
+    if (leads) {
+        if (wefti_queue_serve(scratch, &batch, true)) {
+            wefti_queue_teardown(queue);
+        }
+    } else if (has_time) {
         wefti_queue_look_again(request);
-    } else if (wefti_queue_serve(scratch, &batch, true)) {
-        wefti_queue_teardown(queue);
     }
 }

@@ -120,7 +120,8 @@ weft_status wefti_queue_make_masks(wefti_queue_class *class, const weft_io *io,
 static int64_t size_of(const weft_model *model, const weft_io *io, int32_t bucket)
 {
     for (size_t i = 0; i < io->input_count; i++) {
-        for (int32_t j = 0; j < io->inputs[i].rank; j++) {
+        bool given = io->inputs[i].type != WEFT_TYPE_NONE;
+        for (int32_t j = 0; given && j < io->inputs[i].rank; j++) {
             if (model->buckets->inputs[i].buckets[j] == bucket) {
                 return io->inputs[i].dims[j];
             }

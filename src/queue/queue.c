@@ -496,6 +496,9 @@ weft_status weft_queue_drain(weft_queue *queue, int64_t timeout_ns, weft_error *
     }
     wefti_mutex_lock(&queue->lock);
     bool inside = wefti_queue_is_inside_locked(queue);
+    if (!inside) {
+        wefti_queue_end_promises_locked(queue);
+    }
     wefti_mutex_unlock(&queue->lock);
     if (inside) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
@@ -514,10 +517,29 @@ weft_status weft_queue_drain(weft_queue *queue, int64_t timeout_ns, weft_error *
                        (long long)(timeout_ns / 1000000));
 }
 
+void wefti_queue_wake_idle_locked(weft_queue *queue)
+{
+    if (queue->live_count == 0 && queue->running == 0 && queue->coming == 0) {
+        wefti_condition_wake_all(&queue->idle);
+    }
+}
+
+/* Until no thread is at work on a batch either: its requests may all have been
+ * cancelled. */
+static void wait_still(weft_queue *queue)
+{
+    wefti_mutex_lock(&queue->lock);
+    while (queue->live_count > 0 || queue->running > 0 || queue->coming > 0) {
+        /* woken by wefti_queue_wake_idle_locked, and by who lets the last one leave */
+        (void)wefti_condition_wait(&queue->idle, &queue->lock, WEFTI_NEVER);
+    }
+    wefti_mutex_unlock(&queue->lock);
+}
+
 void wefti_queue_teardown(weft_queue *queue)
 {
     wefti_device_remove_source(queue->device, &queue->source);
-    (void)wait_idle(queue, WEFTI_NEVER);
+    wait_still(queue);
     wefti_queue_stop_workers(queue);
     weft_request *ended;
     while ((ended = weft_queue_take_ended(queue)) != NULL) {

@@ -274,6 +274,9 @@ wefti_queue_model *wefti_queue_find_model_locked(const weft_queue *queue,
 /* Whether max_queue_size requests wait, to be served or to be announced in order. */
 bool wefti_queue_is_full_locked(const weft_queue *queue);
 
+/* Wakes who ends the queue, when nobody is at work in it. */
+void wefti_queue_wake_idle_locked(weft_queue *queue);
+
 /* Wakes submitters that wait for room, when there is some. */
 void wefti_queue_wake_blocked_locked(weft_queue *queue);
 
@@ -470,13 +473,18 @@ void wefti_queue_model_destroy(wefti_queue_model *model);
 /* ---- lead.c ---- */
 
 /* The `linger` of a queue's requests: runs the request, with others of its class, if
- * nobody else does; else looks for the end a few times, letting others run. Threads:
- * any, without locks. */
-void wefti_queue_linger(weft_request *base);
+ * nobody else does; else looks for the end a few times, letting others run. Without
+ * time it only sees to it that somebody runs the request. Threads: any, without
+ * locks. */
+void wefti_queue_linger(weft_request *base, bool has_time);
 
 /* Whether so many threads submit to the class, and gain by joining, that workers had
  * better run it. */
 bool wefti_queue_is_class_crowded_locked(const wefti_queue_class *class);
+
+/* Longer runs are for workers: a wake-up is nothing beside them, and a waiting thread
+ * does not hear of a cancel while it runs. */
+enum { WEFTI_QUEUE_MOST_LED_NS = 1000000 };
 
 /* Whether a request of this kind may be run by who waits for it; what is known of its
  * time included. */
@@ -489,6 +497,10 @@ bool wefti_queue_is_promise_locked(wefti_queue_request *request);
 
 /* The promise was kept, or is of no use any more. */
 void wefti_queue_end_promise_locked(wefti_queue_request *request);
+
+/* The same for all of them, because the calling thread waits for something else now:
+ * wakes the workers. */
+void wefti_queue_end_promises_locked(weft_queue *queue);
 
 /* How long a promise may go unkept. */
 enum { WEFTI_QUEUE_PROMISE_NS = 20000000 };

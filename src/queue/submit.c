@@ -227,6 +227,7 @@ static weft_status wait_for_room_locked(weft_queue *queue, submission *self,
                   !wefti_queue_is_inside_locked(queue);
     while (!queue->closed && !self->model->removed &&
            wefti_queue_is_full_locked(queue) && in_time && blocks) {
+        wefti_queue_end_promises_locked(queue); /* perhaps of this very thread */
         queue->blocked++;
         /* woken by wefti_queue_wake_blocked_locked, close and remove_model */
         in_time = wefti_condition_wait(&queue->room, &queue->lock, deadline_ns);

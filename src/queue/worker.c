@@ -92,9 +92,10 @@ static bool next_batch(wefti_queue_worker *worker, wefti_queue_batch *batch,
         wefti_queue_wake_blocked_locked(queue);
     }
     /* This worker may have been the one that waited for the end of another batch's
-     * delay. */
-    bool wake = found && queue->params.max_queue_delay_us > 0 &&
-                queue->waiting_count > 0 && queue->sleeping > queue->woken;
+     * delay, or that watched over promises. */
+    bool delays = queue->params.max_queue_delay_us > 0 && queue->waiting_count > 0;
+    bool unwatched = queue->promised_count > 0 && !queue->watching;
+    bool wake = found && (delays || unwatched) && queue->sleeping > queue->woken;
     queue->woken += wake ? 1 : 0;
     wefti_mutex_unlock(&queue->lock);
     if (wake) {

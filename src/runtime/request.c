@@ -331,9 +331,9 @@ weft_status weft_request_wait(weft_request *request, int64_t timeout_ns,
     if (!weft_request_test(request, &status)) {
         int64_t deadline_ns = wefti_deadline(timeout_ns);
         bool in_time = true;
-        if (request->kind->linger &&
-            (timeout_ns < 0 || timeout_ns >= LINGER_LEAST_NS)) {
-            request->kind->linger(request);
+        if (request->kind->linger) {
+            request->kind->linger(request,
+                                  timeout_ns < 0 || timeout_ns >= LINGER_LEAST_NS);
         }
         wefti_mutex_lock(&request->lock);
         while (!weft_request_test(request, &status) && in_time) {

@@ -32,9 +32,9 @@ typedef struct wefti_request_kind {
     /* weft_request_cancel. */
     bool (*cancel)(weft_request *request);
     /* A thread is about to sleep until the end: may look for it a little longer,
-     * letting others run. Called without locks, only where the wait has time. NULL: it
-     * sleeps at once. */
-    void (*linger)(weft_request *request);
+     * letting others run, or run the request, if the wait has time. Called without
+     * locks. NULL: it sleeps at once. */
+    void (*linger)(weft_request *request, bool has_time);
     /* The end can be seen; called before the callback. NULL: nothing to do. */
     void (*ended)(weft_request *request);
     /* weft_request_get_output, of one that has ended well. NULL: there are none. */

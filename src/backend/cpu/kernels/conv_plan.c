@@ -47,7 +47,8 @@ static int64_t reach(const wefti_conv_params *p, int32_t d)
 /* Rows of the copy lie as those of the output: a kernel of one column with strides. */
 static bool rows_follow(const wefti_conv_params *p)
 {
-    return reach(p, 2) == 0 && p->strides[2] > 1 && p->kernel_dims[2] == 1;
+    return reach(p, 2) == 0 && p->strides[2] > 1 && p->kernel_dims[2] == 1 &&
+           p->out_dims[1] > 1;
 }
 
 /* The cost of computing nobody's results, against none. */
