@@ -431,8 +431,6 @@ static void test_models_that_are_refused(void **state)
 {
     (void)state;
     weft_bucket_params b = list_of_three("n", NULL);
-    expect_refusal("x: f32[n]; c = f32[4](0,1,2,3); y = Add(x,c); -> y", &b, 1,
-                   WEFT_UNSUPPORTED, "cannot be padded");
     expect_refusal("x: f32[n]; y = Concat(x,x) axis=0; -> y", &b, 1, WEFT_UNSUPPORTED,
                    "output 'y': dimension 0 is");
     expect_refusal("x: f32[n]; z = f32[1]; y = Concat(x,z) axis=0; -> y", &b, 1,
@@ -444,6 +442,40 @@ static void test_models_that_are_refused(void **state)
     /* The dimension is another one's part: a product with a fixed one. */
     expect_refusal("x: f32[n,3]; s = i64{-1}; y = Reshape(x,s); -> y", &b, 1,
                    WEFT_UNSUPPORTED, "dimension 0 is");
+}
+
+/* A size of 1 broadcasts, which is no sign that it may be padded. */
+static void test_broadcasts_are_not_padded(void **state)
+{
+    (void)state;
+    static const int64_t eight[] = {8};
+    static const char text[] = "x: f32[n]; c = f32[8]; y = Add(x,c); -> y";
+    float x[8] = {2}, y[8], exact[8];
+    weft_error error;
+    weft_bucket_params b = list_of_three("n", NULL);
+    b.sizes = eight;
+    b.size_count = 1;
+    weft_model *model = make_model(text, &b, 1), *other = make_model(text, NULL, 0);
+    weft_tensor input = shaped(WEFT_TYPE_F32, x, 1, 5, 0, 0);
+    weft_tensor output = {.data = y, .size_bytes = sizeof(y), .rank = -1};
+    weft_io io = {&input, 1, &output, 1};
+    assert_int_equal(weft_run(model, &io, NULL, &error), WEFT_UNSUPPORTED);
+    assert_non_null(strstr(error.message, "'n' cannot be padded to 8"));
+    input.dims[0] = 1;
+    input.size_bytes = 0;
+    assert_int_equal(weft_run(model, &io, NULL, &error), WEFT_OK);
+    output.data = exact;
+    assert_int_equal(weft_run(other, &io, NULL, &error), WEFT_OK);
+    assert_memory_equal(y, exact, sizeof(y));
+    weft_model_release(other);
+    weft_model_release(model);
+    /* One size for one name, in one input too. */
+    model = make_model("x: f32[n,n]; y = Relu(x); -> y", &b, 1);
+    input = shaped(WEFT_TYPE_F32, x, 2, 4, 2, 0);
+    output.rank = -1;
+    assert_int_equal(weft_run(model, &io, NULL, &error), WEFT_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "dimension 1 ('n') is 2"));
+    weft_model_release(model);
 }
 
 /* With an input that decides a shape, the outputs are looked at with each plan. */
@@ -876,6 +908,7 @@ int main(void)
         cmocka_unit_test(test_models_that_are_refused),
         cmocka_unit_test(test_value_inputs),
         cmocka_unit_test(test_calls_that_are_refused),
+        cmocka_unit_test(test_broadcasts_are_not_padded),
         cmocka_unit_test(test_every_way_of_a_call),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_every_failure_is_an_answer),
