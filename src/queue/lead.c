@@ -135,12 +135,6 @@ static wefti_queue_scratch *take_scratch_locked(weft_queue *queue)
     return scratch;
 }
 
-static void give_scratch_locked(weft_queue *queue, wefti_queue_scratch *scratch)
-{
-    scratch->next = queue->free_scratch;
-    queue->free_scratch = scratch;
-}
-
 /* Waits for its turn, letting others run. NULL: the request waits no more, or another
  * has to run it. */
 static wefti_queue_scratch *await_turn_locked(weft_queue *queue,
@@ -177,17 +171,16 @@ static bool take_batch_locked(weft_queue *queue, wefti_queue_request *request,
         wefti_queue_wake_blocked_locked(queue);
     }
     if (*scratch && batch->count == 0) {
-        give_scratch_locked(queue, *scratch);
+        wefti_queue_give_scratch_locked(*scratch);
     }
     wefti_queue_wake_idle_locked(queue);
     return batch->count > 0;
 }
 
-/* Nobody has promised any more, and a worker is awake for it. */
-static bool leave_to_workers_locked(wefti_queue_request *request)
+/* Whether a worker has to be woken by who does not lead. */
+static bool leaves_to_workers_locked(const wefti_queue_request *request)
 {
     weft_queue *queue = request->queue;
-    wefti_queue_end_promise_locked(request);
     bool wake =
         queue->sleeping > queue->woken &&
         (request->listed || wefti_queue_wants_worker_locked(queue, wefti_clock_ns()));
@@ -209,7 +202,7 @@ void wefti_queue_linger(weft_request *base, bool has_time)
             wefti_patience_learn(&queue->promises, has_time);
         }
         leads = has_time && take_batch_locked(queue, request, &batch, &scratch);
-        bool wake = !leads && leave_to_workers_locked(request);
+        bool wake = !leads && leaves_to_workers_locked(request);
         wefti_mutex_unlock(&queue->lock);
         if (wake) {
             wefti_condition_wake_one(&queue->work);

@@ -537,6 +537,9 @@ void wefti_queue_note_crowd_locked(wefti_queue_class *class, int32_t started);
 wefti_queue_scratch *wefti_queue_scratch_create(weft_queue *queue);
 void wefti_queue_scratch_destroy(wefti_queue_scratch *scratch);
 
+/* A leader's goes back to the free ones of its queue. */
+void wefti_queue_give_scratch_locked(wefti_queue_scratch *scratch);
+
 /* Runs a batch and ends its requests. `leads`: the scratch goes back to the free ones.
  * True: this thread ends the queue; else the queue may be gone. */
 bool wefti_queue_serve(wefti_queue_scratch *scratch, wefti_queue_batch *batch,

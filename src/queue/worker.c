@@ -169,8 +169,7 @@ static wefti_queue_request *run_and_account(wefti_queue_scratch *scratch,
     wefti_queue_model *unused = wefti_queue_unlink_unused_locked(model);
     bool wake = false;
     if (leads) {
-        scratch->next = queue->free_scratch;
-        queue->free_scratch = scratch;
+        wefti_queue_give_scratch_locked(scratch);
         wake = wefti_queue_wants_worker_locked(queue, end_ns) &&
                !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_LEFT);
         queue->woken += wake ? 1 : 0;
@@ -223,6 +222,12 @@ wefti_queue_scratch *wefti_queue_scratch_create(weft_queue *queue)
         made->queue = queue;
     }
     return made;
+}
+
+void wefti_queue_give_scratch_locked(wefti_queue_scratch *scratch)
+{
+    scratch->next = scratch->queue->free_scratch;
+    scratch->queue->free_scratch = scratch;
 }
 
 void wefti_queue_scratch_destroy(wefti_queue_scratch *scratch)
