@@ -16,23 +16,9 @@
 #include "graph/model.h"
 #include "support/crew.h"
 #include "support/graph_text.h"
+#include "support/group_device.h"
 
 enum { MOST = 4096, WIDTH = 8, LARGEST = 32 };
-
-static weft_device *device;
-
-static int open_device(void **state)
-{
-    (void)state;
-    return weft_device_open("cpu", NULL, &device, NULL) == WEFT_OK ? 0 : -1;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    weft_device_release(device);
-    return 0;
-}
 
 static const int64_t three_sizes[] = {4, 8, LARGEST};
 
@@ -54,7 +40,7 @@ static weft_status try_model(const char *text, const weft_bucket_params *buckets
     params.buckets = buckets;
     params.bucket_count = count;
     *model = NULL;
-    weft_status status = weft_model_create(device, graph, &params, model, error);
+    weft_status status = weft_model_create(group_device, graph, &params, model, error);
     weft_graph_release(graph);
     return status;
 }
@@ -247,9 +233,9 @@ static void test_other_devices(void **state)
     static const int64_t lengths[] = {1, 5, 8, 13, 33};
     static question q;
     static answer padded, exact;
-    weft_device *cpu = device;
+    weft_device *cpu = group_device;
     for (int i = 0; i < 2; i++) {
-        if (weft_device_open(names[i], NULL, &device, NULL) != WEFT_OK) {
+        if (weft_device_open(names[i], NULL, &group_device, NULL) != WEFT_OK) {
             print_message("no %s here\n", names[i]);
             continue;
         }
@@ -269,9 +255,9 @@ static void test_other_devices(void **state)
         }
         weft_model_release(alone);
         weft_model_release(model);
-        weft_device_release(device);
+        weft_device_release(group_device);
     }
-    device = cpu;
+    group_device = cpu;
 }
 
 /* Two dimensions at once, a pointwise model, and sizes in the middle of a shape. */
@@ -286,7 +272,7 @@ static void test_two_dimensions(void **state)
                                    "perm=[2,0,1,3]; -> y",
                                    buckets, 2);
     weft_device_statistics before, after;
-    weft_device_get_statistics(device, &before);
+    weft_device_get_statistics(group_device, &before);
     for (int i = 0; i < MOST; i++) {
         x[i] = (float)i;
     }
@@ -310,7 +296,7 @@ static void test_two_dimensions(void **state)
             assert_float_equal(y[rows * 6 * columns], 0, 0);
         }
     }
-    weft_device_get_statistics(device, &after);
+    weft_device_get_statistics(group_device, &after);
     assert_int_equal(after.plan_count - before.plan_count, 16); /* 1 is its own size */
     assert_int_equal(weft_model_planned_size(model, "rows", 5), 8);
     assert_int_equal(weft_model_planned_size(model, "rows", 33), 33);
@@ -589,7 +575,7 @@ static void test_every_way_of_a_call(void **state)
         if (way == 0) {
             assert_int_equal(weft_run(model, &io, NULL, NULL), WEFT_OK);
         } else if (way == 1) {
-            assert_int_equal(weft_context_acquire(device, NULL, &context, NULL),
+            assert_int_equal(weft_context_acquire(group_device, NULL, &context, NULL),
                              WEFT_OK);
             assert_int_equal(weft_context_run(context, model, &io, NULL), WEFT_OK);
             weft_context_release(context);
@@ -630,13 +616,13 @@ static void test_memory(void **state)
     }
     uint64_t before = wefti_allocation_count();
     weft_device_statistics held, now;
-    weft_device_get_statistics(device, &held);
+    weft_device_get_statistics(group_device, &held);
     for (int64_t length = 1; length <= LARGEST; length++) {
         fill_ids(&q, 2, length, 9);
         assert_int_equal(ask(model, &q, &a, NULL), WEFT_OK);
     }
     assert_int_equal(wefti_allocation_count(), before);
-    weft_device_get_statistics(device, &now);
+    weft_device_get_statistics(group_device, &now);
     assert_int_equal(now.memory_bytes, held.memory_bytes);
     weft_model_release(model);
     weft_device *small;
@@ -879,7 +865,8 @@ static void test_random_params(void **state)
         params.bucket_count = crew_random(&random) % 4 == 0 ? 2 : 1;
         weft_model *model = NULL;
         weft_error error = {0};
-        weft_status status = weft_model_create(device, graph, &params, &model, &error);
+        weft_status status =
+            weft_model_create(group_device, graph, &params, &model, &error);
         assert_int_equal(model != NULL, status == WEFT_OK);
         assert_true(status == WEFT_OK || error.message[0] != '\0');
         assert_true(status == WEFT_OK || status == WEFT_INVALID_ARGUMENT ||
@@ -917,5 +904,5 @@ int main(void)
         cmocka_unit_test(test_many_tensors),
         cmocka_unit_test(test_random_params),
     };
-    return cmocka_run_group_tests(tests, open_device, close_device);
+    return cmocka_run_group_tests(tests, group_device_open, group_device_close);
 }

@@ -14,10 +14,9 @@
 #include "graph/graph.h"
 #include "graph/net.h"
 #include "support/graph_text.h"
+#include "support/group_device.h"
 
 enum { MOST_BYTES = 4096, ELEMENTS = 2 * 6 * 4 * 3 };
-
-static weft_device *device;
 
 typedef struct answer {
     weft_tensor output;
@@ -29,7 +28,7 @@ static void run(const char *text, int32_t opset, answer *made)
     weft_model *model = NULL;
     weft_error error = {0};
     weft_graph *graph = graph_text_make(text, opset);
-    if (weft_model_create(device, graph, NULL, &model, &error) != WEFT_OK) {
+    if (weft_model_create(group_device, graph, NULL, &model, &error) != WEFT_OK) {
         fail_msg("%s: %s", text, error.message);
     }
     static float x[ELEMENTS];
@@ -146,26 +145,14 @@ static void test_new_words_only(void **state)
         weft_model *model = NULL;
         weft_error error = {0};
         weft_graph *graph = graph_text_make(cases[i].text, cases[i].opset);
-        weft_status status = weft_model_create(device, graph, NULL, &model, &error);
+        weft_status status =
+            weft_model_create(group_device, graph, NULL, &model, &error);
         if (status == WEFT_OK || strstr(error.message, cases[i].words) == NULL) {
             fail_msg("%s: %s", cases[i].text, error.message);
         }
         assert_null(model);
         weft_graph_release(graph);
     }
-}
-
-static int open_device(void **state)
-{
-    (void)state;
-    return weft_device_open("cpu", NULL, &device, NULL) == WEFT_OK ? 0 : -1;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    weft_device_release(device);
-    return 0;
 }
 
 int main(void)
@@ -175,5 +162,5 @@ int main(void)
         cmocka_unit_test(test_old_nearest),
         cmocka_unit_test(test_new_words_only),
     };
-    return cmocka_run_group_tests(tests, open_device, close_device);
+    return cmocka_run_group_tests(tests, group_device_open, group_device_close);
 }

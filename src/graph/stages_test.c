@@ -16,23 +16,9 @@
 #include "graph/stages.h"
 #include "support/crew.h"
 #include "support/graph_text.h"
+#include "support/group_device.h"
 
 enum { MOST_IO = 4, THREADS = 16 };
-
-static weft_device *device;
-
-static int open_device(void **state)
-{
-    (void)state;
-    return weft_device_open("cpu", NULL, &device, NULL) == WEFT_OK ? 0 : -1;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    weft_device_release(device);
-    return 0;
-}
 
 static weft_model *make_model_on(weft_device *where, const char *text,
                                  const weft_model_params *params)
@@ -49,7 +35,7 @@ static weft_model *make_model_on(weft_device *where, const char *text,
 
 static weft_model *make_model(const char *text)
 {
-    return make_model_on(device, text, NULL);
+    return make_model_on(group_device, text, NULL);
 }
 
 /* A call whose outputs the library allocates. */
@@ -269,7 +255,7 @@ static void test_iterations_are_bounded(void **state)
     weft_model_params params = WEFT_MODEL_PARAMS_INIT;
     params.max_iterations = 100;
     weft_model *model = make_model_on(
-        device,
+        group_device,
         "x: f32[]; s = Loop(,,x) body={ i: i64[]; k: bool[]; a: f32[]; three = i64(3); "
         "t = Loop(three,,a) body={ j: i64[]; l: bool[]; b: f32[]; d = Neg(b); -> l,d "
         "}; "
@@ -550,7 +536,7 @@ static void test_submit_and_queue(void **state)
     weft_io io = {&input, 1, &output, 1};
     weft_request *request;
     weft_queue *queue;
-    assert_int_equal(weft_queue_create(device, NULL, &queue, NULL), WEFT_OK);
+    assert_int_equal(weft_queue_create(group_device, NULL, &queue, NULL), WEFT_OK);
     assert_int_equal(weft_queue_add_model(queue, model, NULL, NULL), WEFT_OK);
     for (int way = 0; way < 2; way++) {
         memset(y, 0xa5, sizeof(y));
@@ -698,14 +684,14 @@ static void test_a_thousand_sizes(void **state)
     static hall h;
     weft_model_params params = WEFT_MODEL_PARAMS_INIT;
     params.max_plans = 8;
-    h.model = make_model_on(device, picky, &params);
+    h.model = make_model_on(group_device, picky, &params);
     weft_device_statistics first, second;
     for (int round = 0; round < 3; round++) {
         crew_run(THREADS, meet_shapes, &h);
         for (int i = 0; i < THREADS; i++) {
             assert_int_equal(h.wrong[i], 0);
         }
-        weft_device_get_statistics(device, round == 0 ? &first : &second);
+        weft_device_get_statistics(group_device, round == 0 ? &first : &second);
     }
     /* What stays after all calls have ended is workspaces alone. */
     assert_true(second.memory_bytes <= first.memory_bytes + (1u << 20));
@@ -739,7 +725,7 @@ static void test_parts_share_the_memory_for_plans(void **state)
     static const size_t given[] = {64 << 20, 2 << 20, 1000};
     for (int i = 0; i < 3; i++) {
         params.max_plan_bytes = given[i];
-        weft_model *model = make_model_on(device, decoder, &params);
+        weft_model *model = make_model_on(group_device, decoder, &params);
         size_t parts = 0, sum = sum_plan_bytes(model, &parts);
         assert_true(parts > 2);
         if (i == 0) {
@@ -800,7 +786,8 @@ static void test_every_failure_is_an_answer(void **state)
     h.model = NULL;
     for (uint64_t n = 1; h.model == NULL; n++) {
         wefti_fault_arm(n, sites);
-        weft_status status = weft_model_create(device, graph, NULL, &h.model, NULL);
+        weft_status status =
+            weft_model_create(group_device, graph, NULL, &h.model, NULL);
         wefti_fault_arm(0, 0);
         assert_true((status == WEFT_OK) == (h.model != NULL));
         assert_true(n < 10000);
@@ -823,7 +810,7 @@ static void expect_refused(const char *text, weft_status status, const char *wor
     weft_model *model = NULL;
     weft_error error = {0};
     weft_graph *graph = graph_text_make(text, 18);
-    weft_status found = weft_model_create(device, graph, NULL, &model, &error);
+    weft_status found = weft_model_create(group_device, graph, NULL, &model, &error);
     if (found != status || strstr(error.message, words) == NULL) {
         fail_msg("%s: %s", text, error.message);
     }
@@ -973,5 +960,5 @@ int main(void)
         cmocka_unit_test(test_dump),
         cmocka_unit_test(test_null_device),
     };
-    return cmocka_run_group_tests(tests, open_device, close_device);
+    return cmocka_run_group_tests(tests, group_device_open, group_device_close);
 }

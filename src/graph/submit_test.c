@@ -11,27 +11,14 @@
 #include "base/testing.h"
 #include "support/crew.h"
 #include "support/graph_text.h"
-
-static weft_device *device;
-
-static int open_device(void **state)
-{
-    (void)state;
-    return weft_device_open("cpu", NULL, &device, NULL) == WEFT_OK ? 0 : -1;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    weft_device_release(device);
-    return 0;
-}
+#include "support/group_device.h"
 
 static weft_model *make_model(const char *text)
 {
     weft_model *model = NULL;
     weft_graph *graph = graph_text_make(text, 20);
-    assert_int_equal(weft_model_create(device, graph, NULL, &model, NULL), WEFT_OK);
+    assert_int_equal(weft_model_create(group_device, graph, NULL, &model, NULL),
+                     WEFT_OK);
     weft_graph_release(graph);
     return model;
 }
@@ -95,7 +82,8 @@ static void open_asked(asked *self, bool queued)
     memset(self, 0, sizeof(*self));
     self->model = make_model("x: f32[n]; at = NonZero(x); y = Add(at,at); -> y");
     if (queued) {
-        assert_int_equal(weft_queue_create(device, NULL, &self->queue, NULL), WEFT_OK);
+        assert_int_equal(weft_queue_create(group_device, NULL, &self->queue, NULL),
+                         WEFT_OK);
         assert_int_equal(weft_queue_add_model(self->queue, self->model, NULL, NULL),
                          WEFT_OK);
     }
@@ -198,5 +186,5 @@ int main(void)
         cmocka_unit_test(test_outputs_that_are_not_there),
         cmocka_unit_test(test_submit_of_a_plain_model),
     };
-    return cmocka_run_group_tests(tests, open_device, close_device);
+    return cmocka_run_group_tests(tests, group_device_open, group_device_close);
 }

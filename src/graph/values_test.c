@@ -13,23 +13,9 @@
 #include "graph/model.h"
 #include "support/crew.h"
 #include "support/graph_text.h"
+#include "support/group_device.h"
 
 enum { MOST = 4096, THREADS = 16, PLANS = 8, ROUNDS = 400 };
-
-static weft_device *device;
-
-static int open_device(void **state)
-{
-    (void)state;
-    return weft_device_open("cpu", NULL, &device, NULL) == WEFT_OK ? 0 : -1;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    weft_device_release(device);
-    return 0;
-}
 
 static weft_model *make_model_at(const char *text, int32_t opset,
                                  const weft_model_params *params)
@@ -37,7 +23,7 @@ static weft_model *make_model_at(const char *text, int32_t opset,
     weft_model *model = NULL;
     weft_error error = {0};
     weft_graph *graph = graph_text_make(text, opset);
-    if (weft_model_create(device, graph, params, &model, &error) != WEFT_OK) {
+    if (weft_model_create(group_device, graph, params, &model, &error) != WEFT_OK) {
         fail_msg("%s", error.message);
     }
     weft_graph_release(graph);
@@ -85,7 +71,7 @@ static void test_a_value_has_a_plan(void **state)
     int64_t shapes[3][3] = {{3, 4, 1}, {2, -1, 3}, {3, 4, 1}};
     int64_t expected[3][3] = {{3, 4, 1}, {2, 2, 3}, {3, 4, 1}};
     weft_device_statistics before, after;
-    weft_device_get_statistics(device, &before);
+    weft_device_get_statistics(group_device, &before);
     for (int i = 0; i < 3; i++) {
         weft_tensor output;
         assert_int_equal(run(model, vector(WEFT_TYPE_F32, x, 12),
@@ -95,7 +81,7 @@ static void test_a_value_has_a_plan(void **state)
         assert_shape(&output, 3, expected[i]);
         assert_memory_equal(answer, x, sizeof(x));
     }
-    weft_device_get_statistics(device, &after);
+    weft_device_get_statistics(group_device, &after);
     assert_int_equal(after.plan_count - before.plan_count, 2);
     weft_model_release(model);
 }
@@ -276,9 +262,9 @@ static void test_a_thousand_values(void **state)
     static hall h;
     open_hall(&h);
     weft_device_statistics before, after;
-    weft_device_get_statistics(device, &before);
+    weft_device_get_statistics(group_device, &before);
     crew_run(THREADS, meet_values, &h);
-    weft_device_get_statistics(device, &after);
+    weft_device_get_statistics(group_device, &after);
     for (int i = 0; i < THREADS; i++) {
         assert_int_equal(h.wrong[i], 0);
     }
@@ -293,7 +279,7 @@ static void test_the_queue_keeps_values_apart(void **state)
     static hall h;
     weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
     open_hall(&h);
-    assert_int_equal(weft_queue_create(device, &params, &h.queue, NULL), WEFT_OK);
+    assert_int_equal(weft_queue_create(group_device, &params, &h.queue, NULL), WEFT_OK);
     assert_int_equal(weft_queue_add_model(h.queue, h.model, NULL, NULL), WEFT_OK);
     crew_run(4, meet_values, &h);
     for (int i = 0; i < 4; i++) {
@@ -393,5 +379,5 @@ int main(void)
         cmocka_unit_test(test_steady_state),
         cmocka_unit_test(test_every_failure_is_an_answer),
     };
-    return cmocka_run_group_tests(tests, open_device, close_device);
+    return cmocka_run_group_tests(tests, group_device_open, group_device_close);
 }
