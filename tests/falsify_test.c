@@ -38,6 +38,7 @@ static const struct {
     {WEFTI_SABOTAGE_SETTLE_DUE, "nor one whose event has come"},
     {WEFTI_SABOTAGE_PLAN_DEDUPE, "who wants a plan that is being built waits for it"},
     {WEFTI_SABOTAGE_PLAN_WAKE, "the builder of a plan wakes those"},
+    {WEFTI_SABOTAGE_END_WAKE, "the end of a request wakes those who wait for it"},
     {WEFTI_SABOTAGE_QUEUE_WORK, "submitting to a queue wakes a worker"},
     {WEFTI_SABOTAGE_QUEUE_ROOM, "room in a full queue wakes who waits for it"},
     {WEFTI_SABOTAGE_QUEUE_IDLE, "the last request to leave a queue wakes who drains"},
@@ -45,6 +46,7 @@ static const struct {
     {WEFTI_SABOTAGE_QUEUE_ORDER, "one thread at a time announces a model's ends"},
     {WEFTI_SABOTAGE_QUEUE_LEFT, "who led a batch wakes a worker for what is left"},
     {WEFTI_SABOTAGE_QUEUE_WATCH, "a worker looks whether promises to wait are kept"},
+    {WEFTI_SABOTAGE_QUEUE_POST, "who ends the attendance of posts looks once more"},
     {WEFTI_SABOTAGE_TEAM_WAIT, "a step ends when all its tiles are done"},
 };
 enum { GUARD_COUNT = sizeof(guards) / sizeof(guards[0]) };

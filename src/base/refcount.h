@@ -14,6 +14,12 @@ WEFTI_INLINE void wefti_refcount_init(wefti_refcount *count)
     wefti_atomic_u32_init(&count->owners, 1);
 }
 
+/* With several owners at once: nobody else has it yet. */
+WEFTI_INLINE void wefti_refcount_init_many(wefti_refcount *count, uint32_t owners)
+{
+    wefti_atomic_u32_init(&count->owners, owners);
+}
+
 /* Relaxed: the caller already owns a reference, which orders everything. */
 WEFTI_INLINE void wefti_refcount_retain(wefti_refcount *count)
 {

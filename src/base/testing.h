@@ -43,17 +43,19 @@ typedef enum wefti_sabotage {
     WEFTI_SABOTAGE_POINT_WISH,   /* who leaves a stream forgets a wanted point */
     WEFTI_SABOTAGE_SETTLE_TWICE, /* a stream that may go on is taken for held */
     WEFTI_SABOTAGE_SETTLE_DUE,   /* so is one whose event has come */
-    WEFTI_SABOTAGE_QUEUE_WORK,   /* submitting wakes no worker of the queue */
-    WEFTI_SABOTAGE_QUEUE_ROOM,   /* room wakes nobody who waits for it */
-    WEFTI_SABOTAGE_QUEUE_IDLE,   /* the last request that leaves wakes nobody */
-    WEFTI_SABOTAGE_QUEUE_ONCE,   /* a worker ends what was cancelled while it ran */
-    WEFTI_SABOTAGE_QUEUE_ORDER,  /* two threads announce a model's ends */
-    WEFTI_SABOTAGE_QUEUE_LEFT,   /* who led a batch wakes no worker for what is left */
-    WEFTI_SABOTAGE_QUEUE_WATCH,  /* nobody looks whether a promise was kept */
-    WEFTI_SABOTAGE_TEAM_WAIT,    /* a step ends while helpers hold tiles of it */
-    WEFTI_SABOTAGE_PLAN_EVICT,   /* an evicted plan is freed while it is in use */
-    WEFTI_SABOTAGE_HOLD_WAKE, /* who holds a context wakes nobody who would share it */
-    WEFTI_SABOTAGE_TURN_WAKE, /* who leaves a shared context wakes nobody */
+    WEFTI_SABOTAGE_END_WAKE,    /* the end of a request wakes nobody who waits for it */
+    WEFTI_SABOTAGE_QUEUE_WORK,  /* submitting wakes no worker of the queue */
+    WEFTI_SABOTAGE_QUEUE_ROOM,  /* room wakes nobody who waits for it */
+    WEFTI_SABOTAGE_QUEUE_IDLE,  /* the last request that leaves wakes nobody */
+    WEFTI_SABOTAGE_QUEUE_ONCE,  /* a worker ends what was cancelled while it ran */
+    WEFTI_SABOTAGE_QUEUE_ORDER, /* two threads announce a model's ends */
+    WEFTI_SABOTAGE_QUEUE_LEFT,  /* who led a batch wakes no worker for what is left */
+    WEFTI_SABOTAGE_QUEUE_WATCH, /* nobody looks whether a promise was kept */
+    WEFTI_SABOTAGE_QUEUE_POST, /* who looks for posts no more does not look once more */
+    WEFTI_SABOTAGE_TEAM_WAIT,  /* a step ends while helpers hold tiles of it */
+    WEFTI_SABOTAGE_PLAN_EVICT, /* an evicted plan is freed while it is in use */
+    WEFTI_SABOTAGE_HOLD_WAKE,  /* who holds a context wakes nobody who would share it */
+    WEFTI_SABOTAGE_TURN_WAKE,  /* who leaves a shared context wakes nobody */
     WEFTI_SABOTAGE_COUNT,
 } wefti_sabotage;
 

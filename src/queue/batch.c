@@ -9,9 +9,8 @@
  * them would cost more than it can be worth to be cancelled while running. */
 enum { MOST_STAGED_BYTES = 256 * 1024 };
 
-/* Requests whose tensors are compared with each other: the work grows with the square.
- */
-enum { MOST_COMPARED = 128 };
+/* Requests whose tensors are compared with each other, and their tensors. */
+enum { MOST_COMPARED = 128, MOST_PLACES = 256 };
 
 /* Where the rows of a tensor lie: `outer` pieces, in each the rows one behind the
  * other. */
@@ -314,9 +313,61 @@ static bool outputs_overlap(const wefti_queue_request *writer,
     return false;
 }
 
+/* Where a tensor lies. */
+typedef struct place {
+    uintptr_t begin, end;
+    bool output;
+} place;
+
+/* Puts the places of a request's tensors among the others, by address. They mostly come
+ * in that order. */
+static size_t add_places(const wefti_queue_request *request, place *places,
+                         size_t count)
+{
+    size_t inputs = request->io.input_count;
+    for (size_t t = 0; t < inputs + request->io.output_count; t++) {
+        const weft_tensor *tensor = &request->tensors[t];
+        uintptr_t begin = (uintptr_t)tensor->data;
+        size_t at = count++;
+        for (; at > 0 && places[at - 1].begin > begin; at--) {
+            places[at] = places[at - 1];
+        }
+        places[at] = (place){begin, begin + tensor->size_bytes, t >= inputs};
+    }
+    return count;
+}
+
+/* Whether no output of the batch lies in another tensor; false, too, when there are too
+ * many of them to say so soon. */
+static bool are_apart(const wefti_queue_batch *batch)
+{
+    place places[MOST_PLACES];
+    const weft_io *io = &batch->requests[0]->io;
+    size_t count = 0;
+    uintptr_t end = 0, outputs_end = 0; /* of those before */
+    if ((size_t)batch->count > MOST_PLACES / (io->input_count + io->output_count + 1)) {
+        return false;
+    }
+    for (int32_t i = 0; i < batch->count; i++) {
+        count = add_places(batch->requests[i], places, count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const place *p = &places[i];
+        if (p->begin < (p->output ? end : outputs_end)) {
+            return false;
+        }
+        end = p->end > end ? p->end : end;
+        outputs_end = p->output && p->end > outputs_end ? p->end : outputs_end;
+    }
+    return true;
+}
+
 /* Takes those out of the batch whose outputs lie in tensors of requests before them. */
 static void refuse_overlaps(work *self, wefti_queue_batch *batch)
 {
+    if (are_apart(batch)) {
+        return;
+    }
     int32_t kept = 0;
     for (int32_t i = 0; i < batch->count; i++) {
         wefti_queue_request *request = batch->requests[i];

@@ -372,6 +372,8 @@ void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batc
     } else {
         learn_joined(class, batch, took_ns);
     }
+    wefti_atomic_u64_store_relaxed(&class->hint_row_ns,
+                                   (uint64_t)wefti_queue_expected_ns(class, 1));
     model->virtual_ns += ((double)took_ns - batch->expected_ns) / model->weight;
     queue->statistics.device_ns += (uint64_t)took_ns;
     queue->statistics.padded_count += (uint64_t)batch->padded_rows;

@@ -46,20 +46,23 @@ static bool same_input(const wefti_queue_class *class, size_t input,
            same_value(model, input, &class->tensors[input], given);
 }
 
+bool wefti_queue_is_of_class(const wefti_queue_class *class, const weft_io *io)
+{
+    bool same = true;
+    for (size_t i = 0; same && i < io->input_count; i++) {
+        same = same_input(class, i, &io->inputs[i]);
+    }
+    return same;
+}
+
 wefti_queue_class *wefti_queue_find_class_locked(const wefti_queue_model *model,
                                                  const weft_io *io)
 {
     wefti_queue_class *class = model->classes;
-    for (; class != NULL; class = class->next) {
-        bool same = true;
-        for (size_t i = 0; same && i < io->input_count; i++) {
-            same = same_input(class, i, &io->inputs[i]);
-        }
-        if (same) {
-            return class;
-        }
+    while (class != NULL && !wefti_queue_is_of_class(class, io)) {
+        class = class->next;
     }
-    return NULL;
+    return class;
 }
 
 wefti_queue_class *wefti_queue_add_class_locked(wefti_queue_model *model,
@@ -67,7 +70,8 @@ wefti_queue_class *wefti_queue_add_class_locked(wefti_queue_model *model,
 {
     class->next = model->classes;
     model->classes = class;
-    if (++model->class_count <= MOST_CLASSES) {
+    if (++model->class_count <= MOST_CLASSES ||
+        wefti_atomic_u32_load_acquire(&model->posting) > 0) {
         return NULL;
     }
     wefti_queue_class **oldest = NULL;

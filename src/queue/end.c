@@ -84,7 +84,7 @@ static wefti_queue_request *announce_in_order(wefti_queue_model *model, bool *mo
 wefti_queue_model *wefti_queue_unlink_unused_locked(wefti_queue_model *model)
 {
     if (!model->removed || model->live_count > 0 || model->users > 0 ||
-        model->announcing) {
+        model->announcing || wefti_atomic_u32_load_acquire(&model->posting) > 0) {
         return NULL;
     }
     wefti_queue_model **link = &model->queue->models;
@@ -233,7 +233,7 @@ bool wefti_queue_request_cancel(weft_request *base)
         return false;
     }
     if (waits) {
-        wefti_mutex_lock(&queue->lock);
+        wefti_queue_lock(queue);
         wefti_queue_delist_locked(request);
         wefti_queue_wake_blocked_locked(queue);
         wefti_mutex_unlock(&queue->lock);
@@ -252,7 +252,7 @@ bool wefti_queue_request_cancel(weft_request *base)
 bool wefti_queue_cancel_waiting(weft_queue *queue)
 {
     wefti_queue_request *chain = NULL;
-    wefti_mutex_lock(&queue->lock);
+    wefti_queue_lock(queue);
     wefti_queue_request *request = queue->by_age.last;
     while (request) {
         wefti_queue_request *previous = request->by_age.previous;

@@ -33,8 +33,7 @@ bool wefti_queue_is_leadable(const wefti_queue_request *request)
            request->expected_ns > 0 && request->expected_ns <= WEFTI_QUEUE_MOST_LED_NS;
 }
 
-/* Threads that submitted of late, the calling one among them. */
-static uint32_t count_threads_locked(weft_queue *queue)
+uint32_t wefti_queue_count_threads_locked(weft_queue *queue, uint64_t thread)
 {
     wefti_queue_census *census = &queue->census;
     uint32_t period = (uint32_t)(queue->next_sequence / WEFTI_CENSUS_PERIOD) + 1;
@@ -44,11 +43,12 @@ static uint32_t count_threads_locked(weft_queue *queue)
         census->period = period;
     }
     /* Numbers of threads are addresses: their differences are in the upper bits. */
-    uint64_t hash = wefti_thread_number() * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t hash = thread * UINT64_C(0x9e3779b97f4a7c15);
     uint32_t *seen = &census->seen[hash >> (64 - WEFTI_CENSUS_BITS)];
     census->counted += *seen != period;
     *seen = period;
-    return census->threads > census->counted ? census->threads : census->counted;
+    census->now = census->threads > census->counted ? census->threads : census->counted;
+    return census->now;
 }
 
 void wefti_queue_end_promises_locked(weft_queue *queue)
@@ -66,7 +66,7 @@ void wefti_queue_end_promises_locked(weft_queue *queue)
 bool wefti_queue_is_promise_locked(wefti_queue_request *request)
 {
     weft_queue *queue = request->queue;
-    uint32_t threads = count_threads_locked(queue);
+    uint32_t threads = wefti_queue_count_threads_locked(queue, request->submitter);
     /* Where all workers are awake, the first to sleep becomes the watch. */
     bool is_watched = queue->watching || queue->sleeping <= queue->woken;
     return request->leadable && is_watched &&
@@ -150,7 +150,7 @@ static wefti_queue_scratch *await_turn_locked(weft_queue *queue,
         }
         wefti_mutex_unlock(&queue->lock);
         wefti_thread_yield();
-        wefti_mutex_lock(&queue->lock);
+        wefti_queue_lock(queue);
     }
     return NULL;
 }
@@ -196,7 +196,7 @@ void wefti_queue_linger(weft_request *base, bool has_time)
     wefti_queue_scratch *scratch = NULL;
     bool leads = false;
     if (request->leadable) {
-        wefti_mutex_lock(&queue->lock);
+        wefti_queue_lock(queue);
         if (request->promised) {
             wefti_queue_end_promise_locked(request);
             wefti_patience_learn(&queue->promises, has_time);

@@ -99,7 +99,7 @@ static void let_others_run_locked(weft_queue *queue)
 {
     wefti_mutex_unlock(&queue->lock);
     wefti_thread_yield();
-    wefti_mutex_lock(&queue->lock);
+    wefti_queue_lock(queue);
 }
 
 /* While nothing waits. */
@@ -158,6 +158,8 @@ void wefti_queue_note_crowd_locked(wefti_queue_class *class, int32_t started)
     weft_queue *queue = class->model->queue;
     note(&queue->crowd, queue->live_count, started);
     note(&class->crowd, class->foreign_count, started);
+    wefti_atomic_u32_store_relaxed(&class->hint_crowded,
+                                   wefti_queue_is_class_crowded_locked(class));
 }
 
 bool wefti_queue_is_crowded_locked(const weft_queue *queue)

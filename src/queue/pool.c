@@ -82,9 +82,13 @@ static const wefti_request_kind kind = {
 };
 
 /* Counts one more in use, and returns one that came back, or NULL. */
-static wefti_queue_request *take_free(weft_queue *queue, wefti_queue_pool *pool)
+static wefti_queue_request *take_free(weft_queue *queue, wefti_queue_pool *pool,
+                                      const weft_io *io, wefti_queue_lookup *lookup)
 {
     wefti_mutex_lock(&pool->lock);
+    if (lookup) {
+        wefti_queue_look_up_locked(pool, io, lookup);
+    }
     if (pool->in_use++ == 0) {
         wefti_refcount_retain(&queue->holds);
     }
@@ -139,14 +143,15 @@ static weft_status make_room(wefti_queue_request *request, size_t tensor_count,
     return WEFT_OK;
 }
 
-weft_status wefti_queue_request_create(weft_queue *queue, size_t tensor_count,
+weft_status wefti_queue_request_create(weft_queue *queue, const weft_io *io,
+                                       wefti_queue_lookup *lookup,
                                        wefti_queue_request **request, weft_error *error)
 {
     wefti_queue_pool *pool = &queue->pools[wefti_current_core() % WEFTI_QUEUE_POOLS];
-    wefti_queue_request *made = take_free(queue, pool);
+    wefti_queue_request *made = take_free(queue, pool, io, lookup);
     weft_status status = made ? WEFT_OK : make_request(&made, error);
     if (status == WEFT_OK) {
-        status = make_room(made, tensor_count, error);
+        status = make_room(made, io->input_count + io->output_count, error);
     }
     if (status != WEFT_OK) {
         if (made) {
@@ -156,10 +161,12 @@ weft_status wefti_queue_request_create(weft_queue *queue, size_t tensor_count,
         return status;
     }
     wefti_request_reset(&made->base, &kind, queue->device);
+    wefti_refcount_init_many(&made->base.owners, 2);
     made->queue = queue;
     made->pool = pool;
     made->outcome = WEFT_OK;
-    made->listed = made->ready = made->promised = false;
+    made->submitter = wefti_thread_number();
+    made->listed = made->ready = made->promised = made->refused = false;
     *request = made;
     return WEFT_OK;
 }

@@ -230,6 +230,8 @@ weft_status weft_queue_create(weft_device *device, const weft_queue_params *para
     wefti_patience_init(&made->gatherers);
     wefti_patience_init(&made->promises);
     wefti_atomic_u64_init(&made->usual_ns, 0);
+    wefti_atomic_u32_init(&made->attended, false);
+    wefti_atomic_u32_init(&made->posts, 0);
     made->params = checked;
     made->fd = -1;
     made->device = weft_device_retain(device);
@@ -375,10 +377,11 @@ weft_status weft_queue_remove_model(weft_queue *queue, weft_model *model,
                            queue ? "model" : "queue");
     }
     wefti_queue_model *unused = NULL;
-    wefti_mutex_lock(&queue->lock);
+    wefti_queue_lock(queue);
     wefti_queue_model *entry = wefti_queue_find_model_locked(queue, model);
     if (entry) {
         entry->removed = true;
+        wefti_queue_forget_locked(entry);
         wefti_condition_wake_all(&queue->room); /* some may wait to submit to it */
         unused = wefti_queue_unlink_unused_locked(entry);
     }
@@ -452,6 +455,7 @@ void weft_queue_close(weft_queue *queue)
         return;
     }
     wefti_mutex_lock(&queue->lock);
+    wefti_queue_close_posts_locked(queue);
     queue->closed = true;
     if (!wefti_sabotaged(WEFTI_SABOTAGE_WAKE_ON_CLOSE)) {
         wefti_condition_wake_all(&queue->room);
@@ -463,10 +467,11 @@ void weft_queue_close(weft_queue *queue)
 static bool wait_idle(weft_queue *queue, int64_t deadline_ns)
 {
     bool in_time = true;
-    wefti_mutex_lock(&queue->lock);
+    wefti_queue_lock(queue);
     while (queue->live_count > 0 && in_time) {
         /* woken by who lets the last request leave */
         in_time = wefti_condition_wait(&queue->idle, &queue->lock, deadline_ns);
+        wefti_queue_take_posts_locked(queue);
     }
     bool idle = queue->live_count == 0;
     wefti_mutex_unlock(&queue->lock);
@@ -494,7 +499,7 @@ weft_status weft_queue_drain(weft_queue *queue, int64_t timeout_ns, weft_error *
     if (!queue) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "queue is NULL");
     }
-    wefti_mutex_lock(&queue->lock);
+    wefti_queue_lock(queue);
     bool inside = wefti_queue_is_inside_locked(queue);
     if (!inside) {
         wefti_queue_end_promises_locked(queue);
@@ -528,10 +533,11 @@ void wefti_queue_wake_idle_locked(weft_queue *queue)
  * cancelled. */
 static void wait_still(weft_queue *queue)
 {
-    wefti_mutex_lock(&queue->lock);
+    wefti_queue_lock(queue);
     while (queue->live_count > 0 || queue->running > 0 || queue->coming > 0) {
         /* woken by wefti_queue_wake_idle_locked, and by who lets the last one leave */
         (void)wefti_condition_wait(&queue->idle, &queue->lock, WEFTI_NEVER);
+        wefti_queue_take_posts_locked(queue);
     }
     wefti_mutex_unlock(&queue->lock);
 }
@@ -580,7 +586,7 @@ void weft_queue_get_statistics(weft_queue *queue, weft_queue_statistics *statist
         *statistics = (weft_queue_statistics){0};
         return;
     }
-    wefti_mutex_lock(&queue->lock);
+    wefti_queue_lock(queue);
     *statistics = queue->statistics;
     statistics->waiting = queue->waiting_count;
     statistics->workers = (uint64_t)queue->params.workers;

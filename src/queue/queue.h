@@ -14,7 +14,8 @@
 /* The way of a request:
  *
  *     submit    finds its shape class and puts it into the queue       (submit.c,
- *                                                                       waiting.c)
+ *               or, where nobody has to be told, leaves it at the       waiting.c,
+ *               core's post box, for the next who takes the lock         post.c)
  *     choose    a free worker picks a class and takes a batch of it;    (choose.c)
  *               or who waits for the request takes a batch with it       (lead.c)
  *     load      its inputs are copied into their rows of the batch      (batch.c)
@@ -59,6 +60,7 @@ struct wefti_queue_request {
     uint64_t sequence;
     int64_t submitted_ns;
     int64_t deadline_ns; /* of the answer */
+    uint64_t submitter;  /* wefti_thread_number */
     weft_io io;
     weft_tensor *tensors; /* what `io` points to; shapes and sizes are complete */
     /* Where the outputs stand whose shapes only the run can tell; NULL: in tensors. */
@@ -70,6 +72,7 @@ struct wefti_queue_request {
     wefti_queue_request *next_ended; /* in a chain of ended ones */
 
     /* guarded by queue->lock */
+    bool refused;               /* it was posted, but the queue had been closed */
     bool foreign;               /* counted in the class's foreign_count */
     bool promised;              /* no worker was woken: its caller will soon wait */
     bool listed;                /* in by_class and by_age */
@@ -79,7 +82,7 @@ struct wefti_queue_request {
     bool ready;                 /* ended, but not announced yet (preserve_order) */
     double expected_ns;         /* to run it, when it was submitted; 0: not known */
     wefti_queue_request *next_report; /* in the list of weft_queue_take_ended; of free
-                                         ones, guarded by pool->lock */
+                                         and of posted ones, guarded by pool->lock */
 };
 
 /* A batch of this many rows: where each tensor lies in the staging memory. Immutable
@@ -112,6 +115,10 @@ struct wefti_queue_class {
     char *ones;
     int64_t ones_rows;
 
+    /* atomic: who has queue->lock -> who posts; hints */
+    wefti_atomic_u64 hint_row_ns; /* alone_ns or joined_ns; 0: not known */
+    wefti_atomic_u32 hint_crowded;
+
     /* guarded by queue->lock */
     bool joins;              /* until a size turns out to mix rows */
     weft_error why_not;      /* in words, when it does not join */
@@ -120,7 +127,7 @@ struct wefti_queue_class {
     int64_t waiting_rows;
     size_t live_count; /* requests, waiting or not */
     /* Accepted ones of the thread that came first, and of others. */
-    wefti_thread first_thread;
+    uint64_t first_thread;
     size_t own_count, foreign_count;
     double crowd;       /* of late the most foreign ones, a hint */
     uint64_t last_used; /* sequence of the last request */
@@ -140,12 +147,16 @@ struct wefti_queue_model {
     int32_t *input_axes; /* NULL: no batch dimension, for the reason why_not */
     weft_error why_not;
 
+    /* atomic: threads that hold on to it between finding it among a pool's recent
+     * classes, under pool->lock, and queue->lock; until 0 no class of it goes either */
+    wefti_atomic_u32 posting;
+
     /* guarded by queue->lock */
     wefti_queue_model *next;
     wefti_queue_class *classes;
     size_t class_count;
     size_t live_count; /* requests that were accepted and have not left */
-    size_t users;      /* threads in submit that hold on to it */
+    size_t users;      /* threads in submit, and places in pools, that hold on to it */
     bool removed;
     double virtual_ns; /* device time had, divided by the weight */
     size_t waiting_count;
@@ -180,7 +191,21 @@ typedef struct wefti_queue_worker {
 } wefti_queue_worker;
 
 /* Request objects of some of the cores, so that mostly no two threads meet there. */
-enum { WEFTI_QUEUE_POOLS = 8 };
+enum { WEFTI_QUEUE_POOLS = 8, WEFTI_QUEUE_RECENTS = 16 };
+
+/* What a thread of the pool's cores submitted of late. Has a hold on model and class
+ * (users, live_count). */
+typedef struct wefti_queue_recent {
+    wefti_queue_model *model; /* NULL: nothing */
+    wefti_queue_class *class;
+    int32_t rows;
+    bool may_join; /* so many rows */
+} wefti_queue_recent;
+
+typedef struct wefti_queue_lookup {
+    const weft_model *model;
+    wefti_queue_recent found; /* its model is NULL: nothing was */
+} wefti_queue_lookup;
 
 struct wefti_queue_pool {
     WEFTI_CACHE_ALIGNED wefti_mutex lock; /* WEFTI_RANK_POOL */
@@ -188,6 +213,11 @@ struct wefti_queue_pool {
     wefti_queue_request *free_requests;
     size_t free_count;
     size_t in_use; /* while it is not 0, the pool has a hold on the queue's memory */
+    wefti_queue_request *first_post, *last_post; /* in the post box */
+    uint32_t post_count;
+    /* changed under queue->lock too */
+    wefti_queue_recent recents[WEFTI_QUEUE_RECENTS];
+    uint32_t next_recent;
 };
 
 /* How many threads submit, of the last so many requests. */
@@ -198,6 +228,7 @@ typedef struct wefti_queue_census {
         seen[1 << WEFTI_CENSUS_BITS]; /* the period in which the thread came last */
     uint32_t period, counted;
     uint32_t threads; /* of the period before */
+    uint32_t now;     /* the most of both periods */
 } wefti_queue_census;
 
 struct weft_queue {
@@ -219,6 +250,9 @@ struct weft_queue {
     /* atomic: who ends a batch, under the lock -> anybody; how long one takes, a hint
      */
     wefti_atomic_u64 usual_ns;
+    /* atomic: written under the lock -> who posts; somebody will look into the post
+     * boxes without being woken (post.c) */
+    wefti_atomic_u32 attended;
 
     /* guarded by lock */
     wefti_mutex lock;     /* WEFTI_RANK_QUEUE */
@@ -255,6 +289,9 @@ struct weft_queue {
     wefti_mutex report_lock; /* WEFTI_RANK_POOL */
     wefti_queue_request *ended_first, *ended_last;
 
+    /* atomic: who posts -> who takes the lock; pools with posts, a bit each */
+    WEFTI_CACHE_ALIGNED wefti_atomic_u32 posts;
+
     wefti_queue_pool pools[WEFTI_QUEUE_POOLS];
 };
 
@@ -284,6 +321,9 @@ void wefti_queue_wake_blocked_locked(weft_queue *queue);
 bool wefti_queue_is_inside_locked(const weft_queue *queue);
 
 /* ---- class.c ---- */
+
+/* Whether a call has the shapes of the class, rows aside. */
+bool wefti_queue_is_of_class(const wefti_queue_class *class, const weft_io *io);
 
 /* Finds the class of a call's shapes in a model's list, or NULL. */
 wefti_queue_class *wefti_queue_find_class_locked(const wefti_queue_model *model,
@@ -439,9 +479,11 @@ wefti_queue_request *wefti_queue_run_batch(wefti_queue_scratch *scratch,
 
 /* ---- pool.c ---- */
 
-/* A request object, taken from those that came back or new, with room for so many
- * tensors; it has one owner and a hold on the queue. */
-weft_status wefti_queue_request_create(weft_queue *queue, size_t tensor_count,
+/* A request object, taken from those that came back or new, with room for the call's
+ * tensors; it has two owners, the caller and the queue, and a hold on the queue. With
+ * `lookup` the call is looked for among the recent ones, too. */
+weft_status wefti_queue_request_create(weft_queue *queue, const weft_io *io,
+                                       wefti_queue_lookup *lookup,
                                        wefti_queue_request **request,
                                        weft_error *error);
 
@@ -451,6 +493,54 @@ void wefti_queue_pools_fini(weft_queue *queue);
 
 /* Puts an ended request into the list of weft_queue_take_ended. */
 void wefti_queue_report(weft_queue *queue, wefti_queue_request *request);
+
+/* ---- post.c ---- */
+
+/* Takes the queue's lock, and in what was posted: so for who has it there are no posts,
+ * but for new ones. */
+void wefti_queue_lock(weft_queue *queue) WEFTI_ACQUIRES(queue->lock);
+
+/* The same for who got the lock otherwise, such as at the end of a wait. */
+void wefti_queue_take_posts_locked(weft_queue *queue);
+
+/* Says whether posts are looked for; called when that may have changed. Where they are
+ * not any more, takes in what was posted before that could be seen. */
+void wefti_queue_attend_locked(weft_queue *queue);
+
+/* From here on nothing can be posted; what was is taken in. */
+void wefti_queue_close_posts_locked(weft_queue *queue);
+
+/* Looks for a call among the recent ones of the pool, whose lock is held; if it is
+ * there, model->posting holds on to it. */
+void wefti_queue_look_up_locked(wefti_queue_pool *pool, const weft_io *io,
+                                wefti_queue_lookup *lookup);
+/* Remembers a call that was just accepted. */
+void wefti_queue_remember_locked(const wefti_queue_request *request);
+/* Forgets the calls of a model. */
+void wefti_queue_forget_locked(wefti_queue_model *model);
+
+/* Whether a request may be posted: its caller soon waits for it, and nobody has to be
+ * woken. */
+bool wefti_queue_is_for_post(const wefti_queue_request *request);
+
+typedef enum wefti_queue_posted {
+    WEFTI_QUEUE_POSTED,
+    WEFTI_QUEUE_BOX_FULL,
+    WEFTI_QUEUE_UNATTENDED, /* posted, but nobody looks: wefti_queue_settle_post */
+} wefti_queue_posted;
+
+/* Posts a request whose model is held by `posting`, which goes over to the post. It may
+ * end at any moment from here on. */
+wefti_queue_posted wefti_queue_post(wefti_queue_request *request);
+
+/* Sees to it that somebody looks. False: the queue had been closed, and the request,
+ * with its hold on the model, is the caller's again. */
+bool wefti_queue_settle_post(wefti_queue_request *request);
+
+/* ---- submit.c ---- */
+
+/* Counts an accepted request, which holds on to its model and class from here on. */
+void wefti_queue_count_locked(wefti_queue_request *request);
 
 /* ---- end.c ---- */
 
@@ -481,6 +571,9 @@ void wefti_queue_linger(weft_request *base, bool has_time);
 /* Whether so many threads submit to the class, and gain by joining, that workers had
  * better run it. */
 bool wefti_queue_is_class_crowded_locked(const wefti_queue_class *class);
+
+/* Notes that a thread submits, and counts those that did of late. */
+uint32_t wefti_queue_count_threads_locked(weft_queue *queue, uint64_t thread);
 
 /* Longer runs are for workers: a wake-up is nothing beside them, and a waiting thread
  * does not hear of a cancel while it runs. */

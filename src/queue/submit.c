@@ -12,9 +12,11 @@ typedef struct submission {
     weft_queue_submit_params params;
     int64_t now_ns; /* when submit was called, or went on after it had to wait */
     int64_t timeout_at_ns, deadline_at_ns;
-    wefti_queue_model *model; /* kept by `users` */
-    wefti_queue_class *class; /* kept by `live_count` */
-    bool joins;               /* the class */
+    wefti_queue_request *request;
+    wefti_queue_model *model; /* kept by `users`, or by `posting` */
+    wefti_queue_class *class; /* kept by `live_count`, or by the model's `posting` */
+    bool posting;
+    bool joins; /* the class; posting: so many rows */
     double expected_ns;
 } submission;
 
@@ -89,14 +91,23 @@ static void keep_class_locked(submission *self, wefti_queue_class *class)
         wefti_queue_expected_ns(class, wefti_queue_rows(class, self->io));
 }
 
-static void let_go(submission *self)
+static void drop_holds_locked(const submission *self)
 {
-    weft_queue *queue = self->queue;
-    wefti_mutex_lock(&queue->lock);
+    if (self->posting) {
+        (void)wefti_atomic_u32_sub_acq_rel(&self->model->posting, 1);
+        return;
+    }
     self->model->users--;
     if (self->class) {
         self->class->live_count--;
     }
+}
+
+static void let_go(submission *self)
+{
+    weft_queue *queue = self->queue;
+    wefti_mutex_lock(&queue->lock);
+    drop_holds_locked(self);
     wefti_queue_model *unused = wefti_queue_unlink_unused_locked(self->model);
     wefti_mutex_unlock(&queue->lock);
     wefti_queue_model_destroy(unused);
@@ -121,7 +132,35 @@ static weft_status add_class(submission *self, weft_error *error)
     return WEFT_OK;
 }
 
-/* Finds the classes of a call; on success the model and the class are kept. */
+/* Whether the request may be posted, as far as its parameters say. */
+static bool may_post(const submission *self)
+{
+    const weft_queue_submit_params *params = &self->params;
+    return wefti_atomic_u32_load_relaxed(&self->queue->attended) && !params->callback &&
+           !params->with_fd && params->timeout_us == 0 && params->deadline_us == 0;
+}
+
+/* Takes a request object and, where that may do, a recent class for it. */
+static weft_status take_request(submission *self, const weft_model *model,
+                                weft_error *error)
+{
+    wefti_queue_lookup lookup = {.model = model};
+    WEFTI_TRY(wefti_queue_request_create(
+        self->queue, self->io, may_post(self) ? &lookup : NULL, &self->request, error));
+    const wefti_queue_recent *found = &lookup.found;
+    if (found->model) {
+        self->model = found->model;
+        self->class = found->class;
+        self->posting = true;
+        self->joins = found->may_join;
+        self->expected_ns =
+            (double)wefti_atomic_u64_load_relaxed(&found->class->hint_row_ns) *
+            found->rows;
+    }
+    return WEFT_OK;
+}
+
+/* Finds the class of a call; on success the model and the class are kept. */
 static weft_status find_class(submission *self, weft_model *model, weft_error *error)
 {
     wefti_mutex_lock(&self->queue->lock);
@@ -147,8 +186,9 @@ static weft_status find_class(submission *self, weft_model *model, weft_error *e
  * computed as a batch too, whose size has to be shown on its own. */
 static bool may_join(const submission *self, int32_t rows)
 {
-    if (!self->joins || rows < 1 || rows > self->queue->params.max_batch_size) {
-        return false;
+    if (self->posting || !self->joins || rows < 1 ||
+        rows > self->queue->params.max_batch_size) {
+        return self->posting && self->joins;
     }
     const wefti_queue_form *form =
         rows > 1 ? wefti_queue_get_form(self->class, rows) : NULL;
@@ -278,12 +318,21 @@ static void count_in_class_locked(wefti_queue_request *request)
 {
     wefti_queue_class *class = request->class;
     if (class->own_count == 0 && class->foreign_count == 0) {
-        class->first_thread = wefti_thread_current();
+        class->first_thread = request->submitter;
     }
-    request->foreign = !wefti_thread_is_current(&class->first_thread);
+    request->foreign = request->submitter != class->first_thread;
     *(request->foreign ? &class->foreign_count : &class->own_count) += 1;
-    request->leadable =
-        request->leadable && !wefti_queue_is_class_crowded_locked(class);
+}
+
+void wefti_queue_count_locked(wefti_queue_request *request)
+{
+    weft_queue *queue = request->queue;
+    request->sequence = queue->next_sequence++;
+    queue->statistics.accepted++;
+    queue->live_count++;
+    request->model->live_count++;
+    request->class->live_count++;
+    count_in_class_locked(request);
 }
 
 /* Whether to wake a worker for a new request. */
@@ -309,13 +358,10 @@ static weft_status accept_locked(weft_queue *queue, submission *self,
         wait_for_room_locked(queue, self, request->base.start_deadline_ns, error));
     WEFTI_TRY(wefti_device_begin(queue->device, &request->base.shard, error));
     request->submitted_ns = self->now_ns;
-    request->sequence = queue->next_sequence++;
-    queue->statistics.accepted++;
-    queue->live_count++;
-    count_in_class_locked(request);
-    self->model->live_count++;
-    self->model->users--;
-    self->class = NULL; /* what was kept of it is the request's now */
+    wefti_queue_count_locked(request);
+    drop_holds_locked(self);
+    request->leadable =
+        request->leadable && !wefti_queue_is_class_crowded_locked(request->class);
     if (queue->params.preserve_order) {
         wefti_queue_append(&self->model->ordered, request, WEFTI_QUEUE_BY_ORDER);
     }
@@ -330,18 +376,45 @@ static weft_status accept_locked(weft_queue *queue, submission *self,
     wefti_queue_enlist_locked(request);
     after->wake = wakes_worker_locked(request);
     queue->woken += after->wake ? 1 : 0;
+    wefti_queue_attend_locked(queue);
+    wefti_queue_remember_locked(request);
     return WEFT_OK;
+}
+
+/* Leaves a request where its caller, or who takes the lock next, finds it. *posted:
+ * done, or failed; else it is to be accepted under the lock. */
+static weft_status try_post(submission *self, wefti_queue_request *request,
+                            bool *posted, weft_error *error)
+{
+    *posted = self->posting && wefti_queue_is_for_post(request);
+    if (!*posted) {
+        return WEFT_OK;
+    }
+    request->submitted_ns = self->now_ns;
+    WEFTI_TRY(wefti_device_begin(self->queue->device, &request->base.shard, error));
+    wefti_queue_posted way = wefti_queue_post(request);
+    *posted = way != WEFTI_QUEUE_BOX_FULL;
+    bool refused = way == WEFTI_QUEUE_UNATTENDED && !wefti_queue_settle_post(request);
+    if (refused || !*posted) {
+        wefti_device_unbegin(self->queue->device, request->base.shard);
+    }
+    return refused ? closed_error(error) : WEFT_OK;
+}
+
+/* A request that was not accepted goes: the caller's and the queue's. */
+static void abandon(wefti_queue_request *request)
+{
+    weft_request_release(&request->base);
+    weft_request_release(&request->base);
 }
 
 static weft_status submit(submission *self, weft_request **request, weft_error *error)
 {
     weft_queue *queue = self->queue;
-    wefti_queue_request *made;
-    size_t count = self->io->input_count + self->io->output_count;
-    WEFTI_TRY(wefti_queue_request_create(queue, count, &made, error));
+    wefti_queue_request *made = self->request;
     weft_status status = fill_request(self, made, error);
     if (status != WEFT_OK) {
-        weft_request_release(&made->base);
+        abandon(made);
         return status;
     }
     aftermath after = {0};
@@ -350,20 +423,24 @@ static weft_status submit(submission *self, weft_request **request, weft_error *
     if (holds) { /* it may drop the caller's owners before we are through */
         wefti_refcount_retain(&queue->holds);
     }
-    weft_request_retain(&made->base); /* the queue's */
-    *request = &made->base;           /* it may end at any moment from here on */
-    wefti_mutex_lock(&queue->lock);
-    status = accept_locked(queue, self, made, &after, error);
-    if (status != WEFT_OK) {
-        queue->statistics.refused++;
-        wefti_queue_wake_blocked_locked(
-            queue); /* it may have been woken for the room */
+    *request = &made->base; /* it may end at any moment from here on */
+    bool posted = false;
+    status = try_post(self, made, &posted, error);
+    if (status != WEFT_OK || !posted) {
+        wefti_queue_lock(queue);
+        if (status == WEFT_OK) {
+            status = accept_locked(queue, self, made, &after, error);
+        }
+        if (status != WEFT_OK) {
+            queue->statistics.refused++;
+            wefti_queue_wake_blocked_locked(
+                queue); /* it may have been woken for the room */
+        }
+        wefti_mutex_unlock(&queue->lock);
     }
-    wefti_mutex_unlock(&queue->lock);
     if (status != WEFT_OK) {
         *request = NULL;
-        weft_request_release(&made->base);
-        weft_request_release(&made->base);
+        abandon(made);
     } else if (after.late) {
         if (wefti_queue_end(queue, made)) {
             wefti_queue_teardown(queue);
@@ -394,7 +471,14 @@ weft_status weft_queue_submit(weft_queue *queue, weft_model *model, const weft_i
     WEFTI_TRY(wefti_check_counts(model, io, error));
     WEFTI_TRY(wefti_model_check_inputs(model, io, error));
     WEFTI_TRY(check_sizes(io, error));
-    WEFTI_TRY(find_class(&self, model, error));
+    WEFTI_TRY(take_request(&self, model, error));
+    if (!self.posting) {
+        weft_status found = find_class(&self, model, error);
+        if (found != WEFT_OK) {
+            abandon(self.request);
+            return found;
+        }
+    }
     weft_status status = submit(&self, request, error);
     if (status != WEFT_OK) {
         let_go(&self);

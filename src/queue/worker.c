@@ -56,13 +56,19 @@ static void sleep_locked(weft_queue *queue, int64_t wake_ns)
         queue->watching = true;
     }
     queue->sleeping++;
-    /* woken by submit, who leads, close and stop, or by the end of a delay */
-    (void)wefti_condition_wait(&queue->work, &queue->lock, wake_ns);
+    uint64_t sequence = queue->next_sequence;
+    wefti_queue_attend_locked(queue);
+    if (sequence == queue->next_sequence) { /* else something had been posted */
+        /* woken by submit, who leads, close and stop, or by the end of a delay */
+        (void)wefti_condition_wait(&queue->work, &queue->lock, wake_ns);
+        queue->woken -= queue->woken > 0 ? 1 : 0;
+    }
     queue->sleeping--;
-    queue->woken -= queue->woken > 0 ? 1 : 0;
     if (watches) {
         queue->watching = false;
     }
+    wefti_queue_attend_locked(queue);
+    wefti_queue_take_posts_locked(queue);
 }
 
 /* Takes the next batch, waiting for it unless `leaves`. False: the queue stops, or
@@ -71,7 +77,7 @@ static bool next_batch(wefti_queue_worker *worker, wefti_queue_batch *batch,
                        bool leaves)
 {
     weft_queue *queue = worker->queue;
-    wefti_mutex_lock(&queue->lock);
+    wefti_queue_lock(queue);
     if (!leaves) {
         wefti_queue_linger_for_work_locked(queue);
     }
@@ -80,7 +86,7 @@ static bool next_batch(wefti_queue_worker *worker, wefti_queue_batch *batch,
         if (worker->keeps_core) {
             wefti_mutex_unlock(&queue->lock);
             wefti_queue_free_core(worker);
-            wefti_mutex_lock(&queue->lock);
+            wefti_queue_lock(queue);
         } else {
             sleep_locked(queue, batch->wake_ns);
         }
@@ -163,7 +169,7 @@ static wefti_queue_request *run_and_account(wefti_queue_scratch *scratch,
         record_batch(queue, batch, begin_ns);
     }
     int64_t end_ns = wefti_clock_ns();
-    wefti_mutex_lock(&queue->lock);
+    wefti_queue_lock(queue);
     wefti_queue_model *model = batch->class->model;
     wefti_queue_account_locked(queue, batch, end_ns - begin_ns);
     wefti_queue_model *unused = wefti_queue_unlink_unused_locked(model);

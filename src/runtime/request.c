@@ -70,6 +70,7 @@ void wefti_request_reset(weft_request *request, const wefti_request_kind *kind,
     request->device = device;
     wefti_refcount_init(&request->owners);
     wefti_atomic_u32_init(&request->state, WEFTI_REQUEST_PENDING);
+    wefti_atomic_u32_init(&request->waiters, 0);
     request->callback = NULL;
     request->callback_user = NULL;
     request->start_deadline_ns = WEFTI_NEVER;
@@ -209,12 +210,16 @@ bool wefti_request_claim(weft_request *request, wefti_request_state state)
 void wefti_request_announce(weft_request *request, weft_status status)
 {
     wefti_device_end(request->device, request->shard, wefti_outcome_of(status));
-    wefti_mutex_lock(&request->lock);
-    wefti_atomic_u32_store_release(&request->state, WEFTI_REQUEST_ENDED |
+    /* Sequentially consistent, as in weft_request_wait: either the waiter is seen here,
+     * or it sees the end. The caller owns the request. */
+    wefti_atomic_u32_store_seq_cst(&request->state, WEFTI_REQUEST_ENDED |
                                                         (uint32_t)status << STATE_BITS);
-    wefti_mutex_unlock(&request->lock);
-    /* After the lock, which who wakes up needs; the caller owns the request. */
-    wefti_condition_wake_all(&request->ended);
+    if (wefti_atomic_u32_load_seq_cst(&request->waiters) > 0 &&
+        !wefti_sabotaged(WEFTI_SABOTAGE_END_WAKE)) {
+        wefti_mutex_lock(&request->lock); /* until they sleep */
+        wefti_mutex_unlock(&request->lock);
+        wefti_condition_wake_all(&request->ended);
+    }
     if (request->fd >= 0) {
         uint64_t one = 1; /* cannot fail: the counter is far from full */
         ssize_t wrote = write(request->fd, &one, sizeof one);
@@ -271,13 +276,18 @@ bool weft_request_cancel(weft_request *request)
     return request && !wefti_fork_happened() && request->kind->cancel(request);
 }
 
+static bool has_ended(uint32_t state)
+{
+    return (state & STATE_MASK) == WEFTI_REQUEST_ENDED;
+}
+
 bool weft_request_test(const weft_request *request, weft_status *status)
 {
     if (!request) {
         return false;
     }
     uint32_t state = wefti_atomic_u32_load_acquire(&request->state);
-    bool ended = (state & STATE_MASK) == WEFTI_REQUEST_ENDED;
+    bool ended = has_ended(state);
     if (ended && status) {
         *status = (weft_status)(state >> STATE_BITS);
     }
@@ -336,10 +346,12 @@ weft_status weft_request_wait(weft_request *request, int64_t timeout_ns,
                                   timeout_ns < 0 || timeout_ns >= LINGER_LEAST_NS);
         }
         wefti_mutex_lock(&request->lock);
-        while (!weft_request_test(request, &status) && in_time) {
+        (void)wefti_atomic_u32_add_seq_cst(&request->waiters, 1);
+        while (!has_ended(wefti_atomic_u32_load_seq_cst(&request->state)) && in_time) {
             in_time =
                 wefti_condition_wait(&request->ended, &request->lock, deadline_ns);
         }
+        (void)wefti_atomic_u32_sub_seq_cst(&request->waiters, 1);
         wefti_mutex_unlock(&request->lock);
     }
     if (!weft_request_test(request, &status)) {

@@ -70,6 +70,7 @@ struct weft_request {
     /* atomic: any thread -> any thread */
     wefti_refcount owners;
     wefti_atomic_u32 state;
+    wefti_atomic_u32 waiters; /* threads that sleep, or are about to, until the end */
 
     /* one thread at a time: who moved it out of `pending`; then immutable */
     wefti_request_work work;
@@ -77,7 +78,7 @@ struct weft_request {
 
     /* guarded by lock */
     wefti_mutex lock;      /* WEFTI_RANK_REQUEST */
-    wefti_condition ended; /* woken by the end, for all who wait */
+    wefti_condition ended; /* woken by the end, for all `waiters` */
 
     /* guarded by the executor's lock */
     struct wefti_request_list *list; /* the one it is in */

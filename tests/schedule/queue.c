@@ -628,6 +628,99 @@ static void break_a_promise(void *state, uint32_t index)
     weft_queue_release(s->queue);
 }
 
+/* A queue whose recent requests can be posted, in most schedules. */
+static void open_for_posts(queue_stage *s, int32_t workers)
+{
+    open_queue(s, workers, 0, false);
+    learn_the_cost(s);
+    submit_and_wait(s);
+    s->told_done += 2;
+}
+
+/* Posts as the worker's watch ends, and does not wait. */
+static void post_against_sleep(void *state, uint32_t index)
+{
+    (void)index;
+    queue_stage *s = state;
+    weft_request *left;
+    open_for_posts(s, 1);
+    wefti_thread_sleep(WEFTI_QUEUE_PROMISE_NS);
+    s->violations += submit(s, 1, 0, NULL, &left) != WEFT_OK;
+    look_until_done(left);
+    s->told_done++;
+    end_queue(s);
+    weft_queue_release(s->queue);
+}
+
+/* Unless it comes too late. */
+static void post_and_wait(void *argument)
+{
+    queue_stage *s = argument;
+    weft_request *request;
+    for (int i = 1; i < 3; i++) {
+        if (submit(s, i, 0, NULL, &request) == WEFT_OK) {
+            s->told_done++;
+            s->violations += weft_request_wait(request, WEFT_FOREVER, NULL) != WEFT_OK;
+            weft_request_release(request);
+        }
+    }
+}
+
+/* What was drained after it was closed has nothing more to run. */
+static void post_against_close(void *state, uint32_t index)
+{
+    (void)index;
+    queue_stage *s = state;
+    wefti_thread poster;
+    weft_queue_statistics before, after;
+    open_for_posts(s, 1);
+    start(&poster, post_and_wait, s);
+    weft_queue_close(s->queue);
+    s->violations += weft_queue_drain(s->queue, WEFT_FOREVER, NULL) != WEFT_OK;
+    weft_queue_get_statistics(s->queue, &before);
+    wefti_thread_join(&poster);
+    weft_queue_get_statistics(s->queue, &after);
+    s->violations += before.accepted != after.accepted || before.done != after.done;
+    end_queue(s);
+    weft_queue_release(s->queue);
+}
+
+/* A model goes, with its classes, when nobody is about to post to it any more. */
+static void post_against_remove(void *state, uint32_t index)
+{
+    (void)index;
+    queue_stage *s = state;
+    wefti_thread poster;
+    open_for_posts(s, 1);
+    start(&poster, post_and_wait, s);
+    s->violations += weft_queue_remove_model(s->queue, s->model, NULL) != WEFT_OK;
+    s->violations += weft_queue_add_model(s->queue, s->model, NULL, NULL) != WEFT_OK;
+    wefti_thread_join(&poster);
+    end_queue(s);
+    weft_queue_release(s->queue);
+}
+
+/* A post that is cancelled is in no box any more. */
+static void post_against_cancel(void *state, uint32_t index)
+{
+    (void)index;
+    queue_stage *s = state;
+    wefti_thread poster;
+    weft_request *left;
+    open_for_posts(s, 1);
+    start(&poster, post_and_wait, s);
+    s->violations += submit(s, 3, 0, NULL, &left) != WEFT_OK;
+    bool cancelled = weft_request_cancel(left);
+    s->told_cancelled += cancelled;
+    s->told_done += !cancelled;
+    s->violations +=
+        (weft_request_wait(left, WEFT_FOREVER, NULL) == WEFT_OK) == cancelled;
+    weft_request_release(left);
+    wefti_thread_join(&poster);
+    end_queue(s);
+    weft_queue_release(s->queue);
+}
+
 const scenario queue_scenarios[] = {
     QUEUE_SCENARIO("queue-submit-close", submit_against_close,
                    WEFTI_SABOTAGE_QUEUE_IDLE),
@@ -646,8 +739,13 @@ const scenario queue_scenarios[] = {
     QUEUE_SCENARIO("queue-order", keep_order, WEFTI_SABOTAGE_QUEUE_ORDER),
     QUEUE_SCENARIO("queue-cancel-batch", cancel_in_a_batch, WEFTI_SABOTAGE_QUEUE_ONCE),
     QUEUE_SCENARIO("queue-lead", lead_alone, WEFTI_SABOTAGE_QUEUE_LEFT),
-    QUEUE_SCENARIO("queue-lead-beside", lead_beside_workers, WEFTI_SABOTAGE_QUEUE_IDLE),
+    QUEUE_SCENARIO("queue-lead-beside", lead_beside_workers, WEFTI_SABOTAGE_QUEUE_IDLE,
+                   WEFTI_SABOTAGE_END_WAKE),
     QUEUE_SCENARIO("queue-promise", break_a_promise, WEFTI_SABOTAGE_QUEUE_WATCH),
+    QUEUE_SCENARIO("queue-post", post_against_sleep, WEFTI_SABOTAGE_QUEUE_POST),
+    QUEUE_SCENARIO("queue-post-close", post_against_close, WEFTI_SABOTAGE_NONE),
+    QUEUE_SCENARIO("queue-post-remove", post_against_remove, WEFTI_SABOTAGE_NONE),
+    QUEUE_SCENARIO("queue-post-cancel", post_against_cancel, WEFTI_SABOTAGE_NONE),
     {.what = {.name = "queue-last-owner",
               .thread_count = 1,
               .set_up = set_queue_stage,

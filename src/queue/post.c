@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/thread.h"
+#include "queue/queue.h"
+
+/* Short requests whose callers soon wait for them are not put into the queue one by
+ * one, each under the queue's lock, which would go from core to core with all it
+ * guards: they are left in a post box, one for each pool, and the next thread that
+ * takes the lock takes them in. Mostly that is their caller, who comes to run them.
+ *
+ * That nothing is left lying: `attended` says that somebody will look without being
+ * told, a worker that is awake or watches over promises. Who posts sees to it that
+ * `posts` says so and then reads `attended`; who ends the attendance writes it and then
+ * reads `posts`. Both are sequentially consistent, so at least one of the two sees the
+ * other (Dekker). Close, after which nothing is accepted, empties all boxes under their
+ * locks, so that who posts later sees the end of attendance. */
+
+/* In a box. */
+enum { MOST_POSTS = 16 };
+
+static void count_recent_locked(wefti_queue_recent *recent, bool comes)
+{
+    recent->model->users += comes ? 1 : (size_t)-1;
+    recent->class->live_count += comes ? 1 : (size_t)-1;
+    recent->model = comes ? recent->model : NULL;
+}
+
+static bool is_recent(const wefti_queue_recent *recent, const weft_model *model,
+                      const weft_io *io)
+{
+    return recent->model && recent->model->model == model &&
+           wefti_queue_is_of_class(recent->class, io) &&
+           wefti_queue_rows(recent->class, io) == recent->rows;
+}
+
+void wefti_queue_look_up_locked(wefti_queue_pool *pool, const weft_io *io,
+                                wefti_queue_lookup *lookup)
+{
+    size_t i = 0;
+    while (i < WEFTI_QUEUE_RECENTS &&
+           !is_recent(&pool->recents[i], lookup->model, io)) {
+        i++;
+    }
+    if (i < WEFTI_QUEUE_RECENTS) {
+        lookup->found = pool->recents[i];
+        wefti_atomic_u32_add_relaxed(&lookup->found.model->posting, 1);
+    }
+}
+
+void wefti_queue_remember_locked(const wefti_queue_request *request)
+{
+    wefti_queue_pool *pool = request->pool;
+    if (!request->leadable || request->model->removed ||
+        !wefti_atomic_u32_load_relaxed(&request->queue->attended)) {
+        return;
+    }
+    wefti_mutex_lock(&pool->lock);
+    bool there = false;
+    for (size_t i = 0; !there && i < WEFTI_QUEUE_RECENTS; i++) {
+        there = pool->recents[i].model && pool->recents[i].class == request->class &&
+                pool->recents[i].rows == request->rows;
+    }
+    if (!there) {
+        wefti_queue_recent *place =
+            &pool->recents[pool->next_recent++ % WEFTI_QUEUE_RECENTS];
+        if (place->model) {
+            count_recent_locked(place, false);
+        }
+        *place = (wefti_queue_recent){request->model, request->class, request->rows,
+                                      request->may_join};
+        count_recent_locked(place, true);
+    }
+    wefti_mutex_unlock(&pool->lock);
+}
+
+void wefti_queue_forget_locked(wefti_queue_model *model)
+{
+    for (size_t p = 0; p < WEFTI_QUEUE_POOLS; p++) {
+        wefti_queue_pool *pool = &model->queue->pools[p];
+        wefti_mutex_lock(&pool->lock);
+        for (size_t i = 0; i < WEFTI_QUEUE_RECENTS; i++) {
+            if (pool->recents[i].model == model) {
+                count_recent_locked(&pool->recents[i], false);
+            }
+        }
+        wefti_mutex_unlock(&pool->lock);
+    }
+}
+
+bool wefti_queue_is_for_post(const wefti_queue_request *request)
+{
+    weft_queue *queue = request->queue;
+    /* Relaxed: hints; what counts is read after the post. */
+    return request->leadable &&
+           !wefti_atomic_u32_load_relaxed(&request->class->hint_crowded) &&
+           wefti_atomic_u32_load_relaxed(&queue->attended) &&
+           wefti_patience_try(&queue->promises);
+}
+
+wefti_queue_posted wefti_queue_post(wefti_queue_request *request)
+{
+    weft_queue *queue = request->queue;
+    wefti_queue_pool *pool = request->pool;
+    uint32_t bit = UINT32_C(1) << (pool - queue->pools);
+    wefti_mutex_lock(&pool->lock);
+    uint32_t before = pool->post_count;
+    if (before < MOST_POSTS) {
+        request->next_report = NULL;
+        *(before == 0 ? &pool->first_post : &pool->last_post->next_report) = request;
+        pool->last_post = request;
+        pool->post_count++;
+    }
+    wefti_mutex_unlock(&pool->lock);
+    if (before == MOST_POSTS) {
+        return WEFTI_QUEUE_BOX_FULL;
+    }
+    /* Also behind another, who may not have got so far: whoever takes the lock from
+     * here on, such as who cancels this request, has it taken in. */
+    if (!(wefti_atomic_u32_load_seq_cst(&queue->posts) & bit)) {
+        (void)wefti_atomic_u32_or_seq_cst(&queue->posts, bit);
+    }
+    return wefti_atomic_u32_load_seq_cst(&queue->attended) ? WEFTI_QUEUE_POSTED
+                                                           : WEFTI_QUEUE_UNATTENDED;
+}
+
+static void take_in_locked(wefti_queue_request *request)
+{
+    weft_queue *queue = request->queue;
+    request->refused = queue->closed; /* who posted it is about to look */
+    if (request->refused) {
+        return;
+    }
+    wefti_queue_count_locked(request);
+    (void)wefti_atomic_u32_sub_acq_rel(&request->model->posting, 1);
+    (void)wefti_queue_count_threads_locked(queue, request->submitter);
+    wefti_queue_enlist_locked(request);
+    request->promised = true;
+    queue->promised_count++;
+}
+
+/* Empties the post boxes of these pools. */
+static void empty_boxes_locked(weft_queue *queue, uint32_t pools)
+{
+    (void)wefti_atomic_u32_and_seq_cst(&queue->posts, ~pools);
+    for (size_t p = 0; p < WEFTI_QUEUE_POOLS; p++) {
+        wefti_queue_pool *pool = &queue->pools[p];
+        if (!(pools >> p & 1)) {
+            continue;
+        }
+        wefti_mutex_lock(&pool->lock);
+        wefti_queue_request *request = pool->first_post;
+        pool->first_post = NULL;
+        pool->post_count = 0;
+        wefti_mutex_unlock(&pool->lock);
+        while (request) {
+            wefti_queue_request *next = request->next_report;
+            take_in_locked(request);
+            request = next;
+        }
+    }
+}
+
+void wefti_queue_take_posts_locked(weft_queue *queue)
+{
+    uint32_t pools = wefti_atomic_u32_load_seq_cst(&queue->posts);
+    if (pools != 0) {
+        empty_boxes_locked(queue, pools);
+        wefti_queue_attend_locked(queue);
+    }
+}
+
+void wefti_queue_lock(weft_queue *queue)
+{
+    wefti_mutex_lock(&queue->lock);
+    wefti_queue_take_posts_locked(queue);
+}
+
+static bool is_attended_locked(const weft_queue *queue)
+{
+    size_t most = (size_t)queue->params.max_queue_size;
+    bool looks = queue->watching || queue->sleeping <= queue->woken;
+    return looks && !queue->closed &&
+           queue->census.now >= (uint32_t)queue->params.workers &&
+           queue->waiting_count + queue->held_count +
+                   (size_t)WEFTI_QUEUE_POOLS * MOST_POSTS <=
+               most;
+}
+
+void wefti_queue_attend_locked(weft_queue *queue)
+{
+    bool attended = is_attended_locked(queue);
+    if (attended == wefti_atomic_u32_load_relaxed(&queue->attended)) {
+        return;
+    }
+    wefti_atomic_u32_store_seq_cst(&queue->attended, attended);
+    if (!attended && !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_POST)) {
+        wefti_queue_take_posts_locked(queue);
+    }
+}
+
+void wefti_queue_close_posts_locked(weft_queue *queue)
+{
+    wefti_atomic_u32_store_seq_cst(&queue->attended, false);
+    /* All of them, whatever `posts` says: it is set after the post. */
+    empty_boxes_locked(queue, (UINT32_C(1) << WEFTI_QUEUE_POOLS) - 1);
+}
+
+bool wefti_queue_settle_post(wefti_queue_request *request)
+{
+    weft_queue *queue = request->queue;
+    wefti_queue_lock(queue);
+    bool accepted = !request->refused;
+    if (!queue->watching) {
+        wefti_queue_end_promises_locked(queue);
+    }
+    wefti_mutex_unlock(&queue->lock);
+    return accepted;
+}
