@@ -196,6 +196,7 @@ static void test_batching(void **state)
         const cli_open_loop *loop = &suite.open_loops[i];
         assert_true(loop->calls > 0 && loop->compared == loop->calls);
         assert_int_equal(loop->wrong + loop->failed, 0);
+        assert_true(loop->capacity > 0 && loop->offered < loop->capacity);
         assert_true(loop->p50_ns > 0 && loop->p50_ns <= loop->p999_ns);
     }
     cli_suite_fini(&suite);

@@ -251,12 +251,14 @@ void cli_picture_open_loops(FILE *file, const cli_suite *suite)
     if (suite->open_loop_count == 0) {
         return;
     }
-    fputs("<h2>Latency by load</h2>\n<p class=\"soft\">Requests arrive at random "
-          "(Poisson) at a part of the rate that 64 callers reached through the queue; "
-          "latency counts from when a request was to arrive, so nothing is hidden by a "
-          "submitter that is late.</p>\n<p class=\"legend\"><i class=\"series1\"></i>50"
-          " % <i class=\"series2\"></i>80 % <i class=\"series3\"></i>95 %</p>\n",
-          file);
+    fprintf(file,
+            "<h2>Latency by load</h2>\n<p class=\"soft\">Requests arrive at random "
+            "(Poisson) at a part of the rate that their submitter reaches when it "
+            "keeps %d under way; latency counts from when a request was to arrive, so "
+            "nothing is hidden by a submitter that is late.</p>\n<p class=\"legend\">"
+            "<i class=\"series1\"></i>50 %% <i class=\"series2\"></i>80 %% <i "
+            "class=\"series3\"></i>95 %%</p>\n",
+            CLI_OPEN_LOOP_MOST);
     for (size_t i = 0; i < suite->open_loop_count;) {
         const cli_open_loop *loops = &suite->open_loops[i];
         size_t count = 1;

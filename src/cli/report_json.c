@@ -158,6 +158,7 @@ static json_t *open_loop_json(const cli_open_loop *loop)
         set_text(object, "reason", loop->reason);
     }
     set_count(object, "workers", (uint64_t)loop->way.workers);
+    set_number(object, "capacity_per_second", loop->capacity);
     set_number(object, "load", loop->load);
     set_number(object, "arrivals_per_second", loop->offered);
     set_number(object, "answers_per_second", loop->rate);

@@ -161,7 +161,7 @@ static bool is_small(const cli_suite *suite, const cli_result *queued)
            suite->info.core_count / queued->direct_rate < SMALL_SECONDS;
 }
 
-/* Requests that arrive at parts of the rate that the callers reached. */
+/* Requests that arrive at parts of what the queue can do. */
 static void measure_open_loops(cli_suite *suite, const cli_row *row,
                                const cli_trial *trial, const cli_result *closed)
 {
@@ -176,8 +176,8 @@ static void measure_open_loops(cli_suite *suite, const cli_row *row,
                  loads[i] * 100);
         cli_terminal_progress(suite, row->name, doing);
         cli_open_loop *loop = &suite->open_loops[suite->open_loop_count++];
-        cli_open_loop_run(trial, &closed->way, closed->rate, loads[i],
-                          2 * suite->options->seconds, loop);
+        cli_open_loop_run(trial, &closed->way, loads[i], 2 * suite->options->seconds,
+                          loop);
         loop->row = row;
     }
 }

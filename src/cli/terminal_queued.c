@@ -93,14 +93,14 @@ void cli_terminal_distribution(const cli_suite *suite, const cli_result *result)
 
 static void print_open_loop(const cli_open_loop *loop)
 {
-    char offered[32], p50[32], p95[32], p99[32], p999[32];
+    char capacity[32], offered[32], p50[32], p95[32], p99[32], p999[32];
     uint64_t right = loop->compared - loop->wrong;
-    printf("%-24s %4.0f %% %9s %8llu/%-8llu %6.2f %8s %8s %8s %8s\n", loop->row->name,
-           loop->load * 100, cli_thousands(loop->offered, offered),
-           (unsigned long long)right, (unsigned long long)loop->calls,
-           cli_queue_mean_requests(&loop->queue), cli_duration(loop->p50_ns, p50),
-           cli_duration(loop->p95_ns, p95), cli_duration(loop->p99_ns, p99),
-           cli_duration(loop->p999_ns, p999));
+    printf("%-20s %9s %4.0f %% %9s %8llu/%-8llu %6.2f %8s %8s %8s %8s\n",
+           loop->row->name, cli_thousands(loop->capacity, capacity), loop->load * 100,
+           cli_thousands(loop->offered, offered), (unsigned long long)right,
+           (unsigned long long)loop->calls, cli_queue_mean_requests(&loop->queue),
+           cli_duration(loop->p50_ns, p50), cli_duration(loop->p95_ns, p95),
+           cli_duration(loop->p99_ns, p99), cli_duration(loop->p999_ns, p999));
     if (loop->verdict != CLI_PASSED) {
         printf("  FAILED: %s\n", loop->reason);
     }
@@ -112,11 +112,11 @@ void cli_terminal_open_loops(const cli_suite *suite)
         return;
     }
     cli_terminal_clear();
-    printf("\nOpen loop: Poisson arrivals at a part of the queued rate; latency counts "
-           "from when a request was to arrive\n%-24s %6s %9s %17s %6s %8s %8s %8s "
-           "%8s\n",
-           "row", "load", "arrivals", "answers right", "batch", "P50", "P95", "P99",
-           "P99.9");
+    printf("\nOpen loop: Poisson arrivals from one submitter, at a part of what it "
+           "reaches with %d under way; latency\ncounts from when a request was to "
+           "arrive\n%-20s %9s %6s %9s %17s %6s %8s %8s %8s %8s\n",
+           CLI_OPEN_LOOP_MOST, "row", "capacity", "load", "arrivals", "answers right",
+           "batch", "P50", "P95", "P99", "P99.9");
     for (size_t i = 0; i < suite->open_loop_count; i++) {
         print_open_loop(&suite->open_loops[i]);
     }
