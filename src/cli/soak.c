@@ -70,19 +70,26 @@ static void run_callers(soak *self, uint32_t count)
     }
 }
 
-/* Row `round` of the tables in turn, and another one beside it. */
+static cli_trial *make_trial(soak *self, cli_row *row, const cli_row *chosen)
+{
+    *row = *chosen;
+    row->distinct = row->distinct > 2 ? 2 : row->distinct;
+    return cli_trial_create(self->device, row, SOAK_LANES);
+}
+
+/* Row `round` of the tables in turn, another one beside it, and models of no table. */
 static bool make_trials(soak *self, const cli_row *rows, size_t row_count)
 {
+    const size_t chosen[] = {self->round % row_count,
+                             soak_draw(&self->dice, (uint32_t)row_count)};
     bool ready = true;
     for (int t = 0; t < SOAK_TRIALS; t++) {
-        size_t chosen = t == 0 ? self->round % row_count
-                               : soak_draw(&self->dice, (uint32_t)row_count);
-        cli_row *row = &self->rows[t];
-        *row = rows[chosen];
-        row->distinct = row->distinct > 2 ? 2 : row->distinct;
-        self->trials[t] = cli_trial_create(self->device, row, SOAK_LANES);
+        self->trials[t] = t < SOAK_ODD
+                              ? make_trial(self, &self->rows[t], &rows[chosen[t]])
+                              : soak_make_odd_trial(self->device, &self->dice);
         if (self->trials[t]->failure[0] != '\0') {
-            cli_complain("%s: %s", row->name, self->trials[t]->failure);
+            cli_complain("%s: %s", self->trials[t]->row->name,
+                         self->trials[t]->failure);
             ready = false;
         }
         self->models += (uint64_t)self->trials[t]->lane_count;
@@ -169,6 +176,11 @@ static void write_calls(FILE *file, const soak_tally *t)
             "|\n",
             number(t->by_wait), number(t->by_test), number(t->by_fd),
             number(t->by_callback));
+    fprintf(
+        file,
+        "| waits whose deadline came first; queued calls that waited at once; calls "
+        "of models with buckets or in stages | %llu; %llu; %llu |\n",
+        number(t->gave_up), number(t->in_person), number(t->odd));
     fprintf(file, "| taken by weft_queue_take_ended too | %llu |\n",
             number(t->by_queue_fd));
     fprintf(file, "| calls made by callbacks | %llu |\n", number(t->from_callback));

@@ -7,15 +7,16 @@
 #include "cli/trial.h"
 
 /* Everything at once, for as long as one likes, in one process: rounds of rows of the
- * tables, each with its models loaded anew and its threads born for the round, which
- * call directly, by weft_submit and through queues (soak_call.c), with random
- * priorities, time limits, deadlines and cancels, and hear of the end in every way
- * there is. Meanwhile queues are closed, drained and replaced, and models taken out and
- * put in again (soak_queue.c). Every answer is compared, every request is accounted
- * for, and memory must stay flat. */
+ * tables and of models with buckets and in stages (soak_models.c), each loaded anew and
+ * its threads born for the round, which call directly, by weft_submit and through
+ * queues (soak_call.c), with random priorities, time limits, deadlines and cancels, and
+ * hear of the end in every way there is. Meanwhile queues are closed, drained and
+ * replaced, and models taken out and put in again (soak_queue.c). Every answer is
+ * compared, every request is accounted for, and memory must stay flat. */
 
 enum {
-    SOAK_TRIALS = 2, /* rows at the same time */
+    SOAK_TRIALS = 3, /* at the same time: two rows, and what no table has */
+    SOAK_ODD = 2,    /* which of them */
     SOAK_LANES = 3,  /* models of a row */
     SOAK_CALLERS = 24,
     SOAK_SLOTS = 4, /* requests of a caller at the same time */
@@ -31,6 +32,9 @@ typedef struct soak_options {
 typedef struct soak_tally {
     uint64_t direct, submitted, queued; /* calls by their way */
     uint64_t by_wait, by_test, by_fd, by_callback, by_queue_fd;
+    uint64_t gave_up;       /* waits that a short time was given first */
+    uint64_t in_person;     /* calls whose caller waited at once */
+    uint64_t odd;           /* calls of models with buckets and in stages */
     uint64_t from_callback; /* submitted there */
     uint64_t done, cancelled, timed_out;
     uint64_t full, late, closed, not_found, bad; /* refused */
@@ -76,7 +80,7 @@ typedef struct soak_slot {
     uint32_t index;
     void **buffers;
     size_t buffer_count;
-    bool is_pattern;         /* a cancelled request left the buffers to us */
+    const cli_case *pattern; /* a cancelled request left the buffers to us */
     const cli_case *request; /* NULL: nothing under way */
     soak_queue *queue;       /* NULL: by weft_submit */
     weft_request *handle;    /* NULL: let go of */
@@ -109,7 +113,7 @@ typedef struct soak_caller {
 struct soak {
     const soak_options *options;
     weft_device *device;
-    cli_row rows[SOAK_TRIALS];
+    cli_row rows[SOAK_ODD];
     cli_trial *trials[SOAK_TRIALS];
     soak_caller callers[SOAK_CALLERS];
     int64_t round_end_ns;
@@ -127,6 +131,11 @@ struct soak {
     pthread_mutex_t lock;
     soak_queue *queue; /* in use; `next` leads to those before it */
 };
+
+/* ---- soak_models.c ---- */
+
+/* The trial of what no table has; what went wrong is in `failure`. */
+cli_trial *soak_make_odd_trial(weft_device *device, soak_dice *dice);
 
 /* ---- soak_call.c ---- */
 

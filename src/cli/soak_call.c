@@ -23,6 +23,7 @@ enum {
 };
 
 enum { LARGE_BYTES = 1 << 20, FEW_SLOTS = 1, MOST_AGAIN = 3, LOST_MS = 1800000 };
+enum { IN_PERSON = 32 };
 
 static void complain(soak_tally *tally, const cli_lane *lane, const char *what,
                      const char *words)
@@ -44,8 +45,8 @@ static void fill(const soak_slot *slot, const cli_case *request, int byte)
 static void check_pattern(soak_slot *slot)
 {
     soak_tally *tally = &slot->caller->tally;
-    const cli_case *request = &slot->caller->lane->cases[0];
-    for (size_t i = 0; slot->is_pattern && i < request->output_count; i++) {
+    const cli_case *request = slot->pattern;
+    for (size_t i = 0; request != NULL && i < request->output_count; i++) {
         const unsigned char *bytes = slot->buffers[i];
         for (size_t j = 0; j < request->expected[i].size_bytes; j++) {
             if (bytes[j] != SOAK_PATTERN) {
@@ -56,7 +57,7 @@ static void check_pattern(soak_slot *slot)
             }
         }
     }
-    slot->is_pattern = false;
+    slot->pattern = NULL;
 }
 
 static bool is_right(const soak_slot *slot)
@@ -280,6 +281,7 @@ static void prepare(soak_slot *slot)
     slot->queue = NULL;
     pthread_mutex_unlock(&caller->lock);
     const cli_case *request = slot->request;
+    caller->tally.odd += lane->row == caller->soak->trials[SOAK_ODD]->row;
     for (size_t i = 0; i < request->output_count; i++) {
         slot->outputs[i] = request->expected[i];
         slot->outputs[i].data = slot->buffers[i];
@@ -370,6 +372,20 @@ static void judge(soak_slot *slot, weft_status status, const weft_error *error,
     }
 }
 
+/* Some waits have a deadline, so short that nobody would run the request for it, or
+ * longer, and are followed by one without. */
+static void wait_briefly(soak_slot *slot)
+{
+    soak_caller *caller = slot->caller;
+    if (soak_draw(&caller->dice, 2) == 0) {
+        int64_t most_ns = soak_draw(&caller->dice, 2) == 0 ? 2000000 : 30000000;
+        int64_t time_ns = (int64_t)soak_draw(&caller->dice, (uint32_t)most_ns);
+        weft_status status = weft_request_wait(slot->handle, time_ns, NULL);
+        caller->tally.gave_up +=
+            status == WEFT_TIMEOUT && !weft_request_test(slot->handle, NULL);
+    }
+}
+
 /* Waits in the way that the request was submitted for; false: it does not end. */
 static bool hear_of_end(soak_slot *slot)
 {
@@ -397,6 +413,7 @@ static bool hear_of_end(soak_slot *slot)
         tally->by_callback++;
         return true;
     default:
+        wait_briefly(slot);
         tally->by_wait++;
         return true;
     }
@@ -418,7 +435,7 @@ static void cancel_maybe(soak_slot *slot)
     }
     if (weft_request_cancel(slot->handle)) {
         fill(slot, slot->request, SOAK_PATTERN);
-        slot->is_pattern = true;
+        slot->pattern = slot->request;
     }
 }
 
@@ -500,9 +517,49 @@ static void call_directly(soak_slot *slot)
     put_away(slot);
 }
 
-/* Some requests at the same time. */
+/* Submits and waits at once, with nothing that keeps the waiting thread from running
+ * the request itself. */
+static void call_in_person(soak_slot *slot)
+{
+    soak_caller *caller = slot->caller;
+    soak_tally *tally = &caller->tally;
+    weft_error error;
+    pthread_mutex_lock(&caller->lock);
+    slot->queue = soak_borrow_queue(caller->soak);
+    slot->end = BY_WAIT;
+    slot->deed = NOTHING;
+    slot->called = slot->is_wrong = slot->is_disordered = false;
+    slot->was_again = 0;
+    pthread_mutex_unlock(&caller->lock);
+    tally->queued++;
+    weft_status status = weft_queue_submit(slot->queue->queue, slot->request->model,
+                                           &slot->io, NULL, &slot->handle, &error);
+    if (status != WEFT_OK) {
+        refused(slot, status, &error, false);
+        weft_queue_release(slot->queue->queue);
+    } else {
+        status = weft_request_wait(slot->handle, WEFT_FOREVER, &error);
+        judge(slot, status, &error, true);
+        tally->in_person++;
+        if (!let_go(slot, true)) {
+            tally->failed++;
+            complain(tally, caller->lane, "an end was not heard of as asked", "");
+        }
+    }
+    put_away(slot);
+}
+
+/* Some requests, one after the other or at the same time. */
 static void call_some(soak_caller *self)
 {
+    if (soak_draw(&self->dice, 4) == 0) {
+        for (uint32_t i = 0; i < IN_PERSON && cli_now_ns() < self->soak->round_end_ns;
+             i++) {
+            prepare(&self->slots[0]);
+            call_in_person(&self->slots[0]);
+        }
+        return;
+    }
     uint32_t count = 1 + soak_draw(&self->dice, self->slot_count);
     bool last_first = soak_draw(&self->dice, 2) == 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -525,22 +582,32 @@ static void call_some(soak_caller *self)
     }
 }
 
+static size_t largest_output(const cli_lane *lane, size_t index)
+{
+    size_t most = 0;
+    for (int32_t i = 0; i < lane->case_count; i++) {
+        size_t bytes = lane->cases[i].expected[index].size_bytes;
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
 static void make_buffers(soak_caller *self)
 {
-    const cli_case *request = &self->lane->cases[0];
+    const cli_lane *lane = self->lane;
+    const size_t count = lane->cases[0].output_count;
     size_t bytes = 0;
-    for (size_t i = 0; i < request->output_count; i++) {
-        bytes += request->expected[i].size_bytes;
+    for (size_t i = 0; i < count; i++) {
+        bytes += largest_output(lane, i);
     }
     self->slot_count = bytes > LARGE_BYTES ? FEW_SLOTS : SOAK_SLOTS;
     for (uint32_t s = 0; s < self->slot_count; s++) {
         soak_slot *slot = &self->slots[s];
-        *slot = (soak_slot){
-            .caller = self, .index = s, .buffer_count = request->output_count};
-        slot->buffers = cli_allocate(slot->buffer_count, sizeof(*slot->buffers));
-        slot->outputs = cli_allocate(slot->buffer_count, sizeof(*slot->outputs));
-        for (size_t i = 0; i < request->output_count; i++) {
-            slot->buffers[i] = cli_allocate_data(request->expected[i].size_bytes);
+        *slot = (soak_slot){.caller = self, .index = s, .buffer_count = count};
+        slot->buffers = cli_allocate(count, sizeof(*slot->buffers));
+        slot->outputs = cli_allocate(count, sizeof(*slot->outputs));
+        for (size_t i = 0; i < count; i++) {
+            slot->buffers[i] = cli_allocate_data(largest_output(lane, i));
         }
     }
 }
