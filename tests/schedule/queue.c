@@ -721,6 +721,108 @@ static void post_against_cancel(void *state, uint32_t index)
     weft_queue_release(s->queue);
 }
 
+/* ---- a device that fails for good ---- */
+
+static const wefti_backend *whole_backend;
+static wefti_backend losable;
+static wefti_atomic_u32 lost;
+
+static weft_status lost_health(const wefti_backend_device *device, weft_error *error)
+{
+    (void)device;
+    return wefti_atomic_u32_load_acquire(&lost) != 0
+               ? wefti_error(error, WEFT_DEVICE_LOST, "lost")
+               : WEFT_OK;
+}
+
+static weft_status lost_execute(wefti_backend_stream *stream, wefti_recipe *recipe,
+                                void *const *slots, size_t slot_count,
+                                weft_error *error)
+{
+    WEFTI_TRY(lost_health(NULL, error));
+    return whole_backend->stream.execute(stream, recipe, slots, slot_count, error);
+}
+
+static void *set_losable_stage(void)
+{
+    queue_stage *s = set_queue_stage();
+    wefti_atomic_u32_init(&lost, 0);
+    whole_backend = s->device->backend;
+    losable = *whole_backend;
+    losable.device.health = lost_health;
+    losable.stream.execute = lost_execute;
+    s->device->backend = &losable;
+    weft_model_release(s->model); /* its plans are of the backend before */
+    s->model = make_model(s->device);
+    return s;
+}
+
+static void count_lost(void *user, weft_request *request, weft_status status)
+{
+    queue_stage *s = user;
+    (void)request;
+    s->violations += s->drained || (status != WEFT_OK && status != WEFT_DEVICE_LOST);
+    s->callbacks++;
+    s->told_done += status == WEFT_OK;
+}
+
+/* One request that somebody waits for, and may run itself, beside one with a callback,
+ * until the device is lost. */
+static void submit_until_lost(queue_stage *s, int first_call)
+{
+    weft_status status = WEFT_OK;
+    for (int i = 0; i < 2 && status == WEFT_OK; i++) {
+        weft_request *request, *waited;
+        status = submit(s, first_call, 0, count_lost, &request);
+        if (status != WEFT_OK) {
+            break;
+        }
+        status = submit(s, first_call + 1, 0, NULL, &waited);
+        if (status == WEFT_OK) {
+            status = weft_request_wait(waited, WEFT_FOREVER, NULL);
+            s->told_done += status == WEFT_OK;
+            s->callbacks++;
+            weft_request_release(waited);
+        }
+        weft_status first = weft_request_wait(request, WEFT_FOREVER, NULL);
+        s->violations += first != WEFT_OK && first != WEFT_DEVICE_LOST;
+        weft_request_release(request);
+    }
+    s->violations += status != WEFT_OK && status != WEFT_DEVICE_LOST;
+}
+
+static void submit_first_lost(void *argument)
+{
+    submit_until_lost(argument, 0);
+}
+
+static void submit_second_lost(void *argument)
+{
+    submit_until_lost(argument, 2);
+}
+
+static void lose_the_device(void *state, uint32_t index)
+{
+    (void)index;
+    queue_stage *s = state;
+    wefti_thread first, second;
+    weft_request *refused;
+    weft_queue_statistics n;
+    open_queue(s, 1, 1, false);
+    start(&first, submit_first_lost, s);
+    start(&second, submit_second_lost, s);
+    wefti_atomic_u32_store_release(&lost, 1);
+    s->violations += submit(s, 4, 0, NULL, &refused) != WEFT_DEVICE_LOST;
+    wefti_thread_join(&first);
+    wefti_thread_join(&second);
+    s->violations += weft_queue_drain(s->queue, WEFT_FOREVER, NULL) != WEFT_OK;
+    s->drained = true;
+    weft_queue_get_statistics(s->queue, &n);
+    s->violations += n.accepted != s->accepted || n.done != s->told_done ||
+                     n.accepted != n.done + n.failed || s->callbacks != s->accepted;
+    weft_queue_release(s->queue);
+}
+
 const scenario queue_scenarios[] = {
     QUEUE_SCENARIO("queue-submit-close", submit_against_close,
                    WEFTI_SABOTAGE_QUEUE_IDLE),
@@ -751,6 +853,12 @@ const scenario queue_scenarios[] = {
               .set_up = set_queue_stage,
               .run = leave_in_a_callback,
               .check = check_left},
+     .divisor = QUEUE_DIVISOR},
+    {.what = {.name = "queue-device-lost",
+              .thread_count = 1,
+              .set_up = set_losable_stage,
+              .run = lose_the_device,
+              .check = check_queue_stage},
      .divisor = QUEUE_DIVISOR},
     {.what = {.name = NULL}},
 };
