@@ -76,7 +76,8 @@ typedef struct weft_model_params {
      * run that wants more fails. For models of unknown origin: one may never end. */
     int64_t max_iterations;
     /* Dimensions that are rounded up; all others are planned exactly. Read while the
-     * model is made. Not for models with stages, nor for a dimension of a value input.
+     * model is made. Not for models with stages, nor for a dimension of a value input
+     * or of numbers drawn at random, unless it is the outermost one of these.
      * WEFT_INVALID_ARGUMENT and WEFT_UNSUPPORTED name the dimension, input or output;
      * an output that depends on the dimension otherwise than by having it is found when
      * the model is made or, at the latest, by the first run. */

@@ -6,30 +6,8 @@
 #include "graph/model.h"
 
 /* Which dimensions of the outputs are those that were rounded up: the net is inferred
- * at other sizes of the same bucket, and what differs must be the size itself. */
-
-/* Shapes of the outputs for these inputs. */
-static weft_status infer(const weft_model *model, const wefti_known *inputs,
-                         wefti_known *outputs, weft_error *error)
-{
-    wefti_net net;
-    WEFTI_TRY(wefti_net_clone(&model->net, &net, error));
-    for (size_t i = 0; i < net.input_count; i++) {
-        net.values[net.inputs[i]].known = inputs[i];
-    }
-    wefti_evaluator evaluator;
-    weft_status status = wefti_evaluator_init(&evaluator, model->cpu, error);
-    if (status == WEFT_OK) {
-        status = wefti_net_infer(&net, &evaluator, error);
-        wefti_evaluator_fini(&evaluator);
-    }
-    for (size_t i = 0; status == WEFT_OK && i < net.output_count; i++) {
-        outputs[i] = net.values[net.outputs[i]].known;
-        outputs[i].constant = NULL;
-    }
-    wefti_net_destroy(&net);
-    return status;
-}
+ * at other sizes of the same bucket, and what differs must be the size itself. What is
+ * drawn at random must not differ. */
 
 /* The shapes of one plan, and what is found about them. */
 typedef struct search {
@@ -37,9 +15,85 @@ typedef struct search {
     const wefti_known *inputs, *outputs; /* at the sizes of buckets */
     wefti_known *trial_inputs, *trial_outputs;
     wefti_bucket_cuts *cuts;
-    bool refused; /* the graph takes no other size of a bucket */
+    /* At the sizes of buckets; without nodes where the model draws no numbers. */
+    wefti_net drawing;
+    const char *drawn; /* a node whose numbers change with the padding */
+    bool refused;      /* the graph takes no other size of a bucket */
     weft_error *error;
 } search;
+
+static weft_status infer_net(const weft_model *model, const wefti_known *inputs,
+                             wefti_net *net, weft_error *error)
+{
+    WEFTI_TRY(wefti_net_clone(&model->net, net, error));
+    for (size_t i = 0; i < net->input_count; i++) {
+        net->values[net->inputs[i]].known = inputs[i];
+    }
+    wefti_evaluator evaluator;
+    weft_status status = wefti_evaluator_init(&evaluator, model->cpu, error);
+    if (status == WEFT_OK) {
+        status = wefti_net_infer(net, &evaluator, error);
+        wefti_evaluator_fini(&evaluator);
+    }
+    if (status != WEFT_OK) {
+        wefti_net_destroy(net);
+    }
+    return status;
+}
+
+/* Also of one whose numbers were folded, and which is dead since. */
+static bool draws(const wefti_net_node *node)
+{
+    static const char *const names[] = {"RandomNormal", "RandomNormalLike",
+                                        "RandomUniform", "RandomUniformLike",
+                                        "Bernoulli"};
+    for (size_t i = 0; i < WEFTI_COUNT_OF(names); i++) {
+        if (strcmp(node->op->name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Drawn numbers follow from their place among all (ops/random.c): those of the smaller
+ * tensor are the first of the larger one only where the outermost dimension differs. */
+static bool draws_the_same(const wefti_known *full, const wefti_known *less)
+{
+    bool same = full->rank == less->rank, outermost = true;
+    for (int32_t j = 0; same && j < full->rank; j++) {
+        same = full->dims[j] == less->dims[j] || outermost;
+        outermost = outermost && full->dims[j] == 1 && less->dims[j] == 1;
+    }
+    return same;
+}
+
+/* Both are clones of one net, whose nodes stand in the same order. */
+static const char *find_drawn(const wefti_net *full, const wefti_net *less)
+{
+    const wefti_net_node *a = full->first, *b = less->first;
+    for (; a != NULL && b != NULL; a = a->next, b = b->next) {
+        if (draws(a) && a->outputs[0] >= 0 &&
+            !draws_the_same(&full->values[a->outputs[0]].known,
+                            &less->values[b->outputs[0]].known)) {
+            return a->view.label;
+        }
+    }
+    return NULL;
+}
+
+/* Shapes of the outputs for these inputs. */
+static weft_status infer(search *self, const wefti_known *inputs, wefti_known *outputs)
+{
+    wefti_net net;
+    WEFTI_TRY(infer_net(self->model, inputs, &net, self->error));
+    for (size_t i = 0; i < net.output_count; i++) {
+        outputs[i] = net.values[net.outputs[i]].known;
+        outputs[i].constant = NULL;
+    }
+    self->drawn = find_drawn(&self->drawing, &net);
+    wefti_net_destroy(&net);
+    return WEFT_OK;
+}
 
 /* The size of a bucket's dimension in the inputs; -1: no input has it. */
 static int64_t size_of(const search *self, int32_t bucket)
@@ -67,7 +121,7 @@ static weft_status try_size(search *self, int32_t bucket, int64_t size)
             }
         }
     }
-    return infer(model, self->trial_inputs, self->trial_outputs, self->error);
+    return infer(self, self->trial_inputs, self->trial_outputs);
 }
 
 static weft_status cannot_cut(const search *self, int32_t bucket, int64_t size,
@@ -94,10 +148,22 @@ static weft_status cannot_cut(const search *self, int32_t bucket, int64_t size,
                        (long long)size_of(self, bucket), name);
 }
 
+static weft_status cannot_draw(const search *self, int32_t bucket)
+{
+    const char *name = self->model->buckets->buckets[bucket].name;
+    return wefti_error(self->error, WEFT_UNSUPPORTED,
+                       "%s: with '%s' rounded up it would draw other numbers than "
+                       "without; leave '%s' without buckets",
+                       self->drawn, name, name);
+}
+
 /* Compares the outputs of a trial with those of the bucket. */
 static weft_status compare(search *self, int32_t bucket, int64_t size)
 {
     int64_t full_size = size_of(self, bucket);
+    if (self->drawn != NULL) {
+        return cannot_draw(self, bucket);
+    }
     for (size_t i = 0; i < self->model->net.output_count; i++) {
         const wefti_known *full = &self->outputs[i], *less = &self->trial_outputs[i];
         int8_t *cut = self->cuts[i].buckets;
@@ -151,6 +217,18 @@ static weft_status search_bucket(search *self, int32_t index)
     return WEFT_OK;
 }
 
+/* Infers at the sizes of buckets where numbers are drawn. */
+static weft_status look_for_drawing(search *self)
+{
+    const wefti_net_node *node = self->model->net.first;
+    while (node != NULL && (node->dead || !draws(node))) {
+        node = node->next;
+    }
+    return node == NULL
+               ? WEFT_OK
+               : infer_net(self->model, self->inputs, &self->drawing, self->error);
+}
+
 static weft_status search_all(search *self)
 {
     const weft_model *model = self->model;
@@ -161,9 +239,12 @@ static weft_status search_all(search *self)
     }
     self->trial_outputs = self->trial_inputs + model->net.input_count;
     memset(self->cuts, -1, model->net.output_count * sizeof(*self->cuts));
-    weft_status status = WEFT_OK;
+    weft_status status = look_for_drawing(self);
     for (int32_t i = 0; status == WEFT_OK && i < model->buckets->count; i++) {
         status = search_bucket(self, i);
+    }
+    if (self->drawing.first != NULL) {
+        wefti_net_destroy(&self->drawing);
     }
     wefti_free(self->trial_inputs);
     return status;
@@ -222,7 +303,7 @@ static weft_status try_one(const weft_model *model, bool largest, wefti_known *k
     if (!set_trial(model, largest, known)) {
         return WEFT_OK;
     }
-    weft_status status = infer(model, known, outputs, error);
+    weft_status status = infer(&self, known, outputs);
     bool refused = status != WEFT_OK;
     if (!refused) {
         status = search_all(&self);

@@ -394,7 +394,8 @@ static weft_status refuse_stages(const weft_model *model, weft_error *error)
     }
     return wefti_error(error, WEFT_UNSUPPORTED,
                        "the model has stages, as shapes inside of it depend on what it "
-                       "computes%s%s: its dimensions cannot have buckets",
+                       "computes%s%s: its dimensions cannot have buckets; load it "
+                       "without them",
                        label != NULL ? ", first at " : "", label != NULL ? label : "");
 }
 

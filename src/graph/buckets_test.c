@@ -422,12 +422,48 @@ static void test_models_that_are_refused(void **state)
     expect_refusal("x: f32[n]; z = f32[1]; y = Concat(x,z) axis=0; -> y", &b, 1,
                    WEFT_UNSUPPORTED, "dimension itself");
     expect_refusal("x: f32[n]; y = NonZero(x); -> y", &b, 1, WEFT_UNSUPPORTED,
-                   "has stages");
+                   "first at NonZero 'y': its dimensions cannot have buckets");
+    expect_refusal("x: f32[n]; c: bool[]; y = If(c) then_branch={ t = Neg(x); -> t } "
+                   "else_branch={ e = Abs(x); -> e }; -> y",
+                   &b, 1, WEFT_UNSUPPORTED, "first at If 'y'");
     expect_refusal("x: f32[n]; where: i64[n]; y = Reshape(x,where); -> y", &b, 1,
                    WEFT_UNSUPPORTED, "input 'where' decides a shape");
     /* The dimension is another one's part: a product with a fixed one. */
     expect_refusal("x: f32[n,3]; s = i64{-1}; y = Reshape(x,s); -> y", &b, 1,
                    WEFT_UNSUPPORTED, "dimension 0 is");
+}
+
+/* Numbers that are drawn for what is padded would shift all others, unless they come
+ * last. */
+static void test_drawn_numbers(void **state)
+{
+    (void)state;
+    static const char *const shifting[] = {
+        "x: f32[batch,n]; r = RandomNormalLike(x); y = Add(x,r); -> y",
+        "x: f32[batch,n]; r = RandomUniformLike(x) seed=2.5; y = Add(x,r); -> y",
+        "x: f32[batch,n]; r = Bernoulli(x); y = Add(x,r); -> y",
+        "x: f32[batch,n]; s = Shape(x); c = ConstantOfShape(s); "
+        "r = RandomNormalLike(c); y = Add(x,r); -> y",
+    };
+    static const char first[] = "x: f32[n,3]; r = RandomNormalLike(x); y = Add(x,r); "
+                                "u = RandomUniform() shape=[3]; z = Add(y,u); -> z";
+    weft_error error;
+    weft_bucket_params b = list_of_three("n", NULL);
+    for (size_t i = 0; i < WEFTI_COUNT_OF(shifting); i++) {
+        expect_refusal(shifting[i], &b, 1, WEFT_UNSUPPORTED,
+                       "'r': with 'n' rounded up it would draw other numbers");
+    }
+    weft_model *model = make_model(first, &b, 1), *other = make_model(first, NULL, 0);
+    float x[5 * 3] = {1, 2, 3}, y[8 * 3], exact[8 * 3];
+    weft_tensor input = shaped(WEFT_TYPE_F32, x, 2, 5, 3, 0);
+    weft_tensor output = {.data = y, .size_bytes = sizeof(y), .rank = -1};
+    weft_io io = {&input, 1, &output, 1};
+    assert_int_equal(weft_run(model, &io, NULL, &error), WEFT_OK);
+    output = (weft_tensor){.data = exact, .size_bytes = sizeof(exact), .rank = -1};
+    assert_int_equal(weft_run(other, &io, NULL, &error), WEFT_OK);
+    assert_memory_equal(y, exact, sizeof(x));
+    weft_model_release(other);
+    weft_model_release(model);
 }
 
 /* A size of 1 broadcasts, which is no sign that it may be padded. */
@@ -896,6 +932,7 @@ int main(void)
         cmocka_unit_test(test_value_inputs),
         cmocka_unit_test(test_calls_that_are_refused),
         cmocka_unit_test(test_broadcasts_are_not_padded),
+        cmocka_unit_test(test_drawn_numbers),
         cmocka_unit_test(test_every_way_of_a_call),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_every_failure_is_an_answer),
