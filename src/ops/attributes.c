@@ -72,10 +72,15 @@ static const attribute_rule rules[] = {
     {"left_window_size", WEFT_ATTRIBUTE_INT},
     {"linear_before_reset", WEFT_ATTRIBUTE_INT},
     {"low", WEFT_ATTRIBUTE_FLOAT},
+    {"max_gram_length", WEFT_ATTRIBUTE_INT},
+    {"max_skip_count", WEFT_ATTRIBUTE_INT},
     {"mean", WEFT_ATTRIBUTE_FLOAT},
+    {"min_gram_length", WEFT_ATTRIBUTE_INT},
     {"mode", WEFT_ATTRIBUTE_STRING},
     {"momentum", WEFT_ATTRIBUTE_FLOAT},
     {"nearest_mode", WEFT_ATTRIBUTE_STRING},
+    {"ngram_counts", WEFT_ATTRIBUTE_INTS},
+    {"ngram_indexes", WEFT_ATTRIBUTE_INTS},
     {"noop_with_empty_axes", WEFT_ATTRIBUTE_INT},
     {"num_groups", WEFT_ATTRIBUTE_INT},
     {"num_heads", WEFT_ATTRIBUTE_INT},
@@ -94,6 +99,8 @@ static const attribute_rule rules[] = {
     {"pads", WEFT_ATTRIBUTE_INTS},
     {"periodic", WEFT_ATTRIBUTE_INT},
     {"perm", WEFT_ATTRIBUTE_INTS},
+    {"pool_int64s", WEFT_ATTRIBUTE_INTS},
+    {"pool_strings", 0},
     {"precision", WEFT_ATTRIBUTE_INT},
     {"q_num_heads", WEFT_ATTRIBUTE_INT},
     {"qk_matmul_output_mode", WEFT_ATTRIBUTE_INT},
@@ -138,6 +145,7 @@ static const attribute_rule rules[] = {
     {"value_ints", WEFT_ATTRIBUTE_INTS},
     {"value_string", WEFT_ATTRIBUTE_STRING},
     {"value_strings", 0},
+    {"weights", WEFT_ATTRIBUTE_FLOATS},
 };
 
 static int compare_name(const void *name, const void *rule)

@@ -22,6 +22,8 @@
 /* random.c */
 WEFTI_FAMILY(random);
 WEFTI_FAMILY(bernoulli);
+/* term_counts.c */
+WEFTI_FAMILY(term_counts);
 /* elementwise.c */
 WEFTI_FAMILY(elementwise);
 /* activation.c */

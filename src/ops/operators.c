@@ -257,6 +257,9 @@ static const wefti_operator operators[] = {
     OP(Tan, 7, 1, 1, elementwise, ""),
     OP(Tanh, 7, 1, 1, elementwise, ""),
     OP(TensorScatter, 24, 2, 3, tensor_scatter, "axis mode"),
+    OP(TfIdfVectorizer, 9, 1, 1, term_counts,
+       "max_gram_length max_skip_count min_gram_length mode ngram_counts ngram_indexes "
+       "pool_int64s pool_strings weights"),
     OP(ThresholdedRelu, 10, 1, 1, threshold, "alpha"),
     OP(Tile, 7, 2, 2, tile, ""),
     ROW("", TopK, 7, 2, 2, 2, 2, top_k, "axis largest sorted"),
