@@ -235,6 +235,15 @@ class Futures(unittest.TestCase):
         future.result()
         memory.append(0)
 
+    def test_an_array_in_use_cannot_be_resized(self):
+        first = self.busy()
+        x = np.array(X)
+        future = self.relu.submit(x)
+        with self.assertRaisesRegex(ValueError, "cannot resize"):
+            x.resize(2)
+        first.result(60)
+        self.assertEqual(future.result().tobytes(), self.relu(X).tobytes())
+
 
 class Asyncio(unittest.TestCase):
     setUpClass = Futures.__dict__["setUpClass"]

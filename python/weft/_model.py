@@ -79,7 +79,10 @@ class Model(_weft.Model):
 
     Inputs are numpy arrays, other buffers, or DLPack tensors such as PyTorch's, of the
     type that the model says; another type is an error that names the input. They may be
-    read-only. What is not dense is copied, everything else is read in place.
+    read-only. What is not dense is copied, everything else is read in place: as long as
+    a call or request lasts, no thread may write to its inputs, use its out, or give
+    either other memory (resize_ or set_ of a tensor, resize(refcheck=False) of an
+    array).
 
     One output comes back as an array, several as Outputs, a tuple with names. They are
     numpy arrays, or tensors of PyTorch when the first input is one.
