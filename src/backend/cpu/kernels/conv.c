@@ -10,9 +10,11 @@
 typedef struct conv_run {
     const wefti_cpu_call *call;
     const conv_plan *plan;
-    float *copy;     /* scratch */
-    float *results;  /* scratch, FLAT: [CONV_FLAT_CHANNELS][GEMM_COLUMNS] */
-    float *residual; /* scratch, FLAT: the same */
+    float *copy;          /* scratch */
+    float *results;       /* scratch, FLAT: [CONV_FLAT_CHANNELS][GEMM_COLUMNS] */
+    float *residual;      /* scratch, FLAT: the same */
+    float *sums;          /* scratch, POINTS */
+    const float **places; /* scratch, POINTS */
     conv_tile tile;
     bool in_place; /* this tile reads the input itself */
 } conv_run;
@@ -62,7 +64,9 @@ static bool inside(const conv_plan *plan, const conv_tile *t)
 {
     const wefti_conv_params *p = &plan->p;
     const int64_t first[3] = {t->plane, t->row, t->column};
-    const int64_t lanes = (t->columns + WEFTI_LANES - 1) / WEFTI_LANES * WEFTI_LANES;
+    const int64_t lanes = plan->mode == CONV_POINTS ? t->columns
+                                                    : (t->columns + WEFTI_LANES - 1) /
+                                                          WEFTI_LANES * WEFTI_LANES;
     const int64_t count[3] = {1, t->rows, lanes};
     for (int32_t d = 0; d < 3; d++) {
         const int64_t begin = first[d] * p->strides[d] - p->pads_begin[d];
@@ -82,7 +86,8 @@ static const float *window(const conv_run *r, int64_t row, int64_t column)
     const conv_tile *t = &r->tile;
     const wefti_conv_params *p = &plan->p;
     if (!r->in_place) {
-        return r->copy + row * plan->copy_columns + column;
+        return r->copy + row * plan->step[1] * plan->copy_columns +
+               column * plan->step[2];
     }
     const float *input = r->call->operands[WEFTI_CONV_INPUT];
     const int64_t channel = t->image * p->in_channels + t->group * plan->group_channels;
@@ -90,7 +95,8 @@ static const float *window(const conv_run *r, int64_t row, int64_t column)
         channel * p->in_dims[0] + t->plane * p->strides[0] - p->pads_begin[0];
     const int64_t y =
         z * p->in_dims[1] + (t->row + row) * p->strides[1] - p->pads_begin[1];
-    return input + y * p->in_dims[2] + t->column + column - p->pads_begin[2];
+    return input + y * p->in_dims[2] + (t->column + column) * p->strides[2] -
+           p->pads_begin[2];
 }
 
 /* One panel of a ROWS tile (or two, for one channel), `at` floats behind its first
@@ -251,6 +257,40 @@ static void run_depthwise(const conv_run *r)
     }
 }
 
+static void run_points(const conv_run *r)
+{
+    const conv_tile *t = &r->tile;
+    const conv_plan *plan = r->plan;
+    const wefti_conv_params *p = &plan->p;
+    void *const *operands = r->call->operands;
+    const int64_t first = first_output(r), channel = t->group * plan->group_rows;
+    const int64_t before = t->group * gemm_panels_padded(plan->group_rows) + t->channel;
+    const conv_points tile = {
+        .weight = (const float *)operands[WEFTI_CONV_WEIGHT] + before * plan->k,
+        .bias = offset_or_null(operands[WEFTI_CONV_BIAS], channel + t->channel),
+        .residual = offset_or_null(operands[WEFTI_CONV_RESIDUAL], first),
+        .output = (float *)operands[WEFTI_CONV_OUTPUT] + first,
+        .places = r->places,
+        .offsets = r->in_place ? plan->offsets_in_place : plan->offsets,
+        .sums = r->sums,
+        .count = t->rows * t->columns,
+        .channels = t->channels,
+    };
+    const int64_t step = r->in_place ? p->strides[2] : plan->step[2];
+    for (int64_t row = 0; row < t->rows; row++) {
+        const float *place = window(r, row, 0);
+        for (int64_t i = 0; i < t->columns; i++) {
+            r->places[row * t->columns + i] = place + i * step;
+        }
+    }
+    conv_points_tile(plan, &tile);
+    if (activation_is_pass(p->activation)) {
+        activation_tile done = {tile.output, plan->out_plane, t->channels,
+                                (int32_t)tile.count};
+        activation_apply(p->activation, p->activation_alpha, done);
+    }
+}
+
 /* Tiles count: image, group, plane, rows, columns, channels; channels fastest. */
 static void place_tile(conv_run *r, int64_t index)
 {
@@ -271,6 +311,26 @@ static void place_tile(conv_run *r, int64_t index)
     t->rows = smaller(plan->rows_per_chunk, plan->p.out_dims[1] - t->row);
 }
 
+/* Outputs of a POINTS tile with room for a last square block. */
+static int64_t points_padded(int64_t outputs)
+{
+    return (outputs + WEFTI_LANES - 1) / WEFTI_LANES * WEFTI_LANES;
+}
+
+static size_t scratch_bytes(const conv_plan *plan)
+{
+    size_t bytes =
+        plan->always_in_place ? 0 : sizeof(float) * (size_t)plan->copy_floats;
+    if (plan->mode == CONV_FLAT) {
+        bytes += sizeof(float) * 2 * CONV_FLAT_CHANNELS * GEMM_COLUMNS;
+    } else if (plan->mode == CONV_POINTS) {
+        const int64_t outputs = plan->rows_per_chunk * plan->columns_per_chunk;
+        bytes += (size_t)points_padded(outputs) *
+                 (sizeof(const float *) + sizeof(float) * GEMM_COLUMNS);
+    }
+    return bytes;
+}
+
 static weft_status conv_tiles(const wefti_cpu_call *call, void *scratch, int64_t begin,
                               int64_t end, weft_error *error)
 {
@@ -281,6 +341,11 @@ static weft_status conv_tiles(const wefti_cpu_call *call, void *scratch, int64_t
     if (plan->mode == CONV_FLAT) {
         r.results = r.copy + plan->copy_floats;
         r.residual = r.results + CONV_FLAT_CHANNELS * GEMM_COLUMNS;
+    } else if (plan->mode == CONV_POINTS) {
+        const int64_t outputs = plan->rows_per_chunk * plan->columns_per_chunk;
+        r.places = scratch;
+        r.sums = (float *)(r.places + points_padded(outputs));
+        r.copy = r.sums + points_padded(outputs) * GEMM_COLUMNS;
     }
     int64_t none = -1;
     int64_t *kept = call->kept == NULL ? &none : call->kept;
@@ -301,6 +366,8 @@ static weft_status conv_tiles(const wefti_cpu_call *call, void *scratch, int64_t
             run_rows(&r);
         } else if (plan->mode == CONV_FLAT) {
             run_flat(&r);
+        } else if (plan->mode == CONV_POINTS) {
+            run_points(&r);
         } else {
             run_depthwise(&r);
         }
@@ -308,24 +375,37 @@ static weft_status conv_tiles(const wefti_cpu_call *call, void *scratch, int64_t
     return WEFT_OK;
 }
 
+static void pack_weight(const conv_plan *plan, wefti_cpu_prepared *prepared)
+{
+    const wefti_conv_params *p = &plan->p;
+    const int64_t width = gemm_panels_padded(plan->group_rows);
+    prepared->packed_operand = WEFTI_CONV_WEIGHT;
+    prepared->packed_bytes = sizeof(float) * (size_t)(p->groups * width * plan->k);
+    prepared->pack = conv_points_pack;
+    const uint64_t layout[6] = {WEFTI_KERNEL_CONV, GEMM_COLUMNS, (uint64_t)p->groups,
+                                (uint64_t)plan->group_rows, (uint64_t)plan->k};
+    memcpy(prepared->packed_layout, layout, sizeof(layout));
+}
+
 weft_status WEFTI_ISA_NAME(wefti_prepare_conv)(const wefti_step *step, bool may_pack,
                                                wefti_cpu_prepared *prepared,
                                                weft_error *error)
 {
-    static const char *const modes[] = {"rows", "flat", "depthwise"};
-    (void)may_pack;
+    static const char *const modes[] = {"rows", "flat", "depthwise", "points"};
+    const bool packs = may_pack && step->operands[WEFTI_CONV_WEIGHT].constant != NULL;
     const wefti_conv_params *p = step->params;
     conv_plan *plan;
-    WEFTI_TRY(conv_plan_create(step, &plan, error));
+    WEFTI_TRY(conv_plan_create(step, packs, &plan, error));
     prepared->derived = plan;
     prepared->function = conv_tiles;
     if (plan->out_plane > 0 && plan->group_rows > 0) {
         prepared->tile_count = p->batch * p->groups * plan->p.out_dims[0] *
                                plan->row_chunks * plan->column_chunks *
                                plan->channel_tiles;
-        int64_t floats = plan->always_in_place ? 0 : plan->copy_floats;
-        floats += plan->mode == CONV_FLAT ? 2 * CONV_FLAT_CHANNELS * GEMM_COLUMNS : 0;
-        prepared->scratch_bytes = sizeof(float) * (size_t)floats;
+        prepared->scratch_bytes = scratch_bytes(plan);
+        if (plan->mode == CONV_POINTS) {
+            pack_weight(plan, prepared);
+        }
     }
     const double outputs =
         (double)p->batch * (double)p->out_channels * (double)plan->out_plane;

@@ -18,11 +18,15 @@
  * where they compute what nobody wants; the results go to a small block from which
  * the wanted ones are taken. It is better where rows are short. DEPTHWISE: groups of
  * one channel, which have no product to share: as ROWS, but several vectors at once, of
- * one row or many (conv_depthwise.c). */
+ * one row or many (conv_depthwise.c). POINTS: weights that are constant, packed; lanes
+ * lie along output channels, and it is the input that is broadcast, so that no lane is
+ * lost where rows are short; finished sums are turned around (conv_points.c). Each
+ * output is the same chain in all of them. */
 typedef enum conv_mode {
     CONV_ROWS,
     CONV_FLAT,
     CONV_DEPTHWISE,
+    CONV_POINTS,
 } conv_mode;
 
 typedef struct conv_plan {
@@ -43,10 +47,13 @@ typedef struct conv_plan {
      * planes) or these columns of one row, by these channels. */
     int64_t rows_per_chunk, columns_per_chunk, channels_per_tile;
     int64_t row_chunks, column_chunks, channel_tiles; /* row_chunks: of one plane */
-    /* The copy. */
+    /* The copy. Outputs that follow each other lie `step` apart in it: 1, but in POINTS
+     * mode the stride, where the phases lie together as in the input. */
+    int64_t step[3];
     int64_t phases_y, phases_x; /* how many */
     int64_t copy_rows, copy_columns;
     int64_t copy_floats;              /* with room behind for the last vector */
+    int64_t k_block;                  /* POINTS: so much of k at once */
     uint32_t flags;                   /* of gemm_block, but for GEMM_FINISH */
     const int32_t *offsets;           /* [k] in the copy */
     const int32_t *offsets_in_place;  /* [k] in the input */
@@ -80,9 +87,29 @@ void WEFTI_ISA_NAME(wefti_conv_depthwise)(const conv_plan *plan,
                                           const conv_plane *plane);
 #define conv_depthwise WEFTI_ISA_NAME(wefti_conv_depthwise)
 
-/* Chooses modes, tiles and tables; one block of memory, freed by wefti_free. */
-weft_status WEFTI_ISA_NAME(wefti_conv_plan)(const wefti_step *step, conv_plan **plan,
-                                            weft_error *error);
+/* One POINTS tile. `weight` is packed; it, `bias` and `residual` (or NULL) and `output`
+ * are those of the tile's first channel and output. Outputs follow each other. */
+typedef struct conv_points {
+    const float *weight, *bias, *residual;
+    float *output;
+    const float **places; /* [count] where each output has its first input */
+    const int32_t *offsets;
+    float *sums; /* scratch, [count + WEFTI_LANES][GEMM_COLUMNS] */
+    int64_t count, channels;
+} conv_points;
+void WEFTI_ISA_NAME(wefti_conv_points_tile)(const conv_plan *plan,
+                                            const conv_points *tile);
+#define conv_points_tile WEFTI_ISA_NAME(wefti_conv_points_tile)
+
+/* A wefti_weight_pack: of each group all panels of its output channels. */
+void WEFTI_ISA_NAME(wefti_conv_points_pack)(void *packed, const void *constant,
+                                            const void *params);
+#define conv_points_pack WEFTI_ISA_NAME(wefti_conv_points_pack)
+
+/* Chooses modes, tiles and tables; `packs`: the weights may be packed. One block of
+ * memory, freed by wefti_free. */
+weft_status WEFTI_ISA_NAME(wefti_conv_plan)(const wefti_step *step, bool packs,
+                                            conv_plan **plan, weft_error *error);
 #define conv_plan_create WEFTI_ISA_NAME(wefti_conv_plan)
 
 #endif

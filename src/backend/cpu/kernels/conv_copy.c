@@ -47,14 +47,16 @@ static void copy_plane(const conv_plan *plan, const conv_tile *tile, const float
                        const int64_t phase[2], float *to)
 {
     const wefti_conv_params *p = &plan->p;
+    const int64_t stride[2] = {p->strides[1] / plan->step[1],
+                               p->strides[2] / plan->step[2]};
     for (int64_t row = 0; row < plan->copy_rows; row++) {
         const int64_t y =
-            (tile->row + row) * p->strides[1] + phase[0] - p->pads_begin[1];
+            tile->row * p->strides[1] + row * stride[0] + phase[0] - p->pads_begin[1];
         const bool padding = plane == NULL || y < 0 || y >= p->in_dims[1];
-        copy_row(
-            to + row * plan->copy_columns, plan->copy_columns,
-            padding ? NULL : plane + y * p->in_dims[2], padding ? 0 : p->in_dims[2],
-            tile->column * p->strides[2] + phase[1] - p->pads_begin[2], p->strides[2]);
+        copy_row(to + row * plan->copy_columns, plan->copy_columns,
+                 padding ? NULL : plane + y * p->in_dims[2],
+                 padding ? 0 : p->in_dims[2],
+                 tile->column * p->strides[2] + phase[1] - p->pads_begin[2], stride[1]);
     }
 }
 

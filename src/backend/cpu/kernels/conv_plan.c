@@ -8,6 +8,10 @@ enum {
     CONV_COPY_BYTES = 256 * 1024, /* what a tile's copy stays below if it can */
     CONV_NEAR_BYTES = 24 * 1024,  /* what stays in the nearest cache */
     CONV_FLAT_PANELS = 8,
+    CONV_POINTS_OUTPUTS = 192, /* of a tile */
+    CONV_POINTS_CHANNELS = 64, /* so too */
+    CONV_POINTS_COPY = 512 * 1024,
+    CONV_POINTS_K = 512, /* of the panels that stay in the cache */
 };
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -44,6 +48,15 @@ static int64_t reach(const wefti_conv_params *p, int32_t d)
     return (p->kernel_dims[d] - 1) * p->dilations[d] / p->strides[d];
 }
 
+/* Rows or columns of the copy for so many of outputs. */
+static int64_t copied(const conv_plan *plan, int32_t d, int64_t outputs)
+{
+    const wefti_conv_params *p = &plan->p;
+    const int64_t stride = p->strides[d] / plan->step[d];
+    return (outputs - 1) * plan->step[d] + 1 +
+           (p->kernel_dims[d] - 1) * p->dilations[d] / stride;
+}
+
 /* Rows of the copy lie as those of the output: a kernel of one column with strides. */
 static bool rows_follow(const wefti_conv_params *p)
 {
@@ -51,23 +64,49 @@ static bool rows_follow(const wefti_conv_params *p)
            p->out_dims[1] > 1;
 }
 
-/* The cost of computing nobody's results, against none. */
-static conv_mode choose_mode(const conv_plan *plan)
+/* Costs against a mode that computes nobody's results and needs no copy; measured on
+ * AVX-512. */
+static double cost_of_rows(const conv_plan *plan)
 {
     const wefti_conv_params *p = &plan->p;
-    const double width = (double)p->out_dims[2];
     const int64_t vectors = divide_up(p->out_dims[2], WEFTI_LANES);
     /* A panel of one vector waits for its sums. */
     const double waiting = vectors == 1 && GEMM_VECTORS == 4 ? 1.4 : 1.0;
-    const double cut = (double)(vectors * WEFTI_LANES) * waiting;
-    const double pitch = width + (double)reach(p, 2);
-    const bool one_row = p->out_dims[1] == 1;
+    const double last = vectors % GEMM_VECTORS == 1 && vectors < 32 ? 1.05 : 1.0;
+    return (double)(vectors * WEFTI_LANES) / (double)p->out_dims[2] * waiting * last;
+}
+
+static double cost_of_flat(const conv_plan *plan)
+{
+    const double width = (double)plan->p.out_dims[2];
+    const double pitch = width + (double)reach(&plan->p, 2);
+    /* Taking results out of the block costs about as much as 5 steps of k. */
+    return pitch / width * (1.0 + 5.0 / (double)plan->k);
+}
+
+static double cost_of_points(const conv_plan *plan)
+{
+    const double rows = (double)plan->group_rows;
+    const double lanes = (double)gemm_panels_padded(plan->group_rows);
+    /* Turning sums around costs about as much as 14 steps of k. */
+    return lanes / rows * (1.02 + 14.0 / (double)plan->k);
+}
+
+static conv_mode choose_mode(const conv_plan *plan, bool packs)
+{
+    const wefti_conv_params *p = &plan->p;
     if (plan->group_channels == 1 && plan->group_rows == 1) {
         return CONV_DEPTHWISE;
     }
-    /* Taking results out of the block costs about as much as 5 steps of k. */
-    const double flat = pitch / width * (1.0 + 5.0 / (double)plan->k);
-    return one_row || rows_follow(p) || cut / width <= flat ? CONV_ROWS : CONV_FLAT;
+    const double rows = cost_of_rows(plan), flat = cost_of_flat(plan);
+    const bool no_flat = p->out_dims[1] == 1 || rows_follow(p);
+    /* Others take a strided input apart. */
+    const double copy = p->strides[2] > 1 ? 1.1 : 1.0;
+    const double least = copy * (no_flat || rows <= flat ? rows : flat);
+    if (packs && plan->k > 0 && cost_of_points(plan) < least) {
+        return CONV_POINTS;
+    }
+    return no_flat || rows <= flat ? CONV_ROWS : CONV_FLAT;
 }
 
 /* The input is read in place where that is sure to be better: a few channels read each
@@ -77,11 +116,13 @@ static void choose_place(conv_plan *plan)
 {
     const wefti_conv_params *p = &plan->p;
     const int64_t plane = p->in_dims[0] * p->in_dims[1] * p->in_dims[2];
-    plan->may_read_in_place = plan->mode == CONV_ROWS && p->strides[2] == 1 &&
+    const bool points = plan->mode == CONV_POINTS;
+    plan->may_read_in_place = (points || plan->mode == CONV_ROWS) &&
+                              p->strides[2] == 1 &&
                               plane * plan->group_channels <= INT32_MAX &&
                               (plan->group_rows <= GEMM_ROWS || plane % 1024 != 0);
     plan->always_in_place =
-        plan->may_read_in_place && p->out_dims[2] % WEFTI_LANES == 0;
+        plan->may_read_in_place && (points || p->out_dims[2] % WEFTI_LANES == 0);
     for (int32_t d = 0; d < 3; d++) {
         const int64_t last = (p->out_dims[d] - 1) * p->strides[d] +
                              (p->kernel_dims[d] - 1) * p->dilations[d];
@@ -135,6 +176,41 @@ static void choose_depthwise_chunks(conv_plan *plan)
     plan->channel_tiles = 1;
 }
 
+/* Parts of `size` as equal as can be, each at most `most` (or 1). */
+static int64_t equal_parts(int64_t size, int64_t most)
+{
+    return divide_up(size, divide_up(size, clamp(most, 1, size)));
+}
+
+/* Rows whose copy stays in the cache; all of k is not read at once. */
+static int64_t points_rows(const conv_plan *plan)
+{
+    const wefti_conv_params *p = &plan->p;
+    const int64_t outputs = CONV_POINTS_OUTPUTS / plan->columns_per_chunk;
+    if (plan->always_in_place) {
+        return outputs;
+    }
+    const int64_t plane = CONV_POINTS_COPY / (int64_t)sizeof(float) /
+                          larger(1, plan->group_channels * p->kernel_dims[0]);
+    const int64_t most = plane / copied(plan, 2, plan->columns_per_chunk);
+    const int64_t fits = (most - copied(plan, 1, 1)) / plan->step[1] + 1;
+    return smaller(fits, outputs);
+}
+
+static void choose_points_chunks(conv_plan *plan)
+{
+    const wefti_conv_params *p = &plan->p;
+    const int64_t height = p->out_dims[1], width = p->out_dims[2];
+    plan->columns_per_chunk = equal_parts(width, CONV_POINTS_OUTPUTS);
+    const bool whole_rows = plan->columns_per_chunk == width;
+    plan->rows_per_chunk = whole_rows ? equal_parts(height, points_rows(plan)) : 1;
+    plan->row_chunks = divide_up(height, plan->rows_per_chunk);
+    plan->column_chunks = divide_up(width, plan->columns_per_chunk);
+    plan->channels_per_tile = smaller(CONV_POINTS_CHANNELS, plan->group_rows);
+    plan->channel_tiles = divide_up(plan->group_rows, plan->channels_per_tile);
+    plan->k_block = equal_parts(plan->k, CONV_POINTS_K);
+}
+
 static void choose_chunks(conv_plan *plan)
 {
     const wefti_conv_params *p = &plan->p;
@@ -162,12 +238,13 @@ static void choose_chunks(conv_plan *plan)
 
 /* Lists the phases that occur along d and returns how many; `index` says which of
  * them kernel position i has. */
-static int64_t list_phases(const wefti_conv_params *p, int32_t d, int64_t *phases,
+static int64_t list_phases(const conv_plan *plan, int32_t d, int64_t *phases,
                            int64_t *index)
 {
+    const wefti_conv_params *p = &plan->p;
     int64_t count = 0;
     for (int64_t i = 0; i < p->kernel_dims[d]; i++) {
-        const int64_t phase = i * p->dilations[d] % p->strides[d];
+        const int64_t phase = i * p->dilations[d] % (p->strides[d] / plan->step[d]);
         int64_t at = 0;
         while (at < count && phases[at] != phase) {
             at++;
@@ -182,8 +259,8 @@ static int64_t list_phases(const wefti_conv_params *p, int32_t d, int64_t *phase
 static bool size_copy(conv_plan *plan)
 {
     const wefti_conv_params *p = &plan->p;
-    plan->copy_rows = plan->rows_per_chunk + reach(p, 1);
-    plan->copy_columns = plan->columns_per_chunk + reach(p, 2);
+    plan->copy_rows = copied(plan, 1, plan->rows_per_chunk);
+    plan->copy_columns = copied(plan, 2, plan->columns_per_chunk);
     const double floats = (double)plan->group_channels * (double)p->kernel_dims[0] *
                           (double)(plan->phases_y * plan->phases_x) *
                           (double)plan->copy_rows * (double)plan->copy_columns;
@@ -202,14 +279,16 @@ static void fill_offsets(const conv_plan *plan, const int64_t *index_y,
     const wefti_conv_params *p = &plan->p;
     const int64_t *kernel = p->kernel_dims;
     int32_t *in_place = offsets + plan->k;
+    const int64_t stride[2] = {p->strides[1] / plan->step[1],
+                               p->strides[2] / plan->step[2]};
     for (int64_t k = 0; k < plan->k; k++) {
         const int64_t channel = k / plan->taps, tap = k % plan->taps;
         const int64_t z = tap / kernel[2] / kernel[1];
         const int64_t y = tap / kernel[2] % kernel[1], x = tap % kernel[2];
         int64_t at = (channel * kernel[0] + z) * plan->phases_y + index_y[y];
         at = at * plan->phases_x + index_x[x];
-        at = at * plan->copy_rows + y * p->dilations[1] / p->strides[1];
-        at = at * plan->copy_columns + x * p->dilations[2] / p->strides[2];
+        at = at * plan->copy_rows + y * p->dilations[1] / stride[0];
+        at = at * plan->copy_columns + x * p->dilations[2] / stride[1];
         offsets[k] = (int32_t)at;
         if (plan->may_read_in_place) {
             at = (channel * p->in_dims[0] + z * p->dilations[0]) * p->in_dims[1];
@@ -246,7 +325,7 @@ static void describe(conv_plan *plan, const wefti_conv_params *p)
     plan->out_plane = p->out_dims[0] * p->out_dims[1] * p->out_dims[2];
 }
 
-weft_status conv_plan_create(const wefti_step *step, conv_plan **result,
+weft_status conv_plan_create(const wefti_step *step, bool packs, conv_plan **result,
                              weft_error *error)
 {
     const wefti_conv_params *p = step->params;
@@ -274,15 +353,21 @@ weft_status conv_plan_create(const wefti_step *step, conv_plan **result,
     plan->phase_x = phase_x;
     plan->flags = flags_of(step);
     if (plan->out_plane > 0 && plan->group_rows > 0) {
-        plan->mode = choose_mode(plan);
+        plan->mode = choose_mode(plan, packs);
+        for (int32_t d = 0; d < 3; d++) {
+            const bool together = plan->mode == CONV_POINTS && plan->taps > 1;
+            plan->step[d] = together ? plan->p.strides[d] : 1;
+        }
         plan->rows_follow = plan->mode == CONV_ROWS && rows_follow(&plan->p);
         plan->contiguous_rows =
             plan->rows_follow || plan->p.out_dims[2] % WEFTI_LANES == 0;
         choose_place(plan);
-        plan->phases_y = list_phases(&plan->p, 1, phase_y, index_y);
-        plan->phases_x = list_phases(&plan->p, 2, phase_x, index_x);
+        plan->phases_y = list_phases(plan, 1, phase_y, index_y);
+        plan->phases_x = list_phases(plan, 2, phase_x, index_x);
         if (plan->mode == CONV_DEPTHWISE) {
             choose_depthwise_chunks(plan);
+        } else if (plan->mode == CONV_POINTS) {
+            choose_points_chunks(plan);
         } else {
             choose_chunks(plan);
         }

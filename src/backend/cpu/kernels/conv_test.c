@@ -145,6 +145,60 @@ static void test_shapes(void **state)
     }
 }
 
+/* Constant weights of many channels over short rows and strides: lanes along the
+ * channels, k in several pieces, panels that are not full, all that follows the sums.
+ */
+static void test_points(void **state)
+{
+    (void)state;
+    uint64_t seed = 27182;
+    for (uint64_t round = 0; round < 45; round++) {
+        wefti_conv_params p = {.batch = up_to(&seed, 1, 2)};
+        p.groups = round % 5 == 0 ? 2 : 1;
+        p.in_channels = p.groups * up_to(&seed, 1, round % 9 == 0 ? 150 : 12);
+        p.out_channels = p.groups * up_to(&seed, 12, round % 7 == 0 ? 140 : 40);
+        random_dims(&p, &seed, 1 + (int32_t)(round % 3));
+        if (round % 2 == 0) {
+            p.in_dims[2] = p.kernel_dims[2] * p.dilations[2] + up_to(&seed, 0, 9);
+        }
+        p.in_dims[1] = p.in_dims[1] > 12 ? 12 : p.in_dims[1];
+        set_out_dims(&p, p.pads_begin);
+        check(&p, round * 2 + 1);
+    }
+}
+
+/* Rows long enough to be cut, planes large enough for several tiles of rows. */
+static void test_points_tiles(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t in, out, height, width, kernel, stride, pad;
+    } shapes[] = {
+        {30, 16, 1, 700, 5, 2, 2}, {150, 80, 14, 14, 1, 1, 0},
+        {60, 16, 29, 29, 3, 2, 1}, {20, 32, 60, 9, 3, 1, 1},
+        {40, 64, 30, 30, 1, 2, 0}, {600, 20, 1, 1, 1, 1, 0},
+        {65, 16, 32, 32, 1, 2, 0},
+    };
+    for (uint64_t i = 0; i < WEFTI_COUNT_OF(shapes); i++) {
+        const bool flat = shapes[i].height == 1;
+        const int64_t k = shapes[i].kernel, s = shapes[i].stride;
+        const int64_t pad = shapes[i].pad;
+        wefti_conv_params p = {
+            .batch = 1,
+            .in_channels = shapes[i].in,
+            .out_channels = shapes[i].out,
+            .groups = 1,
+            .in_dims = {1, shapes[i].height, shapes[i].width},
+            .kernel_dims = {1, flat ? 1 : k, k},
+            .strides = {1, flat ? 1 : s, s},
+            .dilations = {1, 1, 1},
+            .pads_begin = {0, flat ? 0 : pad, pad},
+        };
+        set_out_dims(&p, p.pads_begin);
+        check(&p, i * 6 + 1);
+    }
+}
+
 /* Groups of one channel: short, long and very long rows, 3 x 3 and others. */
 static void test_depthwise(void **state)
 {
@@ -243,6 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),         cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_points),         cmocka_unit_test(test_points_tiles),
         cmocka_unit_test(test_depthwise),      cmocka_unit_test(test_empty),
         cmocka_unit_test(test_special_values), cmocka_unit_test(test_written_down),
     };

@@ -4,11 +4,12 @@
 /* The bounds of the loops over `acc` are constants once inlined, so that the compiler
  * unrolls them and every element becomes a register. */
 #define UNROLL _Pragma("GCC unroll 16")
-/* How B is read; GEMM_KEEP stores it too. */
+/* How B is read; GEMM_KEEP stores it too, GEMM_POINTS reads A by offsets. */
 typedef enum gemm_mode {
     GEMM_PANEL,
     GEMM_OFFSETS,
     GEMM_KEEP,
+    GEMM_POINTS,
 } gemm_mode;
 
 typedef struct gemm_sums {
@@ -48,14 +49,22 @@ WEFTI_INLINE void gemm_chain(gemm_sums *s, const gemm_block *g, const int32_t ro
     const float *a = g->a;
     const float *b = g->b;
     float *keep = g->keep;
-    const int32_t *offset = g->b_offsets;
+    const bool points = mode == GEMM_POINTS;
+    const int32_t *offset = points ? g->a_offsets : g->b_offsets;
     const float *base[GEMM_VECTORS];
+    const float *point[GEMM_ROWS];
     const int64_t a_row = g->a_row;
     const int64_t a_column = g->a_column, b_row = g->b_row;
     if (offsets) {
         UNROLL for (int32_t j = 0; j < vectors; j++)
         {
             base[j] = g->b_vectors[j];
+        }
+    }
+    if (points) {
+        UNROLL for (int32_t i = 0; i < rows; i++)
+        {
+            point[i] = g->a_rows[i];
         }
     }
     for (int64_t k = g->k; k > 0; k--) {
@@ -76,18 +85,15 @@ WEFTI_INLINE void gemm_chain(gemm_sums *s, const gemm_block *g, const int32_t ro
         }
         UNROLL for (int32_t i = 0; i < rows; i++)
         {
-            vf av = vf_set1(a[i * a_row]);
+            vf av = vf_set1(points ? point[i][*offset] : a[i * a_row]);
             UNROLL for (int32_t j = 0; j < vectors; j++)
             {
                 s->acc[i][j] = vf_fma(av, bv[j], s->acc[i][j]);
             }
         }
-        a += a_column;
-        if (offsets) {
-            offset++;
-        } else {
-            b += b_row;
-        }
+        a += points ? 0 : a_column;
+        offset += offsets || points ? 1 : 0;
+        b += offsets ? 0 : b_row;
     }
 }
 
@@ -186,6 +192,10 @@ typedef void (*gemm_kernel)(const gemm_block *block);
     static void offsets_##rows##x##vectors(const gemm_block *g)                        \
     {                                                                                  \
         gemm_run(g, rows, vectors, GEMM_OFFSETS);                                      \
+    }                                                                                  \
+    static void points_##rows##x##vectors(const gemm_block *g)                         \
+    {                                                                                  \
+        gemm_run(g, rows, vectors, GEMM_POINTS);                                       \
     }
 #define KERNELS(vectors)                                                               \
     KERNELS_OF(1, vectors)                                                             \
@@ -207,13 +217,15 @@ KERNELS(3)
 KERNELS(4)
 #endif
 
-static const gemm_kernel kernels[2][GEMM_VECTORS][GEMM_ROWS] = {
+static const gemm_kernel kernels[3][GEMM_VECTORS][GEMM_ROWS] = {
 #if GEMM_VECTORS == 4
     {NAMES(panel, 1), NAMES(panel, 2), NAMES(panel, 3), NAMES(panel, 4)},
     {NAMES(offsets, 1), NAMES(offsets, 2), NAMES(offsets, 3), NAMES(offsets, 4)},
+    {NAMES(points, 1), NAMES(points, 2), NAMES(points, 3), NAMES(points, 4)},
 #else
     {NAMES(panel, 1), NAMES(panel, 2)},
     {NAMES(offsets, 1), NAMES(offsets, 2)},
+    {NAMES(points, 1), NAMES(points, 2)},
 #endif
 };
 
@@ -232,7 +244,8 @@ static const gemm_kernel keepers[GEMM_ROWS] = {NULL,   NULL,   NULL,
 void gemm_rows(gemm_block *g, int64_t rows, int32_t columns)
 {
     const int32_t vectors = (columns + WEFTI_LANES - 1) / WEFTI_LANES;
-    const gemm_kernel *kernel = kernels[g->b_vectors != NULL][vectors - 1];
+    const int32_t mode = g->a_rows != NULL ? 2 : (g->b_vectors != NULL ? 1 : 0);
+    const gemm_kernel *kernel = kernels[mode][vectors - 1];
     g->last_lanes = (g->flags & GEMM_FINISH) != 0
                         ? columns - (vectors - 1) * WEFTI_LANES
                         : WEFTI_LANES;
@@ -248,7 +261,8 @@ void gemm_rows(gemm_block *g, int64_t rows, int32_t columns)
         } else {
             kernel[count - 1](g);
         }
-        g->a += count * g->a_row;
+        g->a += mode == 2 ? 0 : count * g->a_row;
+        g->a_rows += mode == 2 ? count : 0;
         g->c += count * g->c_row;
         g->start = g->start == NULL ? NULL : g->start + count * g->start_row;
         g->residual = g->residual == NULL ? NULL : g->residual + count * g->c_row;

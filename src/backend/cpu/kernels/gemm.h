@@ -30,6 +30,9 @@ typedef struct gemm_block {
     /* A[i][k] = a[i * a_row + k * a_column] */
     const float *a;
     int64_t a_row, a_column;
+    /* Or, when not NULL: A[i][k] is at a_rows[i] + a_offsets[k]. */
+    const float *const *a_rows;
+    const int32_t *a_offsets;
     /* B[k][j] = b[k * b_row + j]; whole vectors are read. */
     const float *b;
     int64_t b_row;
