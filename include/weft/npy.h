@@ -27,7 +27,9 @@ WEFT_API void weft_npy_free(weft_tensor *tensor);
  * the whole is written, never left half, and passes its mode on. A symbolic link stays:
  * the file that it leads to is replaced. (Where files may grow only so far, a process
  * that does not ignore SIGXFSZ dies of it and leaves PATH.*.tmp.)
- * Threads: any. Errors: WEFT_IO_ERROR, WEFT_UNSUPPORTED (bf16). */
+ * bf16 is written as NumPy writes ml_dtypes.bfloat16: two bytes of which it knows no
+ * more (V2); array.view(ml_dtypes.bfloat16) has the numbers.
+ * Threads: any. Errors: WEFT_IO_ERROR, WEFT_UNSUPPORTED (an unknown type). */
 WEFT_API WEFT_MUST_USE weft_status weft_npy_save(const char *path,
                                                  const weft_tensor *tensor,
                                                  weft_error *error);

@@ -113,6 +113,19 @@ static void fill_integers(weft_tensor *tensor, const weft_random_key *key)
     free(numbers);
 }
 
+/* Cuts off what 16 bits have no room for, which does for random numbers and for 1. */
+static uint16_t cut_short(float number, weft_type type)
+{
+    uint32_t bits;
+    memcpy(&bits, &number, sizeof(bits));
+    if (type == WEFT_TYPE_BF16) {
+        return (uint16_t)(bits >> 16);
+    }
+    const uint32_t sign = bits >> 16 & 0x8000u, rest = bits & 0x7fffffffu;
+    /* Below 2^-14 f16 has no whole numbers of 11 bits: 0. */
+    return (uint16_t)(sign | (rest < 113u << 23 ? 0 : (rest >> 13) - (112u << 10)));
+}
+
 static void fill_floats(weft_tensor *tensor, const weft_random_key *key)
 {
     size_t count = tensor->size_bytes / weft_type_size(tensor->type);
@@ -123,7 +136,11 @@ static void fill_floats(weft_tensor *tensor, const weft_random_key *key)
     float *numbers = cli_allocate(count, sizeof(*numbers));
     weft_random_fill_normal(key, numbers, count);
     for (size_t i = 0; i < count; i++) {
-        ((double *)tensor->data)[i] = numbers[i];
+        if (tensor->type == WEFT_TYPE_F64) {
+            ((double *)tensor->data)[i] = numbers[i];
+        } else {
+            ((uint16_t *)tensor->data)[i] = cut_short(numbers[i], tensor->type);
+        }
     }
     free(numbers);
 }
@@ -134,6 +151,8 @@ static int fill_random(weft_tensor *tensor, const weft_random_key *key,
     switch (tensor->type) {
     case WEFT_TYPE_F32:
     case WEFT_TYPE_F64:
+    case WEFT_TYPE_F16:
+    case WEFT_TYPE_BF16:
         fill_floats(tensor, key);
         return 0;
     case WEFT_TYPE_I64:
@@ -150,7 +169,7 @@ static int fill_random(weft_tensor *tensor, const weft_random_key *key,
     }
 }
 
-static int fill_ones(weft_tensor *tensor, const char *name)
+static void fill_ones(weft_tensor *tensor)
 {
     size_t size = weft_type_size(tensor->type);
     size_t count = tensor->size_bytes / size;
@@ -162,16 +181,17 @@ static int fill_ones(weft_tensor *tensor, const char *name)
                 ((double *)tensor->data)[i] = 1.0;
             }
         }
-        return 0;
+        return;
     }
     if (tensor->type == WEFT_TYPE_F16 || tensor->type == WEFT_TYPE_BF16) {
-        return cli_misuse("input '%s' is %s; give a file: --input %s=FILE.npy", name,
-                          weft_type_name(tensor->type), name);
+        for (size_t i = 0; i < count; i++) {
+            ((uint16_t *)tensor->data)[i] = cut_short(1.0f, tensor->type);
+        }
+        return;
     }
     for (size_t i = 0; i < count; i++) {
         ((uint8_t *)tensor->data)[i * size] = 1; /* little endian */
     }
-    return 0;
 }
 
 /* A --dim that speaks of an input from a file must agree with the file. */
@@ -247,7 +267,10 @@ static int make_input(const cli_run_options *options, const weft_value_info *inf
     }
     if (strcmp(setting->value, "ones") == 0) {
         int status = allocate_input(options, info, tensor);
-        return status != 0 ? status : fill_ones(tensor, info->name);
+        if (status == 0) {
+            fill_ones(tensor);
+        }
+        return status;
     }
     if (strncmp(setting->value, "random", 6) == 0 &&
         (setting->value[6] == '\0' || setting->value[6] == ':')) {

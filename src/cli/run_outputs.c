@@ -8,6 +8,21 @@
 
 enum { FIRST_VALUES = 8 };
 
+static double from_half(uint16_t bits, weft_type type)
+{
+    const int32_t fraction = type == WEFT_TYPE_BF16 ? 7 : 10;
+    const int32_t least = type == WEFT_TYPE_BF16 ? -126 : -14;
+    const int32_t exponent = (bits & 0x7fff) >> fraction;
+    const int32_t places = bits & ((1 << fraction) - 1);
+    double value = exponent == 0 ? ldexp(places, least - fraction)
+                                 : ldexp(places + (1 << fraction),
+                                         exponent - 1 + least - fraction);
+    if (exponent == (1 << (15 - fraction)) - 1) {
+        value = places != 0 ? NAN : INFINITY;
+    }
+    return (bits & 0x8000) != 0 ? -value : value;
+}
+
 double cli_run_element(const weft_tensor *tensor, size_t index)
 {
     switch (tensor->type) {
@@ -24,6 +39,9 @@ double cli_run_element(const weft_tensor *tensor, size_t index)
     case WEFT_TYPE_U8:
     case WEFT_TYPE_BOOL:
         return ((const uint8_t *)tensor->data)[index];
+    case WEFT_TYPE_F16:
+    case WEFT_TYPE_BF16:
+        return from_half(((const uint16_t *)tensor->data)[index], tensor->type);
     default:
         return NAN;
     }

@@ -85,6 +85,8 @@ struct weft_graph {
      * around it. */
     size_t capture_count;
     int32_t nesting; /* of the graphs in its nodes: 0 without any */
+    /* Made of a net whose 16-bit floats are widened already (halves.h). */
+    bool widened;
     /* Names to values: open addressing, power-of-two size, -1 empty. */
     int32_t *name_slots;
     size_t name_slot_count;

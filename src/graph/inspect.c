@@ -8,6 +8,7 @@
 #include "base/fork.h"
 #include "base/memory.h"
 #include "base/params.h"
+#include "graph/halves.h"
 
 typedef struct wefti_inspect_label {
     const char *label;
@@ -252,6 +253,8 @@ static weft_status look(weft_inspection *self, weft_error *error)
     if (status != WEFT_OK) {
         return wefti_inspect_add_problem(self, -1, status, why.message, error);
     }
+    weft_type products;
+    WEFTI_TRY(wefti_net_widen(&self->net, self->graph, false, &products, error));
     for (const wefti_net_node *node = self->net.first; node; node = node->next) {
         int32_t number = wefti_inspect_find(self, node->view.label);
         if (number >= 0) {

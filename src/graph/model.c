@@ -9,6 +9,7 @@
 #include "base/fork.h"
 #include "base/memory.h"
 #include "base/params.h"
+#include "graph/halves.h"
 #include "graph/levels.h"
 #include "graph/stages.h"
 #include "runtime/memory_pool.h"
@@ -54,6 +55,36 @@ static bool all_static(const weft_model *model)
     return true;
 }
 
+/* The graph of a node; other parts are made of a net that is widened. */
+static bool is_body(const weft_model *model)
+{
+    return model->is_part && !model->graph->widened;
+}
+
+/* A model whose products are all of 16-bit operands has them made from such, where the
+ * device can. */
+static weft_precision own_precision(const weft_model *model, weft_type products,
+                                    weft_precision asked)
+{
+    const weft_precision own = products == WEFT_TYPE_F16    ? WEFT_PRECISION_F16
+                               : products == WEFT_TYPE_BF16 ? WEFT_PRECISION_BF16
+                                                            : WEFT_PRECISION_F32;
+    const uint32_t able = model->device->backend->precisions;
+    return asked == WEFT_PRECISION_F32 && (able >> (uint32_t)own & 1u) != 0 ? own
+                                                                            : asked;
+}
+
+static weft_status widen(weft_model *model, weft_error *error)
+{
+    weft_type products = WEFT_TYPE_NONE;
+    if (!model->graph->widened) {
+        WEFTI_TRY(wefti_net_widen(&model->net, model->graph, is_body(model), &products,
+                                  error));
+    }
+    model->precision = own_precision(model, products, model->precision);
+    return WEFT_OK;
+}
+
 static weft_status describe_inputs(weft_model *model, weft_error *error)
 {
     size_t count = model->graph->input_count;
@@ -64,6 +95,9 @@ static weft_status describe_inputs(weft_model *model, weft_error *error)
     }
     for (size_t i = 0; i < count; i++) {
         infos[i] = model->graph->inputs[i].info;
+        if (is_body(model) && wefti_is_half(infos[i].type)) {
+            infos[i].type = WEFT_TYPE_F32;
+        }
     }
     model->inputs = infos;
     return wefti_dims_find(infos, count, &model->net.arena, &model->dims, error);
@@ -293,6 +327,7 @@ static weft_status prepare(weft_model *model, const weft_model_params *params,
     WEFTI_TRY(wefti_weights_create(&memory, &model->weights, error));
     WEFTI_TRY(open_cpu(model, error));
     WEFTI_TRY(wefti_net_create(model->graph, &model->net, error));
+    WEFTI_TRY(widen(model, error));
     WEFTI_TRY(fold_constants(model, error));
     WEFTI_TRY(describe_inputs(model, error));
     WEFTI_TRY(find_values(model, params, error));

@@ -265,8 +265,11 @@ static weft_status make_part(divider *all, part *made, int32_t level)
     WEFTI_TRY(copy_slots(all, made->inputs, made->input_count, &stage.inputs));
     WEFTI_TRY(copy_slots(all, made->outputs, made->output_count, &stage.outputs));
     weft_model *model = NULL;
-    WEFTI_TRY(wefti_model_create_part(all->model->device, made->graph, &all->params,
-                                      &model, all->error));
+    weft_model_params params = all->params;
+    params.precision = all->model->precision;
+    made->graph->widened = true;
+    WEFTI_TRY(wefti_model_create_part(all->model->device, made->graph, &params, &model,
+                                      all->error));
     stage.bodies[0].model = model;
     weft_status status = add_stage(all, &stage);
     if (status != WEFT_OK) {

@@ -12,6 +12,8 @@
 #include <cmocka.h>
 
 #include "backend/cuda/graphs.h"
+#include "backend/cuda/recipe.h"
+#include "backend/host_cast.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/thread.h"
@@ -223,6 +225,108 @@ static void threads_have_their_own_answers(void **state)
 }
 
 /* Graphs are kept for the recipes used last, and made anew where a workspace moves. */
+/* y = bf16(f32(x) + f32(x)), as three steps, of which the card's graph has one kernel:
+ * the inputs are widened as they come, the outputs rounded as they go. */
+enum { HALVES = 1003 };
+static weft_status make_sum_of_halves(wefti_backend_device *device,
+                                      wefti_recipe **recipe)
+{
+    enum { OUTPUT_AT = (HALVES * 4 + 63) / 64 * 64 };
+    static const wefti_copy_params widen = {.source_type = WEFT_TYPE_BF16,
+                                            .target_type = WEFT_TYPE_F32,
+                                            .rank = 1,
+                                            .dims = {HALVES},
+                                            .source_strides = {1},
+                                            .target_strides = {1}};
+    static const wefti_copy_params narrow = {.source_type = WEFT_TYPE_F32,
+                                             .target_type = WEFT_TYPE_BF16,
+                                             .rank = 1,
+                                             .dims = {HALVES},
+                                             .source_strides = {1},
+                                             .target_strides = {1}};
+    static const wefti_elementwise_params add = {
+        .type = WEFT_TYPE_F32,
+        .output_type = WEFT_TYPE_F32,
+        .input_types = {WEFT_TYPE_F32, WEFT_TYPE_F32},
+        .rank = 1,
+        .dims = {HALVES},
+        .input_count = 2,
+        .input_strides = {{1}, {1}},
+        .instruction_count = 1,
+        .instructions = {{.operation = WEFTI_OP_ADD, .a = 0, .b = 1}},
+    };
+    wefti_step steps[] = {{.kernel = WEFTI_KERNEL_COPY, .params = &widen},
+                          {.kernel = WEFTI_KERNEL_ELEMENTWISE, .params = &add},
+                          {.kernel = WEFTI_KERNEL_COPY, .params = &narrow}};
+    const size_t sizes[] = {sizeof(widen), sizeof(add), sizeof(narrow)};
+    for (size_t i = 0; i < WEFTI_COUNT_OF(steps); i++) {
+        steps[i].params_bytes = sizes[i];
+        for (int32_t j = 0; j < WEFTI_MAX_OPERANDS; j++) {
+            steps[i].operands[j] = WEFTI_OPERAND_ABSENT;
+        }
+    }
+    steps[0].operands[WEFTI_COPY_SOURCE].slot = 1;
+    steps[0].operands[WEFTI_COPY_TARGET].slot = 0;
+    steps[1].operands[0].slot = 0;
+    steps[1].operands[1].slot = 0;
+    steps[1].operands[WEFTI_ELEMENTWISE_OUTPUT].slot = 0;
+    steps[1].operands[WEFTI_ELEMENTWISE_OUTPUT].offset_bytes = OUTPUT_AT;
+    steps[2].operands[WEFTI_COPY_SOURCE] = steps[1].operands[WEFTI_ELEMENTWISE_OUTPUT];
+    steps[2].operands[WEFTI_COPY_TARGET].slot = 2;
+    const size_t bytes = HALVES * 2;
+    const wefti_recipe_params wanted = {.steps = steps,
+                                        .step_count = WEFTI_COUNT_OF(steps),
+                                        .workspace_bytes = 2 * OUTPUT_AT,
+                                        .input_bytes = &bytes,
+                                        .output_bytes = &bytes,
+                                        .input_count = 1,
+                                        .output_count = 1};
+    return cuda->recipe.create(device, &wanted, recipe, NULL);
+}
+
+static void halves_are_converted_on_their_way(void **state)
+{
+    (void)state;
+    wefti_backend_device *device;
+    wefti_backend_stream *stream;
+    wefti_recipe *recipe;
+    void *workspace;
+    uint16_t x[HALVES], y[HALVES];
+    char note[64];
+    assert_int_equal(open_device(&device, NULL), WEFT_OK);
+    assert_int_equal(make_sum_of_halves(device, &recipe), WEFT_OK);
+    cuda->recipe.describe(recipe, 0, note, sizeof(note));
+    assert_string_equal(note, "cuda as the inputs come");
+    cuda->recipe.describe(recipe, 2, note, sizeof(note));
+    assert_string_equal(note, "cuda as the outputs go");
+    assert_int_equal(recipe->launch_count, 1);
+    const size_t size_bytes = cuda->recipe.workspace_bytes(recipe);
+    assert_int_equal(cuda->memory.allocate(device, size_bytes, &workspace, NULL),
+                     WEFT_OK);
+    assert_int_equal(cuda->stream.create(device, &stream, NULL), WEFT_OK);
+    for (uint32_t round = 0; round < 66; round++) {
+        for (uint32_t i = 0; i < HALVES; i++) {
+            x[i] = (uint16_t)(round * HALVES + i); /* all there are */
+        }
+        void *slots[] = {workspace, x, y};
+        assert_int_equal(cuda->stream.execute(stream, recipe, slots, 3, NULL), WEFT_OK);
+        assert_int_equal(cuda->stream.synchronize(stream, WEFTI_NEVER, NULL), WEFT_OK);
+        for (uint32_t i = 0; i < HALVES; i++) {
+            float wide, sum;
+            uint16_t want;
+            wefti_cast(WEFT_TYPE_BF16, WEFT_TYPE_F32)(&x[i], &wide, 1);
+            sum = wide + wide;
+            wefti_cast(WEFT_TYPE_F32, WEFT_TYPE_BF16)(&sum, &want, 1);
+            assert_int_equal(y[i], want);
+        }
+    }
+    cuda->stream.destroy(stream);
+    cuda->recipe.destroy(recipe);
+    cuda->memory.free(device, workspace, size_bytes);
+    cuda->device.close(device);
+    assert_all_is_given_back();
+}
+
 static void graphs_are_capped(void **state)
 {
     (void)state;
@@ -344,6 +448,7 @@ int main(void)
         cmocka_unit_test(devices_come_and_go),
         cmocka_unit_test(cards_are_counted),
         cmocka_unit_test(threads_have_their_own_answers),
+        cmocka_unit_test(halves_are_converted_on_their_way),
         cmocka_unit_test(graphs_are_capped),
         cmocka_unit_test(every_failed_call_is_an_answer),
         cmocka_unit_test(a_fault_latches),

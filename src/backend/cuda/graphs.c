@@ -93,25 +93,34 @@ static weft_status flush_stage(builder *b, wefti_cuda_stage_call *stage, bool la
     return add_kernel(b, WEFTI_CUDA_weft_stage, (uint32_t)blocks, STAGE_THREADS, &call);
 }
 
-static weft_status add_move(builder *b, wefti_cuda_stage_call *stage, void *target,
-                            const void *source, size_t size_bytes)
+/* What a stage brings from one place to another; `bytes` in pinned memory. */
+typedef struct move {
+    void *target;
+    const void *source;
+    size_t size_bytes;
+    weft_type widened, narrowed;
+} move;
+
+static weft_status add_move(builder *b, wefti_cuda_stage_call *stage, move what)
 {
-    if (size_bytes == 0) {
+    if (what.size_bytes == 0) {
         return WEFT_OK;
     }
     if (stage->count == WEFTI_CUDA_STAGED_TENSORS) {
         WEFTI_TRY(flush_stage(b, stage, false));
     }
-    stage->targets[stage->count] = target;
-    stage->sources[stage->count] = source;
-    stage->bytes[stage->count++] = (int64_t)size_bytes;
+    stage->targets[stage->count] = what.target;
+    stage->sources[stage->count] = what.source;
+    stage->widened[stage->count] = (uint8_t)what.widened;
+    stage->narrowed[stage->count] = (uint8_t)what.narrowed;
+    stage->bytes[stage->count++] = (int64_t)what.size_bytes;
     return WEFT_OK;
 }
 
-/* Whether a kernel moves it between pinned memory and the workspace. */
+/* Whether a kernel moves it between pinned memory and the workspace as it is. */
 static bool is_staged(const wefti_cuda_tensor *t)
 {
-    return !t->stays && !t->by_pieces;
+    return !t->stays && !t->by_pieces && !t->only_wide;
 }
 
 static weft_status stage_inputs(builder *b)
@@ -120,9 +129,14 @@ static weft_status stage_inputs(builder *b)
     wefti_cuda_stage_call stage = {.count = 0};
     for (size_t i = 0; i < recipe->input_count; i++) {
         const wefti_cuda_tensor *t = &recipe->tensors[i];
-        WEFTI_TRY(add_move(b, &stage, b->workspace + recipe->staged_at + t->offset,
-                           b->stream->staging + t->pinned,
-                           is_staged(t) ? t->bytes : 0));
+        move what = {.target = b->workspace + recipe->staged_at + t->offset,
+                     .source = b->stream->staging + t->pinned,
+                     .size_bytes = is_staged(t) ? t->bytes : 0};
+        WEFTI_TRY(add_move(b, &stage, what));
+        what.target = b->workspace + t->wide_at;
+        what.widened = t->half;
+        what.size_bytes = t->half != WEFT_TYPE_NONE ? t->bytes : 0;
+        WEFTI_TRY(add_move(b, &stage, what));
     }
     return stage.count > 0 ? flush_stage(b, &stage, false) : WEFT_OK;
 }
@@ -134,13 +148,21 @@ static weft_status stage_outputs(builder *b)
     wefti_cuda_stage_call stage = {.count = 0};
     for (size_t i = 0; i < recipe->output_count; i++) {
         const wefti_cuda_tensor *t = &recipe->tensors[recipe->input_count + i];
-        WEFTI_TRY(add_move(b, &stage, stream->staging + t->pinned,
-                           b->workspace + recipe->staged_at + t->offset,
-                           is_staged(t) ? t->bytes : 0));
+        const bool wide = t->half != WEFT_TYPE_NONE;
+        const move what = {
+            .target = stream->staging + t->pinned,
+            .source =
+                b->workspace + (wide ? t->wide_at : recipe->staged_at + t->offset),
+            .size_bytes = wide || is_staged(t) ? t->bytes : 0,
+            .narrowed = t->half,
+        };
+        WEFTI_TRY(add_move(b, &stage, what));
     }
     if (recipe->reports) {
-        WEFTI_TRY(add_move(b, &stage, &stream->control->report,
-                           &stream->counters->report, sizeof(stream->control->report)));
+        const move what = {.target = &stream->control->report,
+                           .source = &stream->counters->report,
+                           .size_bytes = sizeof(stream->control->report)};
+        WEFTI_TRY(add_move(b, &stage, what));
     }
     return flush_stage(b, &stage, true);
 }
@@ -150,7 +172,7 @@ static bool ends_with_a_step(const wefti_recipe *recipe)
 {
     for (size_t i = 0; i < recipe->output_count; i++) {
         const wefti_cuda_tensor *t = &recipe->tensors[recipe->input_count + i];
-        if (is_staged(t) && t->bytes > 0) {
+        if ((is_staged(t) || t->half != WEFT_TYPE_NONE) && t->bytes > 0) {
             return false;
         }
     }

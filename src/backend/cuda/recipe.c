@@ -43,6 +43,11 @@ void wefti_cuda_recipe_destroy(wefti_recipe *recipe)
     wefti_free(recipe);
 }
 
+bool wefti_cuda_recipe_converts(const wefti_recipe *recipe)
+{
+    return recipe->first_step > 0 || recipe->end_step < recipe->step_count;
+}
+
 size_t wefti_cuda_recipe_workspace_bytes(const wefti_recipe *recipe)
 {
     return recipe->workspace_bytes;
@@ -411,6 +416,76 @@ static weft_status largest_scratch(const wefti_recipe *recipe,
     return WEFT_OK;
 }
 
+static bool is_half(weft_type type)
+{
+    return type == WEFT_TYPE_F16 || type == WEFT_TYPE_BF16;
+}
+
+/* Whether a step makes f32 of an input of 16-bit floats (`narrows` false), or an output
+ * of such of f32, element by element in their order. *tensor is the input or output. */
+static bool converts(const wefti_recipe *recipe, const wefti_step *step, bool narrows,
+                     wefti_cuda_tensor **tensor)
+{
+    if (step->kernel != WEFTI_KERNEL_COPY) {
+        return false;
+    }
+    wefti_copy_params p = *(const wefti_copy_params *)step->params;
+    const wefti_operand *half =
+        &step->operands[narrows ? WEFTI_COPY_TARGET : WEFTI_COPY_SOURCE];
+    const wefti_operand *wide =
+        &step->operands[narrows ? WEFTI_COPY_SOURCE : WEFTI_COPY_TARGET];
+    const weft_type type = narrows ? p.target_type : p.source_type;
+    const size_t first = narrows ? recipe->input_count : 0;
+    const size_t end =
+        narrows ? recipe->input_count + recipe->output_count : recipe->input_count;
+    const int64_t *strides[] = {p.source_strides, p.target_strides};
+    bool fits = half->constant == NULL && wide->constant == NULL &&
+                half->slot > (int64_t)first && half->slot <= (int64_t)end &&
+                half->offset_bytes == 0 && wide->slot == WEFTI_SLOT_WORKSPACE &&
+                wide->offset_bytes % 16 == 0 && is_half(type) &&
+                (narrows ? p.source_type : p.target_type) == WEFT_TYPE_F32;
+    int64_t count = 1;
+    for (int32_t i = p.rank - 1; i >= 0 && fits; i--) {
+        for (size_t t = 0; t < WEFTI_COUNT_OF(strides); t++) {
+            fits = fits && (p.dims[i] == 1 || strides[t][i] == count);
+        }
+        count *= p.dims[i];
+    }
+    if (!fits) {
+        return false;
+    }
+    *tensor = &recipe->tensors[half->slot - 1];
+    return (size_t)count * 2 == (*tensor)->bytes && !(*tensor)->by_pieces &&
+           (*tensor)->half == WEFT_TYPE_NONE;
+}
+
+static void convert(wefti_cuda_tensor *tensor, const wefti_step *step, bool narrows)
+{
+    const wefti_copy_params *p = step->params;
+    tensor->half = narrows ? p->target_type : p->source_type;
+    tensor->wide_at =
+        (size_t)step->operands[narrows ? WEFTI_COPY_SOURCE : WEFTI_COPY_TARGET]
+            .offset_bytes;
+}
+
+/* Finds the first steps, whose work is done as the inputs come, and the last ones,
+ * whose is done as the outputs go: all that stand before them, or behind, are of the
+ * kind, so nobody else has used that memory yet, or will any more. */
+static void find_converting_steps(wefti_recipe *recipe,
+                                  const wefti_recipe_params *params)
+{
+    size_t *begin = &recipe->first_step, *end = &recipe->end_step;
+    wefti_cuda_tensor *tensor;
+    *begin = 0;
+    *end = params->step_count;
+    while (*begin < *end && converts(recipe, &params->steps[*begin], false, &tensor)) {
+        convert(tensor, &params->steps[(*begin)++], false);
+    }
+    while (*end > *begin && converts(recipe, &params->steps[*end - 1], true, &tensor)) {
+        convert(tensor, &params->steps[--*end], true);
+    }
+}
+
 static weft_status add_steps(wefti_recipe *recipe, const wefti_recipe_params *params,
                              size_t scratch_at, weft_error *error)
 {
@@ -419,7 +494,14 @@ static weft_status add_steps(wefti_recipe *recipe, const wefti_recipe_params *pa
         wefti_cuda_prepared prepared;
         WEFTI_TRY(prepare_step(recipe, step, &prepared, error));
         recipe->labels[i] = step->label != NULL ? step->label : "a step";
-        weft_status status = add_launch(recipe, step, &prepared, scratch_at, error);
+        const bool moved = i < recipe->first_step || i >= recipe->end_step;
+        if (moved) {
+            (void)snprintf(recipe->notes[i], sizeof(recipe->notes[i]),
+                           i < recipe->first_step ? "cuda as the inputs come"
+                                                  : "cuda as the outputs go");
+        }
+        weft_status status =
+            moved ? WEFT_OK : add_launch(recipe, step, &prepared, scratch_at, error);
         wefti_free(prepared.table);
         if (status != WEFT_OK) {
             return wefti_error_prefix(error, status, "%s", recipe->labels[i]);
@@ -447,7 +529,9 @@ static void choose_what_stays(wefti_recipe *recipe)
             }
         }
         wefti_cuda_tensor *tensor = &recipe->tensors[slot - 1];
-        tensor->stays = uses == 1 && stays && !tensor->by_pieces;
+        const bool wide = tensor->half != WEFT_TYPE_NONE;
+        tensor->only_wide = wide && uses == 0;
+        tensor->stays = uses == 1 && stays && !tensor->by_pieces && !wide;
         if (tensor->stays) {
             used->kind = WEFTI_CUDA_STAGING;
             used->offset += tensor->pinned - tensor->offset - recipe->staged_at;
@@ -474,6 +558,7 @@ static weft_status build(wefti_recipe *recipe, const wefti_recipe_params *params
         return wefti_error_memory(error, "a workspace");
     }
     WEFTI_TRY(lay_workspace(recipe, scratch_at, scratch_bytes, error));
+    find_converting_steps(recipe, params);
     WEFTI_TRY(add_steps(recipe, params, scratch_at, error));
     recipe->weights = NULL;
     choose_what_stays(recipe);

@@ -38,6 +38,11 @@ typedef struct wefti_cuda_tensor {
     bool by_pieces;
     /* The kernels use it where it is in the pinned memory: no copy on the card. */
     bool stays;
+    /* A 16-bit type: it is widened to f32, or as an output rounded from it, on its way,
+     * to or from this place in the workspace; no step does it. Else NONE. */
+    weft_type half;
+    size_t wide_at;
+    bool only_wide; /* nobody uses it as it is */
 } wefti_cuda_tensor;
 
 /* The workspace holds what the steps use, then the scratch of this backend, then the
@@ -50,8 +55,9 @@ struct wefti_recipe {
     size_t launch_count;
     char (*notes)[64]; /* per step */
     size_t step_count;
-    const char **labels;        /* per step, borrowed */
-    wefti_cuda_tensor *tensors; /* inputs, then outputs */
+    size_t first_step, end_step; /* between those that inputs and outputs do */
+    const char **labels;         /* per step, borrowed */
+    wefti_cuda_tensor *tensors;  /* inputs, then outputs */
     size_t input_count, output_count;
     size_t staged_bytes, staged_at;
     size_t pinned_bytes;
@@ -67,6 +73,8 @@ weft_status wefti_cuda_recipe_create(wefti_backend_device *device,
                                      const wefti_recipe_params *params,
                                      wefti_recipe **recipe, weft_error *error);
 void wefti_cuda_recipe_destroy(wefti_recipe *recipe);
+/* Whether inputs are widened or outputs rounded on their way. */
+bool wefti_cuda_recipe_converts(const wefti_recipe *recipe);
 size_t wefti_cuda_recipe_workspace_bytes(const wefti_recipe *recipe);
 void wefti_cuda_recipe_describe(const wefti_recipe *recipe, size_t step, char *text,
                                 size_t text_bytes);

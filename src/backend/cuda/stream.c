@@ -184,7 +184,7 @@ static weft_status run(void *user, wefti_recipe *recipe, void *const *slots,
                        size_t slot_count, weft_error *error)
 {
     wefti_cuda_stream *stream = user;
-    if (recipe->launch_count == 0) {
+    if (recipe->launch_count == 0 && !wefti_cuda_recipe_converts(recipe)) {
         return WEFT_OK;
     }
     if (slot_count < 1 + recipe->input_count + recipe->output_count) {

@@ -11,9 +11,16 @@ static const struct {
     const char *name;
     weft_type type;
 } types[] = {
-    {"f4", WEFT_TYPE_F32}, {"f8", WEFT_TYPE_F64},  {"i8", WEFT_TYPE_I64},
-    {"i4", WEFT_TYPE_I32}, {"b1", WEFT_TYPE_BOOL}, {"u1", WEFT_TYPE_U8},
-    {"i1", WEFT_TYPE_I8},  {"f2", WEFT_TYPE_F16},
+    {"f4", WEFT_TYPE_F32},
+    {"f8", WEFT_TYPE_F64},
+    {"i8", WEFT_TYPE_I64},
+    {"i4", WEFT_TYPE_I32},
+    {"b1", WEFT_TYPE_BOOL},
+    {"u1", WEFT_TYPE_U8},
+    {"i1", WEFT_TYPE_I8},
+    {"f2", WEFT_TYPE_F16},
+    /* What NumPy writes for ml_dtypes.bfloat16, of which it knows the size. */
+    {"V2", WEFT_TYPE_BF16},
 };
 
 /* The header is a Python dictionary: {'descr': '<f4', 'fortran_order': False,
@@ -109,7 +116,7 @@ static weft_status read_type(scanner *s)
     }
     return wefti_error(s->error, WEFT_UNSUPPORTED,
                        "the type '%.*s' is not supported; use f4, f8, i8, i4, i1, u1, "
-                       "f2 or b1",
+                       "f2, b1 or V2 for bfloat16",
                        length < 40 ? (int)length : 40, text);
 }
 

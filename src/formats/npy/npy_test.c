@@ -126,6 +126,7 @@ static void refuses_wrong_headers(void **state)
     expect("{'descr': '<f4', " TAIL, 9, WEFT_INVALID_MODEL, "the file has 9");
     expect("{'descr': '>f4', " TAIL, 8, WEFT_UNSUPPORTED, "big-endian");
     expect("{'descr': '<c8', " TAIL, 8, WEFT_UNSUPPORTED, "'<c8'");
+    expect("{'descr': '<V4', " TAIL, 8, WEFT_UNSUPPORTED, "'<V4'");
     expect("{'descr': '<u4', " TAIL, 8, WEFT_UNSUPPORTED, "'<u4'");
     expect("{'descr': '|O', " TAIL, 8, WEFT_UNSUPPORTED, "'|O'");
     expect("{'descr': [('a', '<f4')], " TAIL, 8, WEFT_UNSUPPORTED, "records");
@@ -262,7 +263,7 @@ static void saves_what_it_loads(void **state)
     place *here = *state;
     static const weft_type types[] = {WEFT_TYPE_F32, WEFT_TYPE_F64, WEFT_TYPE_I64,
                                       WEFT_TYPE_I32, WEFT_TYPE_U8,  WEFT_TYPE_BOOL,
-                                      WEFT_TYPE_I8,  WEFT_TYPE_F16};
+                                      WEFT_TYPE_I8,  WEFT_TYPE_F16, WEFT_TYPE_BF16};
     uint8_t data[2 * 3 * 8];
     for (size_t i = 0; i < sizeof data; i++) {
         data[i] = (uint8_t)(i % 2);
@@ -326,10 +327,6 @@ static void replaces_a_file_at_once(void **state)
     tensor.dims[0] = 2;
     assert_int_equal(weft_npy_save(here->file, &tensor, NULL), WEFT_OK);
     /* What fails leaves the old file. */
-    tensor.type = WEFT_TYPE_BF16;
-    assert_int_equal(weft_npy_save(here->file, &tensor, &error), WEFT_UNSUPPORTED);
-    assert_non_null(strstr(error.message, "bf16"));
-    tensor.type = WEFT_TYPE_F32;
     tensor.strides[0] = 2;
     assert_int_equal(weft_npy_save(here->file, &tensor, &error), WEFT_INVALID_ARGUMENT);
     assert_int_equal(weft_npy_load(here->file, &back, NULL), WEFT_OK);

@@ -210,8 +210,10 @@ typedef struct wefti_cuda_stage_call {
     void *operands[WEFTI_CUDA_OPERANDS];
     void *targets[WEFTI_CUDA_STAGED_TENSORS];
     const void *sources[WEFTI_CUDA_STAGED_TENSORS];
-    int64_t bytes[WEFTI_CUDA_STAGED_TENSORS];
+    int64_t bytes[WEFTI_CUDA_STAGED_TENSORS]; /* in pinned memory */
     uint32_t count;
+    /* The 16-bit type that is made f32 on the way, or made from it; NONE: neither. */
+    uint8_t widened[WEFTI_CUDA_STAGED_TENSORS], narrowed[WEFTI_CUDA_STAGED_TENSORS];
 } wefti_cuda_stage_call;
 
 /* Any of them. */

@@ -95,6 +95,11 @@ WEFTI_DEVICE int64_t device_offset(int32_t rank, const int64_t *dims,
     return offset;
 }
 
+WEFTI_DEVICE bool device_is_half(weft_type type)
+{
+    return type == WEFT_TYPE_F16 || type == WEFT_TYPE_BF16;
+}
+
 WEFTI_DEVICE double device_canonical_f64(double x)
 {
     uint64_t nan = UINT64_C(0x7ff8000000000000);
@@ -139,6 +144,40 @@ WEFTI_DEVICE int64_t device_type_size(weft_type type)
     default:
         return 1;
     }
+}
+
+/* f32 and 16-bit floats, as COPY has them: rounded half to even, a NaN to the one NaN.
+ */
+WEFTI_DEVICE float device_widen(weft_type type, uint16_t bits)
+{
+    const uint32_t magnitude = (uint32_t)(bits & 0x7fff);
+    const uint32_t sign = (uint32_t)(bits & 0x8000) << 16;
+    if (type == WEFT_TYPE_BF16) {
+        return ref_canonical(ref_from_bits((int32_t)((uint32_t)bits << 16)));
+    }
+    /* From exponents below 2^-14 to those of f32. */
+    const float value = ref_from_bits((int32_t)(magnitude << 13)) * 0x1p112f;
+    const uint32_t wide = magnitude < 0x7c00u   ? (uint32_t)ref_bits(value)
+                          : magnitude > 0x7c00u ? 0x7fc00000u
+                                                : 0x7f800000u;
+    return ref_from_bits((int32_t)(wide | (magnitude > 0x7c00u ? 0u : sign)));
+}
+
+WEFTI_DEVICE uint16_t device_narrow(weft_type type, float value)
+{
+    const uint32_t bits = (uint32_t)ref_bits(value), rest = bits & 0x7fffffffu;
+    const uint32_t sign = bits >> 16 & 0x8000u;
+    const bool none = rest > 0x7f800000u;
+    if (type == WEFT_TYPE_BF16) {
+        return (uint16_t)(none ? 0x7fc0u : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+    }
+    uint32_t half = ((rest + 0xfffu + (rest >> 13 & 1u)) >> 13) - (112u << 10);
+    if (rest < 113u << 23) {
+        /* The last bit of 0.5 is 2^-24, the least that f16 has. */
+        half = (uint32_t)ref_bits(ref_from_bits((int32_t)rest) + 0.5f) - 0x3f000000u;
+    }
+    half = rest >= 0x477ff000u ? 0x7c00u : half; /* from 65520 on */
+    return (uint16_t)(none ? 0x7e00u : half | sign);
 }
 
 /* Notes what a step found wrong, unless something before it was; the host says what. */

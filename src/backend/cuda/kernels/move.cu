@@ -150,6 +150,12 @@ WEFTI_KERNEL(MOVE_THREADS, weft_copy, wefti_cuda_copy_call)
     const int64_t to = device_offset(p->rank, p->dims, p->target_strides, index);
     if (p->source_type == p->target_type) {
         device_move_bits(device_type_size(p->source_type), target, to, source, from);
+    } else if (device_is_half(p->source_type) && p->target_type == WEFT_TYPE_F32) {
+        ((float *)target)[to] =
+            device_widen(p->source_type, ((const uint16_t *)source)[from]);
+    } else if (device_is_half(p->target_type) && p->source_type == WEFT_TYPE_F32) {
+        ((uint16_t *)target)[to] =
+            device_narrow(p->target_type, ((const float *)source)[from]);
     } else {
         move_store(p->target_type, target, to, move_load(p->source_type, source, from));
     }
@@ -250,23 +256,96 @@ WEFTI_KERNEL(MOVE_THREADS, weft_pool, wefti_cuda_pool_call)
     ((float *)call.operands[WEFTI_POOL_OUTPUT])[index] = result;
 }
 
-/* All blocks walk through all tensors, 16 bytes a thread, and the bytes of what is
- * left; both ends are aligned to 16. One piece at a time: with more under way a single
- * copy is quicker, but those of many runs hold each other up on the bus. */
-WEFTI_KERNEL(MOVE_THREADS, weft_stage, wefti_cuda_stage_call)
+WEFTI_DEVICE void stage_bytes(const wefti_cuda_stage_call *call, uint32_t i)
 {
     const int64_t stride = (int64_t)gridDim.x * MOVE_THREADS;
     const int64_t first = (int64_t)blockIdx.x * MOVE_THREADS + threadIdx.x;
-    for (uint32_t i = 0; i < call.count; i++) {
-        const int64_t blocks = call.bytes[i] / 16;
-        const device_float4 *source = (const device_float4 *)call.sources[i];
-        device_float4 *target = (device_float4 *)call.targets[i];
-        for (int64_t k = first; k < blocks; k += stride) {
-            target[k] = source[k];
+    const int64_t pieces = call->bytes[i] / 16;
+    const device_float4 *source = (const device_float4 *)call->sources[i];
+    device_float4 *target = (device_float4 *)call->targets[i];
+    for (int64_t k = first; k < pieces; k += stride) {
+        target[k] = source[k];
+    }
+    if (first < call->bytes[i] % 16) {
+        ((uint8_t *)(target + pieces))[first] =
+            ((const uint8_t *)(source + pieces))[first];
+    }
+}
+
+/* Eight floats, of 16 bits each to or from f32. */
+typedef struct stage_halves {
+    uint16_t x[8];
+} stage_halves;
+typedef union stage_piece {
+    device_float4 four;
+    stage_halves halves;
+} stage_piece;
+
+WEFTI_DEVICE void stage_widen(const wefti_cuda_stage_call *call, uint32_t i)
+{
+    const weft_type type = (weft_type)call->widened[i];
+    const int64_t stride = (int64_t)gridDim.x * MOVE_THREADS;
+    const int64_t first = (int64_t)blockIdx.x * MOVE_THREADS + threadIdx.x;
+    const int64_t pieces = call->bytes[i] / 16, left = call->bytes[i] % 16 / 2;
+    const device_float4 *source = (const device_float4 *)call->sources[i];
+    float *target = (float *)call->targets[i];
+    for (int64_t k = first; k < pieces; k += stride) {
+        stage_piece piece;
+        float wide[8];
+        piece.four = source[k];
+        WEFTI_UNROLL
+        for (int32_t e = 0; e < 8; e++) {
+            wide[e] = device_widen(type, piece.halves.x[e]);
         }
-        if (first < call.bytes[i] % 16) {
-            ((uint8_t *)(target + blocks))[first] =
-                ((const uint8_t *)(source + blocks))[first];
+        const device_float4 low = {wide[0], wide[1], wide[2], wide[3]};
+        const device_float4 high = {wide[4], wide[5], wide[6], wide[7]};
+        ((device_float4 *)target)[2 * k] = low;
+        ((device_float4 *)target)[2 * k + 1] = high;
+    }
+    if (first < left) {
+        target[pieces * 8 + first] =
+            device_widen(type, ((const uint16_t *)(source + pieces))[first]);
+    }
+}
+
+WEFTI_DEVICE void stage_narrow(const wefti_cuda_stage_call *call, uint32_t i)
+{
+    const weft_type type = (weft_type)call->narrowed[i];
+    const int64_t stride = (int64_t)gridDim.x * MOVE_THREADS;
+    const int64_t first = (int64_t)blockIdx.x * MOVE_THREADS + threadIdx.x;
+    const int64_t pieces = call->bytes[i] / 16, left = call->bytes[i] % 16 / 2;
+    const device_float4 *source = (const device_float4 *)call->sources[i];
+    device_float4 *target = (device_float4 *)call->targets[i];
+    for (int64_t k = first; k < pieces; k += stride) {
+        const device_float4 low = source[2 * k], high = source[2 * k + 1];
+        const float wide[8] = {low.x,  low.y,  low.z,  low.w,
+                               high.x, high.y, high.z, high.w};
+        stage_piece piece;
+        WEFTI_UNROLL
+        for (int32_t e = 0; e < 8; e++) {
+            piece.halves.x[e] = device_narrow(type, wide[e]);
+        }
+        target[k] = piece.four;
+    }
+    if (first < left) {
+        ((uint16_t *)(target + pieces))[first] =
+            device_narrow(type, ((const float *)source)[pieces * 8 + first]);
+    }
+}
+
+/* All blocks walk through all tensors, 16 bytes of pinned memory a thread, and the bytes
+ * of what is left; both ends are aligned to 16. One piece at a time: with more under way
+ * a single copy is quicker, but those of many runs hold each other up on the bus. */
+WEFTI_KERNEL(MOVE_THREADS, weft_stage, wefti_cuda_stage_call)
+{
+    WEFTI_ONCE
+    for (uint32_t i = 0; i < call.count; i++) {
+        if (call.widened[i] != WEFT_TYPE_NONE) {
+            stage_widen(&call, i);
+        } else if (call.narrowed[i] != WEFT_TYPE_NONE) {
+            stage_narrow(&call, i);
+        } else {
+            stage_bytes(&call, i);
         }
     }
 }
