@@ -118,8 +118,8 @@ static weft_status read_bad_address(weft_device *device, weft_error *error)
                                         .output_count = 1};
     wefti_backend_stream *stream;
     wefti_recipe *recipe;
-    WEFTI_TRY(backend->stream.create(device->handle, &stream, error));
-    WEFTI_TRY(backend->recipe.create(device->handle, &wanted, &recipe, error));
+    WEFTI_TRY(backend->stream.create(device->cards[0], &stream, error));
+    WEFTI_TRY(backend->recipe.create(device->cards[0], &wanted, &recipe, error));
     void *slots[2] = {(void *)bad_address, output};
     weft_status status = backend->stream.execute(stream, recipe, slots, 2, error);
     weft_status ended = backend->stream.synchronize(stream, WEFTI_NEVER,
@@ -163,7 +163,8 @@ static void check_refusals(weft_device *device, const caller *c)
         PROMISE(call(c, x, y, &error) == WEFT_DEVICE_LOST);
         PROMISE(strstr(error.message, "failed for good") != NULL);
     }
-    PROMISE(device->backend->device.health(device->handle, &error) == WEFT_DEVICE_LOST);
+    PROMISE(device->backend->device.health(device->cards[0], &error) ==
+            WEFT_DEVICE_LOST);
     PROMISE(wefti_clock_ns() - begin_ns < SECOND_NS);
 }
 

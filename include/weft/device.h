@@ -9,7 +9,8 @@
 
 WEFT_BEGIN_DECLS
 
-/* A CPU or a GPU: memory, streams, events, kernels and the pool of contexts.
+/* A CPU or a GPU, or several GPUs of one kind: memory, streams, events, kernels and the
+ * pool of contexts.
  * Class: synchronised; every call may come from any thread at any time. */
 typedef struct weft_device weft_device;
 
@@ -29,14 +30,15 @@ typedef void (*weft_log_callback)(void *user, weft_log_level level, const char *
 
 typedef struct weft_device_params {
     size_t struct_size;
-    /* Most contexts leased at once; 0: 64, on a card one for each core of the host and
-     * at least 8. At most 1024. */
+    /* Most contexts leased at once; 0: 64, on cards one for each core of the host and
+     * at least 8 for each card. At most 1024. */
     int32_t max_contexts;
     /* Worker threads: they run asynchronous requests and help a lone caller with
      * whole output tiles. -1: one per core. 0: none, then weft_submit fails. At most
-     * 1024. */
+     * 1024. Several cards share them, each has at least one. */
     int32_t worker_count;
-    /* Hard cap on device memory taken by contexts, streams and weights; 0: none. */
+    /* Hard cap on device memory taken by contexts, streams and weights, on all cards
+     * together; 0: none. */
     size_t memory_cap_bytes;
     /* CPU kernels: "avx512", "avx2", "sse2", "neon", "reference"; NULL: the best of
      * this machine, or what the environment variable WEFT_ISA says. The bits of
@@ -89,6 +91,10 @@ typedef struct weft_device_info {
     int32_t worker_count;
     int32_t max_contexts;
     size_t memory_cap_bytes; /* 0: none */
+    int32_t card_count;      /* 1, or as many cards as share the device's work */
+    /* Results are bit for bit the same on devices of one kind: "cpu", "NVIDIA H200
+     * sm_90". */
+    const char *kind;
 } weft_device_info;
 
 /* Counters since the device was opened. At any quiet moment
@@ -104,16 +110,23 @@ typedef struct weft_device_statistics {
     uint64_t plan_count;        /* plans built */
     uint64_t plan_evict_count;  /* plans that made room for others */
     uint64_t plan_bytes;        /* host memory of all plans now */
-    uint64_t memory_bytes;      /* device memory held now */
+    uint64_t memory_bytes;      /* device memory held now, of all cards */
     uint64_t memory_peak_bytes; /* most ever held */
     uint64_t helped_tile_count; /* output tiles done by helpers of a lone caller */
 } weft_device_statistics;
 
 /* Opens a device by name: "cpu", "cuda:0", "null".
+ * "cuda:0,1" or "cuda:all" makes one device of several cards. They must be of one kind,
+ * so that a request gives the same bits on each. A model has its weights on each; each
+ * context belongs to one, and is leased on the card with the fewest leases: so direct
+ * runs, requests and the workers of queues spread over them. Memory and statistics are
+ * counted in all. When one card fails for good, so does the device; what is on its way
+ * on the others still ends as usual.
  * Threads: any. Blocks: until worker threads run.
  * Owns: the caller owns *device and ends it with weft_device_release.
  * Errors: WEFT_NOT_FOUND for an unknown name; WEFT_UNAVAILABLE when this machine
- * lacks the hardware, driver or instruction set. */
+ * lacks the hardware, driver or instruction set; WEFT_INVALID_ARGUMENT for cards that
+ * are not of one kind. */
 WEFT_API WEFT_MUST_USE weft_status weft_device_open(const char *name,
                                                     const weft_device_params *params,
                                                     weft_device **device,

@@ -13,8 +13,10 @@ WEFT_BEGIN_DECLS
  * waiting from any thread. */
 typedef struct weft_stream weft_stream;
 
-/* Takes a stream from the device's pool.
- * Threads: any. Owns: the caller gives it back with weft_stream_release. */
+/* Takes a stream from the device's pool; of several cards, one of the first. Memory
+ * that is allocated on a stream lies on its card, and may be copied and filled on
+ * streams of the other cards too. Threads: any. Owns: the caller gives it back with
+ * weft_stream_release. */
 WEFT_API WEFT_MUST_USE weft_status weft_stream_acquire(weft_device *device,
                                                        weft_stream **stream,
                                                        weft_error *error);

@@ -29,7 +29,9 @@ typedef struct wefti_task {
 } wefti_task;
 
 typedef struct wefti_device_table {
-    /* `index` is the number behind the colon of a device's name, -1: none. */
+    /* `index` is the number behind the colon of a device's name, -1: none. Where it
+     * has several the runtime opens one after the other, and a device is each of them:
+     * what is made on one is never used on another. */
     weft_status (*open)(int32_t index, const weft_device_params *params,
                         const wefti_log *log, wefti_backend_device **device,
                         weft_error *error);
@@ -37,8 +39,8 @@ typedef struct wefti_device_table {
      * allowed. May block until tasks have run. May be called from a task: then that
      * worker ends when the task returns. */
     void (*close)(wefti_backend_device *device);
-    /* Fills description, isa, core_count, worker_count; max_contexts where the device
-     * has a better default than the runtime's. */
+    /* Fills description, kind, isa, core_count, worker_count; max_contexts where the
+     * device has a better default than the runtime's. */
     void (*get_info)(const wefti_backend_device *device, weft_device_info *info);
     /* Adds the backend's own counters (helped tiles). */
     void (*add_statistics)(const wefti_backend_device *device,
@@ -163,8 +165,22 @@ extern const wefti_backend wefti_backend_cuda;
 /* WEFT_INTERNAL names the first slot that is empty. */
 weft_status wefti_backend_check(const wefti_backend *backend, weft_error *error);
 
-/* Finds the backend of a device name ("cpu", "cuda:0") and the index in it.
- * WEFT_NOT_FOUND lists the names there are. Threads: any. */
+/* Which of a backend's cards a device is made of: what stands behind the colon. */
+enum { WEFTI_MOST_CARDS = 16 };
+typedef struct wefti_card_list {
+    bool all; /* "all": as many as there are, from 0 on */
+    int32_t count;
+    int32_t indices[WEFTI_MOST_CARDS]; /* -1: no colon */
+} wefti_card_list;
+
+/* Finds the backend of a device name ("cpu", "cuda:0", "cuda:0,1", "cuda:all") and the
+ * cards in it. WEFT_NOT_FOUND lists the names there are; WEFT_INVALID_ARGUMENT: a card
+ * stands there twice. Threads: any. */
+weft_status wefti_backend_find_cards(const char *device_name,
+                                     const wefti_backend **backend,
+                                     wefti_card_list *cards, weft_error *error);
+
+/* Likewise where the device is one card. */
 weft_status wefti_backend_find(const char *device_name, const wefti_backend **backend,
                                int32_t *index, weft_error *error);
 

@@ -98,28 +98,69 @@ static weft_status unknown_device(const char *device_name, weft_error *error)
                        device_name, names);
 }
 
-/* Reads what follows the name: nothing, or a colon and a number. */
-static bool parse_index(const char *text, int32_t *index)
+/* Reads a number and what follows it: a comma, of which there is another one, or the
+ * end. */
+static bool parse_number(const char **text, int32_t *number, bool *more)
 {
-    *index = -1;
-    if (text[0] == '\0') {
-        return true;
-    }
-    if (text[0] != ':' || text[1] < '0' || text[1] > '9') {
+    if (**text < '0' || **text > '9') {
         return false;
     }
     char *end;
     errno = 0;
-    long value = strtol(text + 1, &end, 10);
-    if (*end != '\0' || errno != 0 || value > INT32_MAX) {
+    long value = strtol(*text, &end, 10);
+    *more = *end == ',';
+    if ((*end != '\0' && !*more) || errno != 0 || value > INT32_MAX) {
         return false;
     }
-    *index = (int32_t)value;
+    *number = (int32_t)value;
+    *text = *more ? end + 1 : end;
     return true;
 }
 
-weft_status wefti_backend_find(const char *device_name, const wefti_backend **backend,
-                               int32_t *index, weft_error *error)
+/* Reads what follows the name: nothing, or a colon and numbers or "all". */
+static bool parse_cards(const char *text, wefti_card_list *cards)
+{
+    *cards = (wefti_card_list){.count = 1, .indices = {-1}};
+    if (text[0] == '\0') {
+        return true;
+    }
+    if (text[0] != ':') {
+        return false;
+    }
+    text++;
+    if (strcmp(text, "all") == 0) {
+        *cards = (wefti_card_list){.all = true};
+        return true;
+    }
+    cards->count = 0;
+    bool more = true;
+    while (more && cards->count < WEFTI_MOST_CARDS) {
+        if (!parse_number(&text, &cards->indices[cards->count], &more)) {
+            return false;
+        }
+        cards->count++;
+    }
+    return !more;
+}
+
+static weft_status check_cards(const char *device_name, const wefti_card_list *cards,
+                               weft_error *error)
+{
+    for (int32_t i = 0; i < cards->count; i++) {
+        for (int32_t k = 0; k < i; k++) {
+            if (cards->indices[k] == cards->indices[i]) {
+                return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                                   "'%.64s' names card %d twice; name each once",
+                                   device_name, (int)cards->indices[i]);
+            }
+        }
+    }
+    return WEFT_OK;
+}
+
+weft_status wefti_backend_find_cards(const char *device_name,
+                                     const wefti_backend **backend,
+                                     wefti_card_list *cards, weft_error *error)
 {
     *backend = NULL;
     if (device_name == NULL) {
@@ -129,14 +170,29 @@ weft_status wefti_backend_find(const char *device_name, const wefti_backend **ba
     for (size_t i = 0; i < WEFTI_COUNT_OF(backends); i++) {
         size_t length = strlen(backends[i]->name);
         if (strncmp(device_name, backends[i]->name, length) != 0 ||
-            !parse_index(device_name + length, index)) {
+            !parse_cards(device_name + length, cards)) {
             continue;
         }
         WEFTI_TRY(wefti_backend_check(backends[i], error));
+        WEFTI_TRY(check_cards(device_name, cards, error));
         *backend = backends[i];
         return WEFT_OK;
     }
     return unknown_device(device_name, error);
+}
+
+weft_status wefti_backend_find(const char *device_name, const wefti_backend **backend,
+                               int32_t *index, weft_error *error)
+{
+    wefti_card_list cards;
+    WEFTI_TRY(wefti_backend_find_cards(device_name, backend, &cards, error));
+    if (cards.count != 1) {
+        *backend = NULL;
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "'%.64s' is several cards; name one", device_name);
+    }
+    *index = cards.indices[0];
+    return WEFT_OK;
 }
 
 const char *weft_precision_name(weft_precision precision)

@@ -44,7 +44,7 @@ static void add_step(wefti_text *out, const wefti_plan *plan, size_t index)
 {
     const wefti_program_step *step = &plan->program.steps[index];
     char how[64] = "";
-    plan->backend->recipe.describe(plan->recipe, index, how, sizeof(how));
+    plan->backend->recipe.describe(plan->recipes[0], index, how, sizeof(how));
     wefti_text_add(out, "%4zu  %-12s %-28s ", index, wefti_kernel_name(step->kernel),
                    how);
     bool first = true;

@@ -22,7 +22,7 @@ void wefti_flow_init(wefti_flow *flow, weft_context *context, int64_t max_iterat
 static void free_block(wefti_flow *flow, wefti_block *block)
 {
     if (flow->device->backend->on_host) {
-        wefti_memory_unreserve(flow->device->memory, block, block->size_bytes);
+        wefti_memory_unreserve(flow->device->memory, 0, block, block->size_bytes);
     } else {
         wefti_free(block);
     }
@@ -80,11 +80,11 @@ static weft_status make_block(wefti_flow *flow, size_t size_bytes, wefti_block *
         if (memory == NULL) {
             return wefti_error_memory(error, "a value between two stages");
         }
-    } else if (wefti_memory_reserve(flow->device->memory, size_bytes, &memory, error) !=
-               WEFT_OK) {
+    } else if (wefti_memory_reserve(flow->device->memory, 0, size_bytes, &memory,
+                                    error) != WEFT_OK) {
         free_unused(flow); /* they count against the cap too */
         WEFTI_TRY(
-            wefti_memory_reserve(flow->device->memory, size_bytes, &memory, error));
+            wefti_memory_reserve(flow->device->memory, 0, size_bytes, &memory, error));
     }
     *block = memory;
     (*block)->size_bytes = size_bytes;

@@ -133,7 +133,7 @@ static weft_status copy_steps(weft_inspection *self, const wefti_plan *plan,
     for (size_t i = 0; i < program->step_count; i++) {
         const wefti_program_step *step = &program->steps[i];
         char how[96] = "", shape[96];
-        plan->backend->recipe.describe(plan->recipe, i, how, sizeof(how));
+        plan->backend->recipe.describe(plan->recipes[0], i, how, sizeof(how));
         wefti_kernel_shape(step->kernel, step->params, shape, sizeof(shape));
         self->steps[i] = (weft_inspect_step){
             .kernel = wefti_kernel_name(step->kernel),
@@ -299,7 +299,7 @@ weft_status wefti_inspect_plan(weft_inspection *self, weft_error *error)
         bool used = buffer->kind == WEFTI_BUFFER_WORKSPACE && buffer->first_step >= 0;
         self->totals.unshared_bytes += used ? buffer->size_bytes : 0;
     }
-    self->totals.packed_bytes = wefti_weights_bytes(self->model->weights);
+    self->totals.packed_bytes = wefti_weights_bytes(self->model->weights[0]);
     wefti_plan_cache_drop(&self->model->plans, plan);
     return status == WEFT_OK ? describe_rows(self, &io, error) : status;
 }

@@ -20,7 +20,7 @@ enum { DEFAULT_MAX_PLANS = 1024, DEFAULT_MAX_PLAN_BYTES = 256 << 20 };
 static weft_status open_cpu(weft_model *model, weft_error *error)
 {
     if (model->device->backend == &wefti_backend_cpu) {
-        model->cpu = model->device->handle;
+        model->cpu = model->device->cards[0];
         return WEFT_OK;
     }
     weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
@@ -303,17 +303,27 @@ static weft_status plan_static_shapes(weft_model *model, weft_error *error)
 }
 
 /* Packed weights count against the device's cap. */
-static weft_status reserve_weight(void *user, size_t size_bytes, void **address,
-                                  weft_error *error)
+static weft_status reserve_weight(void *user, int32_t card, size_t size_bytes,
+                                  void **address, weft_error *error)
 {
     weft_device *device = user;
-    return wefti_memory_reserve(device->memory, size_bytes, address, error);
+    return wefti_memory_reserve(device->memory, card, size_bytes, address, error);
 }
 
-static void unreserve_weight(void *user, void *address, size_t size_bytes)
+static void unreserve_weight(void *user, int32_t card, void *address, size_t size_bytes)
 {
     weft_device *device = user;
-    wefti_memory_unreserve(device->memory, address, size_bytes);
+    wefti_memory_unreserve(device->memory, card, address, size_bytes);
+}
+
+static weft_status make_weights(weft_model *model, weft_error *error)
+{
+    for (int32_t i = 0; i < model->device->info.card_count; i++) {
+        const wefti_weight_memory memory = {reserve_weight, unreserve_weight,
+                                            model->device, i};
+        WEFTI_TRY(wefti_weights_create(&memory, &model->weights[i], error));
+    }
+    return WEFT_OK;
 }
 
 static weft_status prepare(weft_model *model, const weft_model_params *params,
@@ -323,8 +333,7 @@ static weft_status prepare(weft_model *model, const weft_model_params *params,
     model->precision = params->precision;
     model->max_iterations =
         params->max_iterations > 0 ? params->max_iterations : INT64_MAX;
-    wefti_weight_memory memory = {reserve_weight, unreserve_weight, model->device};
-    WEFTI_TRY(wefti_weights_create(&memory, &model->weights, error));
+    WEFTI_TRY(make_weights(model, error));
     WEFTI_TRY(open_cpu(model, error));
     WEFTI_TRY(wefti_net_create(model->graph, &model->net, error));
     WEFTI_TRY(widen(model, error));
@@ -441,7 +450,9 @@ void weft_model_release(weft_model *model)
     }
     wefti_stages_fini(model->stages); /* they borrow constants of this net */
     wefti_plan_cache_fini(&model->plans);
-    wefti_weights_destroy(model->weights);
+    for (size_t i = 0; i < WEFTI_MOST_CARDS; i++) {
+        wefti_weights_destroy(model->weights[i]);
+    }
     wefti_net_destroy(&model->net);
     if (model->owns_cpu) {
         wefti_backend_cpu.device.close(model->cpu);

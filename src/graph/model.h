@@ -17,10 +17,10 @@ struct weft_model {
     wefti_refcount owners;
 
     /* immutable after create */
-    weft_device *device; /* owned */
-    weft_graph *graph;   /* owned, frozen */
-    wefti_net net;       /* constants folded */
-    wefti_weights *weights;
+    weft_device *device;                      /* owned */
+    weft_graph *graph;                        /* owned, frozen */
+    wefti_net net;                            /* constants folded */
+    wefti_weights *weights[WEFTI_MOST_CARDS]; /* of each card of the device */
     wefti_backend_device *cpu; /* folds constants; the device's own when it is one */
     bool owns_cpu;
     bool no_fusion;

@@ -85,26 +85,30 @@ static weft_status make_recipe(wefti_plan *plan, const wefti_plan_source *source
     wefti_step *steps = NULL;
     WEFTI_TRY(
         wefti_program_steps(&plan->program, plan->net.input_count, &steps, error));
-    const wefti_recipe_params params = {.steps = steps,
-                                        .step_count = plan->program.step_count,
-                                        .workspace_bytes = plan->planned_bytes,
-                                        .input_bytes = plan->input_bytes,
-                                        .output_bytes = plan->output_bytes,
-                                        .input_count = plan->input_count,
-                                        .output_count = plan->output_count,
-                                        .weights = source->weights,
-                                        .precision = source->precision,
-                                        .profiler = source->device->profiler};
-    weft_status status = plan->backend->recipe.create(source->device->handle, &params,
-                                                      &plan->recipe, error);
+    wefti_recipe_params params = {.steps = steps,
+                                  .step_count = plan->program.step_count,
+                                  .workspace_bytes = plan->planned_bytes,
+                                  .input_bytes = plan->input_bytes,
+                                  .output_bytes = plan->output_bytes,
+                                  .input_count = plan->input_count,
+                                  .output_count = plan->output_count,
+                                  .precision = source->precision,
+                                  .profiler = source->device->profiler};
+    const wefti_recipe_table *table = &plan->backend->recipe;
+    weft_status status = WEFT_OK;
+    for (int32_t i = 0; i < source->device->info.card_count && status == WEFT_OK; i++) {
+        params.weights = source->weights[i];
+        status =
+            table->create(source->device->cards[i], &params, &plan->recipes[i], error);
+    }
     wefti_free(steps);
     if (status == WEFT_OK) {
-        plan->workspace_bytes = plan->backend->recipe.workspace_bytes(plan->recipe);
+        plan->workspace_bytes = table->workspace_bytes(plan->recipes[0]);
     }
     return status;
 }
 
-/* What the cache counts. The recipe is taken to be as large as the program's steps,
+/* What the cache counts. A recipe is taken to be as large as the program's steps,
  * which it copies; packed weights are shared by all plans and do not count. */
 static size_t measure(const wefti_plan *plan)
 {
@@ -112,8 +116,13 @@ static size_t measure(const wefti_plan *plan)
     size_t bytes = sizeof(*plan) + wefti_arena_bytes(&plan->net.arena) +
                    program->step_capacity * sizeof(*program->steps) +
                    program->buffer_capacity * sizeof(*program->buffers);
+    size_t copies = 1;
+    while (copies < WEFTI_MOST_CARDS && plan->recipes[copies] != NULL) {
+        copies++;
+    }
     for (size_t i = 0; i < program->step_count; i++) {
-        bytes += 2 * program->steps[i].params_bytes + sizeof(wefti_step);
+        const size_t params_bytes = program->steps[i].params_bytes;
+        bytes += params_bytes + copies * (params_bytes + sizeof(wefti_step));
     }
     for (size_t i = 0; i < program->buffer_count; i++) {
         bytes += program->buffers[i].owned ? program->buffers[i].size_bytes : 0;
@@ -168,8 +177,8 @@ void wefti_plan_destroy(wefti_plan *plan)
     if (plan == NULL) {
         return;
     }
-    if (plan->recipe != NULL) {
-        plan->backend->recipe.destroy(plan->recipe);
+    for (size_t i = 0; i < WEFTI_MOST_CARDS && plan->recipes[i] != NULL; i++) {
+        plan->backend->recipe.destroy(plan->recipes[i]);
     }
     wefti_program_fini(&plan->program);
     wefti_net_destroy(&plan->net);

@@ -14,11 +14,11 @@ typedef struct wefti_bucket_cuts {
  * chosen, memory laid out, a recipe that a context can execute. Immutable once built,
  * but for what its cache keeps in it. */
 typedef struct wefti_plan {
-    wefti_net net;         /* keeps labels and folded constants */
-    wefti_program program; /* for the dump */
-    wefti_recipe *recipe;
+    wefti_net net;                           /* keeps labels and folded constants */
+    wefti_program program;                   /* for the dump */
+    wefti_recipe *recipes[WEFTI_MOST_CARDS]; /* one for each card of the device */
     const wefti_backend *backend;
-    size_t workspace_bytes; /* the recipe's scratch included */
+    size_t workspace_bytes; /* the recipes' scratch included */
     size_t planned_bytes;   /* without it */
     /* Shapes, the key of the plan cache, and of the outputs. Value inputs have their
      * value as `constant`. */
@@ -36,9 +36,9 @@ typedef struct wefti_plan {
 /* What a plan is built from. */
 typedef struct wefti_plan_source {
     weft_device *device;
-    const wefti_net *net; /* constants folded */
-    wefti_weights *weights;
-    wefti_backend_device *cpu; /* folds constants */
+    const wefti_net *net;          /* constants folded */
+    wefti_weights *const *weights; /* of each card */
+    wefti_backend_device *cpu;     /* folds constants */
     bool no_fusion;
     weft_precision precision;
 } wefti_plan_source;

@@ -106,8 +106,8 @@ static weft_status execute(weft_context *context, const wefti_plan *plan,
     set_slots(slots, context->workspace, io);
     const wefti_stream_table *stream = &plan->backend->stream;
     wefti_backend_stream *handle = context->stream->handle;
-    weft_status status =
-        stream->execute(handle, plan->recipe, slots, slot_count, error);
+    wefti_recipe *recipe = plan->recipes[context->card];
+    weft_status status = stream->execute(handle, recipe, slots, slot_count, error);
     /* Also after a failure: nothing of this call may still be on its way. */
     weft_status ended =
         stream->synchronize(handle, INT64_MAX, status == WEFT_OK ? error : NULL);

@@ -82,7 +82,8 @@ static weft_status check_params(const weft_device *device,
 {
     *params = (weft_queue_params)WEFT_QUEUE_PARAMS_INIT;
     WEFTI_TRY(wefti_params_take(WEFTI_PARAMS(weft_queue_params), given, params, error));
-    int32_t most = device->backend->on_host ? MOST_WORKERS : CARD_WORKERS;
+    int32_t most = device->backend->on_host ? MOST_WORKERS
+                                            : CARD_WORKERS * device->info.card_count;
     int32_t cores = device->info.core_count;
     int32_t standard = cores < 1 ? 1 : cores > most ? most : cores;
     WEFTI_TRY(check_range("workers", &params->workers, MOST_WORKERS, standard, error));

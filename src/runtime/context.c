@@ -22,11 +22,13 @@ static WEFTI_NOINLINE weft_status prepare(weft_device *device, int32_t slot,
         memset(context, 0, sizeof *context);
         context->device = device;
         context->slot = slot;
+        context->card = slot % device->info.card_count;
         /* Before anything is published in it: see wefti_context_works_on. */
         wefti_atomic_ptr_store_seq_cst(&device->context_table[slot], context);
     }
     if (!context->stream) {
-        return wefti_stream_take(device->streams, &context->stream, error);
+        return wefti_stream_take(device->streams, context->card, &context->stream,
+                                 error);
     }
     return WEFT_OK;
 }
@@ -138,7 +140,7 @@ weft_status weft_context_acquire(weft_device *device, const weft_lease_params *p
                            device ? "place for the context" : "device");
     }
     *context = NULL;
-    WEFTI_TRY(device->backend->device.health(device->handle, error));
+    WEFTI_TRY(wefti_device_health(device, error));
     WEFTI_TRY(lease(device, params, false, context, error));
     if ((*context)->host == NULL) {
         wefti_atomic_u32_store_seq_cst(&(*context)->sharers, 1);
@@ -210,8 +212,8 @@ bool wefti_context_works_on(const weft_device *device, const void *work)
 static void free_workspace(weft_context *context)
 {
     if (context->workspace) {
-        wefti_memory_unreserve(context->device->memory, context->workspace,
-                               context->workspace_bytes);
+        wefti_memory_unreserve(context->device->memory, context->card,
+                               context->workspace, context->workspace_bytes);
     }
     context->workspace = NULL;
     context->workspace_bytes = 0;
@@ -220,7 +222,7 @@ static void free_workspace(weft_context *context)
 static void free_staging(weft_context *context)
 {
     if (context->staging && context->device->backend->on_host) {
-        wefti_memory_unreserve(context->device->memory, context->staging,
+        wefti_memory_unreserve(context->device->memory, context->card, context->staging,
                                context->staging_bytes);
     } else {
         wefti_free(context->staging);
@@ -237,7 +239,7 @@ weft_status wefti_context_reserve(weft_context *context, size_t size_bytes,
     }
     /* The old one goes first: at the cap there may be no room for both. */
     free_workspace(context);
-    WEFTI_TRY(wefti_memory_reserve(context->device->memory, size_bytes,
+    WEFTI_TRY(wefti_memory_reserve(context->device->memory, context->card, size_bytes,
                                    &context->workspace, error));
     context->workspace_bytes = size_bytes;
     return WEFT_OK;
@@ -251,8 +253,8 @@ weft_status wefti_context_reserve_staging(weft_context *context, size_t size_byt
     }
     free_staging(context);
     if (context->device->backend->on_host) {
-        WEFTI_TRY(wefti_memory_reserve(context->device->memory, size_bytes,
-                                       &context->staging, error));
+        WEFTI_TRY(wefti_memory_reserve(context->device->memory, context->card,
+                                       size_bytes, &context->staging, error));
     } else {
         context->staging = wefti_malloc_aligned(size_bytes);
         if (!context->staging) {

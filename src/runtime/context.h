@@ -13,6 +13,7 @@ struct weft_context {
     /* immutable after create */
     weft_device *device; /* borrowed: the pool belongs to it */
     int32_t slot;
+    int32_t card;       /* of its stream and workspace, and where its calls run */
     weft_context *host; /* of a guest (share.h): in which its calls run; else NULL */
 
     /* atomic: who acquires, joins, gives back -> the same. Of a lease that a caller

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/params.h"
 #include "base/thread.h"
+#include "runtime/cards.h"
 #include "runtime/context.h"
 #include "runtime/executor.h"
 #include "runtime/lease.h"
@@ -55,9 +56,8 @@ static void fini_locks(weft_device *device)
 static void destroy(void *user)
 {
     weft_device *device = user;
-    wefti_backend_device *handle = device->handle;
     destroy_parts(device);
-    device->backend->device.close(handle); /* joins the workers */
+    wefti_cards_close(device); /* joins the workers */
     wefti_executor_destroy(device->requests);
     weft_profiler_release(device->profiler);
     fini_locks(device);
@@ -97,6 +97,7 @@ static weft_status make_parts(weft_device *device, weft_error *error)
     if (device->backend->brisk) {
         wefti_lease_pool_be_brisk(device->contexts, BRISK_LOOKS);
     }
+    wefti_lease_pool_spread(device->contexts, device->info.card_count);
     device->context_table = wefti_calloc((size_t)count, sizeof *device->context_table);
     if (!device->context_table) {
         return wefti_error_memory(error, "the table of contexts");
@@ -111,8 +112,8 @@ static weft_status make(const char *name, const weft_device_params *params,
                         weft_device **device, weft_error *error)
 {
     const wefti_backend *backend;
-    int32_t index;
-    WEFTI_TRY(wefti_backend_find(name, &backend, &index, error));
+    wefti_card_list cards;
+    WEFTI_TRY(wefti_backend_find_cards(name, &backend, &cards, error));
     weft_device *made = wefti_malloc_aligned(sizeof *made);
     if (!made) {
         return wefti_error_memory(error, "the device");
@@ -130,10 +131,8 @@ static weft_status make(const char *name, const weft_device_params *params,
         wefti_free(made);
         return status;
     }
-    status = backend->device.open(index, params, &made->log, &made->handle, error);
+    status = wefti_cards_open(made, &cards, params, error);
     if (status == WEFT_OK) {
-        backend->device.get_info(made->handle, &made->info);
-        made->info.name = made->name;
         if (params->max_contexts > 0) {
             made->info.max_contexts = params->max_contexts;
         } else if (made->info.max_contexts == 0) {
@@ -272,7 +271,7 @@ void wefti_device_unbegin(weft_device *device, uint32_t shard)
 weft_status wefti_device_begin(weft_device *device, uint32_t *shard, weft_error *error)
 {
     WEFTI_TRY(wefti_fork_check(error));
-    WEFTI_TRY(device->backend->device.health(device->handle, error));
+    WEFTI_TRY(wefti_device_health(device, error));
     uint32_t own = wefti_current_core() % WEFTI_DEVICE_SHARDS;
     wefti_atomic_u64_add_seq_cst(&device->shards[own].accepted, 1);
     if (WEFTI_UNLIKELY(wefti_atomic_u32_load_seq_cst(&device->closed))) {
@@ -490,5 +489,5 @@ void weft_device_get_statistics(const weft_device *device,
     statistics->lock_wait_ns = locks.wait_ns;
     wefti_memory_get_statistics(device->memory, &statistics->memory_bytes,
                                 &statistics->memory_peak_bytes);
-    device->backend->device.add_statistics(device->handle, statistics);
+    wefti_cards_add_statistics(device, statistics);
 }

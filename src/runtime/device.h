@@ -51,11 +51,14 @@ _Static_assert(sizeof(wefti_device_shard) == WEFTI_CACHE_LINE,
 struct weft_device {
     /* immutable after create */
     const wefti_backend *backend;
-    wefti_backend_device *handle;
+    /* info.card_count of them, the rest NULL. Streams, workspaces, weights and recipes
+     * are made for each and used there only (cards.h). */
+    wefti_backend_device *cards[WEFTI_MOST_CARDS];
     wefti_log log;
     weft_profiler *profiler; /* owned; NULL: nothing is recorded */
     weft_device_info info;
-    char name[32];
+    char name[64];
+    char description[256]; /* of several cards */
     wefti_lease_pool *contexts;
     /* Entry i, a weft_context, is made by who leases slot i; any thread may look. */
     wefti_atomic_ptr *context_table;
@@ -84,6 +87,10 @@ struct weft_device {
 
     wefti_device_shard shards[WEFTI_DEVICE_SHARDS];
 };
+
+/* WEFT_OK, or WEFT_DEVICE_LOST with the reason when one of the cards has failed for
+ * good. Threads: any. */
+weft_status wefti_device_health(const weft_device *device, weft_error *error);
 
 /* Accepts one piece of work: WEFT_CLOSED after close, WEFT_FORKED, WEFT_DEVICE_LOST
  * are not counted. On success exactly one wefti_device_end follows, with the same

@@ -23,7 +23,7 @@ weft_status weft_event_create(weft_device *device, bool timed, weft_event **even
         return wefti_error_memory(error, "an event");
     }
     weft_status status =
-        device->backend->event.create(device->handle, timed, &made->handle, error);
+        device->backend->event.create(device->cards[0], timed, &made->handle, error);
     if (status != WEFT_OK) {
         wefti_free(made);
         return status;

@@ -5,10 +5,10 @@
 #include "base/memory.h"
 #include "runtime/timer.h"
 
-/* Requests wait in a queue of our own, and the workers' queue holds pumps: at most one
- * per worker, each takes one request at a time and goes to the end of the workers'
- * queue again, so that other tasks have their turn. Therefore posting needs no memory,
- * and a cancelled request is out of the queue at once.
+/* Requests wait in a queue of our own, and the workers' queues (each card has one) hold
+ * pumps: at most one per worker, each takes one request at a time and goes to the end
+ * of the workers' queue again, so that other tasks have their turn. Therefore posting
+ * needs no memory, and a cancelled request is out of the queue at once.
  *
  * No request is left lying. Who queues one takes a free pump, under the lock, and posts
  * it. If none is free, all are active, and a pump goes to rest only after it has found
@@ -25,6 +25,7 @@ typedef struct wefti_request_list {
 typedef struct pump {
     wefti_task task;
     wefti_executor *executor;
+    wefti_backend_device *card; /* whose workers run it */
     struct pump *next_free;
 } pump;
 
@@ -60,6 +61,7 @@ weft_status wefti_executor_create(weft_device *device, wefti_executor **executor
 {
     *executor = NULL;
     size_t pumps = (size_t)device->info.worker_count;
+    size_t cards = (size_t)device->info.card_count;
     wefti_executor *made = wefti_calloc(1, sizeof *made + pumps * sizeof(pump));
     if (!made) {
         return wefti_error_memory(error, "the queue of requests");
@@ -80,8 +82,10 @@ weft_status wefti_executor_create(weft_device *device, wefti_executor **executor
     }
     made->device = device;
     for (size_t i = 0; i < pumps; i++) {
-        made->pumps[i] = (pump){
-            .task = {.run = run_pump}, .executor = made, .next_free = made->free_pumps};
+        made->pumps[i] = (pump){.task = {.run = run_pump},
+                                .executor = made,
+                                .card = device->cards[i % cards],
+                                .next_free = made->free_pumps};
         made->free_pumps = &made->pumps[i];
     }
     *executor = made;
@@ -190,9 +194,9 @@ static void run_pump(wefti_task *task)
 {
     pump *self = WEFTI_CONTAINER_OF(task, pump, task);
     const wefti_backend *backend = self->executor->device->backend;
-    wefti_backend_device *handle = self->executor->device->handle;
+    wefti_backend_device *card = self->card;
     while (pump_one(self)) {
-        if (backend->device.post(handle, &self->task, NULL) == WEFT_OK) {
+        if (backend->device.post(card, &self->task, NULL) == WEFT_OK) {
             return;
         }
     }
@@ -278,7 +282,7 @@ weft_status wefti_executor_submit(wefti_executor *executor, weft_request *reques
     }
     weft_error why;
     weft_status status =
-        device->backend->device.post(device->handle, &free_pump->task, &why);
+        device->backend->device.post(free_pump->card, &free_pump->task, &why);
     if (status == WEFT_OK) {
         return WEFT_OK;
     }

@@ -83,6 +83,13 @@ typedef struct lease_slot {
 } lease_slot;
 _Static_assert(sizeof(lease_slot) == WEFTI_CACHE_LINE, "slots must not share a line");
 
+/* How many leases of a card's slots are out. */
+typedef struct card_load {
+    /* atomic: who leases, releases -> who chooses. Relaxed: a hint, it orders nothing.
+     */
+    WEFTI_CACHE_ALIGNED wefti_atomic_u32 leases;
+} card_load;
+
 /* On the stack of who waits. */
 typedef struct waiter {
     wefti_condition woken;
@@ -102,6 +109,7 @@ typedef struct waiter {
 struct wefti_lease_pool {
     /* immutable after create */
     int32_t slot_count;
+    int32_t card_count;
     weft_profiler *profiler; /* borrowed of the device, may be NULL */
     uint32_t core_groups;    /* neighbouring cores look in different regions first */
     uint32_t group_stride;
@@ -122,6 +130,7 @@ struct wefti_lease_pool {
     /* atomic: who holds a lease -> who shares. How often a lease was held. */
     wefti_atomic_u32 holds;
 
+    card_load loads[WEFTI_MOST_CARDS];
     lease_slot slots[];
 };
 
@@ -143,6 +152,7 @@ weft_status wefti_lease_pool_create(int32_t slot_count, wefti_lease_pool **pool,
     }
     int32_t cores = wefti_core_count();
     made->slot_count = slot_count;
+    made->card_count = 1;
     made->core_groups = (uint32_t)(cores < slot_count ? cores : slot_count);
     made->group_stride = (uint32_t)slot_count / made->core_groups;
     *pool = made;
@@ -173,13 +183,23 @@ static void count_lease(lease_slot *slot, uint64_t change)
     wefti_atomic_u64_store_relaxed(&slot->lease_count, count + change);
 }
 
-static bool claim(lease_slot *slot)
+static void count_load(wefti_lease_pool *pool, int32_t slot, uint32_t change)
 {
+    if (WEFTI_UNLIKELY(pool->card_count > 1)) {
+        (void)wefti_atomic_u32_add_relaxed(&pool->loads[slot % pool->card_count].leases,
+                                           change);
+    }
+}
+
+static bool claim(wefti_lease_pool *pool, int32_t index)
+{
+    lease_slot *slot = &pool->slots[index];
     uint32_t word = wefti_atomic_u32_load_seq_cst(&slot->word);
     while (looks_free(word)) {
         uint32_t taken = (word | SLOT_IN_USE) + SLOT_HOLDER;
         if (wefti_atomic_u32_cas_seq_cst(&slot->word, &word, taken)) {
             count_lease(slot, 1);
+            count_load(pool, index, 1);
             return true;
         }
     }
@@ -190,7 +210,7 @@ static bool claim(lease_slot *slot)
  * in this core's caches, and threads on other cores begin elsewhere. Of a brisk pool,
  * at a slot of the thread: more threads than there are cores move about, and what a
  * device keeps ready for a thread's model it keeps with the slot. */
-static int32_t first_choice(const wefti_lease_pool *pool)
+static int32_t own_choice(const wefti_lease_pool *pool)
 {
     if (pool->brisk_looks != 0) {
         const uint64_t mixed = wefti_thread_number() * UINT64_C(0x9e3779b97f4a7c15);
@@ -199,15 +219,54 @@ static int32_t first_choice(const wefti_lease_pool *pool)
     return (int32_t)(wefti_current_core() % pool->core_groups * pool->group_stride);
 }
 
-static bool claim_any(wefti_lease_pool *pool, int32_t *slot)
+/* The card with the fewest leases, `own` among equals. */
+static int32_t least_loaded(const wefti_lease_pool *pool, int32_t own)
 {
-    int32_t at = first_choice(pool);
-    for (int32_t i = 0; i < pool->slot_count; i++) {
-        if (claim(&pool->slots[at])) {
+    int32_t best = own;
+    uint32_t fewest = wefti_atomic_u32_load_relaxed(&pool->loads[own].leases);
+    for (int32_t card = 0; card < pool->card_count; card++) {
+        const uint32_t leases =
+            wefti_atomic_u32_load_relaxed(&pool->loads[card].leases);
+        best = leases < fewest ? card : best;
+        fewest = leases < fewest ? leases : fewest;
+    }
+    return best;
+}
+
+/* That slot, or where another card has less to do the one in its place there. */
+static int32_t first_choice(const wefti_lease_pool *pool)
+{
+    const int32_t own = own_choice(pool), cards = pool->card_count;
+    if (WEFTI_LIKELY(cards == 1)) {
+        return own;
+    }
+    const int32_t slot = own - own % cards + least_loaded(pool, own % cards);
+    return slot < pool->slot_count ? slot : slot - cards;
+}
+
+/* Tries all slots of the card of one, from that one on. */
+static bool claim_on_card(wefti_lease_pool *pool, int32_t first, int32_t *slot)
+{
+    const int32_t cards = pool->card_count;
+    int32_t at = first;
+    do {
+        if (claim(pool, at)) {
             *slot = at;
             return true;
         }
-        at = at + 1 == pool->slot_count ? 0 : at + 1;
+        at = at + cards < pool->slot_count ? at + cards : at % cards;
+    } while (at != first);
+    return false;
+}
+
+static bool claim_any(wefti_lease_pool *pool, int32_t *slot)
+{
+    int32_t first = first_choice(pool);
+    for (int32_t i = 0; i < pool->card_count; i++) {
+        if (claim_on_card(pool, first, slot)) {
+            return true;
+        }
+        first = (first + 1) % pool->card_count;
     }
     return false;
 }
@@ -220,6 +279,11 @@ void wefti_lease_pool_record(wefti_lease_pool *pool, weft_profiler *profiler)
 void wefti_lease_pool_be_brisk(wefti_lease_pool *pool, uint32_t looks)
 {
     pool->brisk_looks = looks;
+}
+
+void wefti_lease_pool_spread(wefti_lease_pool *pool, int32_t card_count)
+{
+    pool->card_count = card_count < pool->slot_count ? card_count : pool->slot_count;
 }
 
 /* Whether free slots belong to whoever takes them, also while others wait. */
@@ -320,7 +384,7 @@ static void give_all_free_locked(wefti_lease_pool *pool)
 {
     for (int32_t i = 0; i < pool->slot_count && pool->first && !is_brisk_now(pool);
          i++) {
-        if (claim(&pool->slots[i])) {
+        if (claim(pool, i)) {
             give_locked(pool, i);
         }
     }
@@ -333,7 +397,7 @@ static bool look_for_slot(wefti_lease_pool *pool, const waiter *who,
 {
     for (uint32_t looks = 0; looks < pool->brisk_looks; looks++) {
         *slot = first_choice(pool);
-        if (looks < CHOOSY_LOOKS ? claim(&pool->slots[*slot]) : claim_any(pool, slot)) {
+        if (looks < CHOOSY_LOOKS ? claim(pool, *slot) : claim_any(pool, slot)) {
             return true;
         }
         if (refuses(wefti_atomic_u32_load_seq_cst(&pool->gate), who->accepted) ||
@@ -545,7 +609,7 @@ static WEFTI_NOINLINE void give_on(wefti_lease_pool *pool, int32_t slot)
         return;
     }
     wefti_mutex_lock(&pool->lock);
-    if (pool->first && !is_brisk_now(pool) && claim(&pool->slots[slot])) {
+    if (pool->first && !is_brisk_now(pool) && claim(pool, slot)) {
         give_locked(pool, slot);
     }
     wefti_mutex_unlock(&pool->lock);
@@ -558,6 +622,7 @@ void wefti_lease_release(wefti_lease_pool *pool, int32_t slot)
     if (WEFTI_UNLIKELY((before & SLOT_HOLDERS) == 0)) {
         return; /* given back twice by the caller: harm nothing */
     }
+    count_load(pool, slot, (uint32_t)-1);
     uint32_t gate = wefti_atomic_u32_load_seq_cst(&pool->gate);
     if (WEFTI_UNLIKELY(gate >= GATE_WAITER) && !is_brisk(pool, gate)) {
         give_on(pool, slot);
@@ -617,7 +682,7 @@ void wefti_lease_visit_free(wefti_lease_pool *pool,
         if (wefti_lease_waiter_count(pool) != 0) {
             return;
         }
-        if (claim(&pool->slots[i])) {
+        if (claim(pool, i)) {
             count_lease(&pool->slots[i], (uint64_t)-1); /* a visit is none */
             visit(user, i);
             wefti_lease_release(pool, i);

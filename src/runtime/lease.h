@@ -21,6 +21,9 @@ void wefti_lease_pool_record(wefti_lease_pool *pool, weft_profiler *profiler);
  * looks for a slot itself, and after so many looks of about a microsecond in vain it is
  * next, as in any other pool. Before the pool is used. */
 void wefti_lease_pool_be_brisk(wefti_lease_pool *pool, uint32_t looks);
+/* Slot i is of card i % card_count: who comes gets one of the card with the fewest
+ * leases. Before the pool is used. */
+void wefti_lease_pool_spread(wefti_lease_pool *pool, int32_t card_count);
 /* No lease is out. NULL is allowed. */
 void wefti_lease_pool_destroy(wefti_lease_pool *pool);
 

@@ -22,6 +22,7 @@ struct weft_memory {
     void *address;
     size_t size_bytes;
     int32_t class_index;
+    int32_t card;
 
     /* guarded by the pool's lock */
     touch few[FEW_TOUCHES];
@@ -92,7 +93,8 @@ weft_status wefti_memory_pool_create(weft_device *device, size_t cap_bytes,
 static void free_block(weft_memory *block)
 {
     weft_device *device = block->device;
-    device->backend->memory.free(device->handle, block->address, block->size_bytes);
+    device->backend->memory.free(device->cards[block->card], block->address,
+                                 block->size_bytes);
     if (block->touches != block->few) {
         wefti_free(block->touches);
     }
@@ -119,6 +121,9 @@ void wefti_memory_pool_destroy(wefti_memory_pool *pool)
  * same stream is ordered behind the block's last use anyhow. */
 static bool is_reusable_locked(const weft_memory *block, const weft_stream *stream)
 {
+    if (stream && stream->card != block->card) {
+        return false;
+    }
     if (wefti_sabotaged(WEFTI_SABOTAGE_FREE_WAIT)) {
         return true;
     }
@@ -266,15 +271,16 @@ static weft_status claim_bytes(wefti_memory_pool *pool, size_t size_bytes,
 
 /* Allocates what was claimed; takes the claim back on failure. When the system has no
  * more, the cached blocks are given back and it is asked once again. */
-static weft_status allocate_claimed(wefti_memory_pool *pool, size_t size_bytes,
-                                    void **address, weft_error *error)
+static weft_status allocate_claimed(wefti_memory_pool *pool, int32_t card,
+                                    size_t size_bytes, void **address,
+                                    weft_error *error)
 {
-    weft_device *device = pool->device;
-    const wefti_memory_table *table = &device->backend->memory;
-    weft_status status = table->allocate(device->handle, size_bytes, address, error);
+    wefti_backend_device *handle = pool->device->cards[card];
+    const wefti_memory_table *table = &pool->device->backend->memory;
+    weft_status status = table->allocate(handle, size_bytes, address, error);
     if (status == WEFT_OUT_OF_MEMORY) {
         wefti_memory_pool_trim(pool);
-        status = table->allocate(device->handle, size_bytes, address, error);
+        status = table->allocate(handle, size_bytes, address, error);
     }
     if (status != WEFT_OK) {
         *address = NULL;
@@ -290,8 +296,8 @@ static size_t reserved_bytes(size_t size_bytes)
                            : (size_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
-weft_status wefti_memory_reserve(wefti_memory_pool *pool, size_t size_bytes,
-                                 void **address, weft_error *error)
+weft_status wefti_memory_reserve(wefti_memory_pool *pool, int32_t card,
+                                 size_t size_bytes, void **address, weft_error *error)
 {
     *address = NULL;
     if (size_bytes > PTRDIFF_MAX - ALIGNMENT) {
@@ -300,14 +306,15 @@ weft_status wefti_memory_reserve(wefti_memory_pool *pool, size_t size_bytes,
     }
     size_t counted = reserved_bytes(size_bytes);
     WEFTI_TRY(claim_bytes(pool, counted, error));
-    return allocate_claimed(pool, counted, address, error);
+    return allocate_claimed(pool, card, counted, address, error);
 }
 
-void wefti_memory_unreserve(wefti_memory_pool *pool, void *address, size_t size_bytes)
+void wefti_memory_unreserve(wefti_memory_pool *pool, int32_t card, void *address,
+                            size_t size_bytes)
 {
     size_t counted = reserved_bytes(size_bytes);
     weft_device *device = pool->device;
-    device->backend->memory.free(device->handle, address, counted);
+    device->backend->memory.free(device->cards[card], address, counted);
     unclaim(pool, counted);
 }
 
@@ -330,8 +337,9 @@ void wefti_memory_get_statistics(wefti_memory_pool *pool, uint64_t *bytes,
     wefti_mutex_unlock(&pool->lock);
 }
 
-static weft_status make_block(wefti_memory_pool *pool, int32_t class_index,
-                              weft_memory **memory, weft_error *error)
+static weft_status make_block(wefti_memory_pool *pool, int32_t card,
+                              int32_t class_index, weft_memory **memory,
+                              weft_error *error)
 {
     size_t size_bytes = class_bytes(class_index);
     weft_memory *made = wefti_calloc(1, sizeof *made);
@@ -340,7 +348,7 @@ static weft_status make_block(wefti_memory_pool *pool, int32_t class_index,
     }
     weft_status status = claim_bytes(pool, size_bytes, error);
     if (status == WEFT_OK) {
-        status = allocate_claimed(pool, size_bytes, &made->address, error);
+        status = allocate_claimed(pool, card, size_bytes, &made->address, error);
     }
     if (status != WEFT_OK) {
         wefti_free(made);
@@ -349,6 +357,7 @@ static weft_status make_block(wefti_memory_pool *pool, int32_t class_index,
     made->device = pool->device;
     made->size_bytes = size_bytes;
     made->class_index = class_index;
+    made->card = card;
     made->touches = made->few;
     made->touch_capacity = FEW_TOUCHES;
     *memory = made;
@@ -392,7 +401,7 @@ weft_status weft_memory_allocate(weft_stream *stream, size_t size_bytes,
     }
     weft_memory *block = take_free(device->memory, class_index, stream);
     if (!block) {
-        WEFTI_TRY(make_block(device->memory, class_index, &block, error));
+        WEFTI_TRY(make_block(device->memory, stream->card, class_index, &block, error));
     }
     block->touches[0] = (touch){.stream = stream};
     block->touch_count = 1;

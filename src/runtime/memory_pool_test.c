@@ -270,13 +270,13 @@ static void test_the_cap_is_hard_and_the_cache_gives_way(void **state)
     weft_memory_release(half);
     /* Workspaces are under the same cap and push the cache out too. */
     void *workspace;
-    assert_int_equal(wefti_memory_reserve(device->memory, CAP, &workspace, NULL),
+    assert_int_equal(wefti_memory_reserve(device->memory, 0, CAP, &workspace, NULL),
                      WEFT_OK);
     assert_int_equal(held_bytes(device), CAP);
     assert_int_equal(weft_memory_allocate(stream, 1, &none, NULL), WEFT_OUT_OF_MEMORY);
-    wefti_memory_unreserve(device->memory, workspace, CAP);
+    wefti_memory_unreserve(device->memory, 0, workspace, CAP);
     assert_int_equal(held_bytes(device), 0);
-    assert_int_equal(wefti_memory_reserve(device->memory, CAP + 1, &workspace, NULL),
+    assert_int_equal(wefti_memory_reserve(device->memory, 0, CAP + 1, &workspace, NULL),
                      WEFT_OUT_OF_MEMORY);
     weft_device_statistics statistics;
     weft_device_get_statistics(device, &statistics);
@@ -408,8 +408,8 @@ static weft_status use_memory(weft_device *device, weft_stream *const streams[6]
     weft_memory_release(memory);
     WEFTI_TRY(status);
     void *workspace;
-    WEFTI_TRY(wefti_memory_reserve(device->memory, 6000, &workspace, NULL));
-    wefti_memory_unreserve(device->memory, workspace, 6000);
+    WEFTI_TRY(wefti_memory_reserve(device->memory, 0, 6000, &workspace, NULL));
+    wefti_memory_unreserve(device->memory, 0, workspace, 6000);
     return WEFT_OK;
 }
 

@@ -55,6 +55,7 @@ weft_status wefti_share_join(weft_device *device, weft_context **guest,
     wefti_atomic_u32_store_seq_cst(&host->by_turns, 1);
     made->device = device;
     made->slot = host->slot;
+    made->card = host->card;
     made->host = host;
     made->shared = true;
     *guest = made;

@@ -17,6 +17,12 @@
  * if the first cannot enter, the second sees the wish. */
 enum { STREAM_IDLE, STREAM_ENTERED, STREAM_MARKING };
 
+/* Those of one card that were given back. */
+typedef struct free_list {
+    weft_stream *first, *last;
+    size_t count;
+} free_list;
+
 struct wefti_stream_pool {
     /* immutable after create */
     weft_device *device;
@@ -27,8 +33,7 @@ struct wefti_stream_pool {
 
     /* guarded by lock */
     wefti_mutex lock; /* WEFTI_RANK_POOL */
-    weft_stream *first_free, *last_free;
-    size_t free_count;
+    free_list free[WEFTI_MOST_CARDS];
 };
 
 weft_status wefti_stream_pool_create(weft_device *device, wefti_stream_pool **pool,
@@ -112,19 +117,21 @@ void wefti_stream_pool_destroy(wefti_stream_pool *pool)
     wefti_free(pool);
 }
 
-static weft_status make_stream(wefti_stream_pool *pool, weft_stream **stream,
-                               weft_error *error)
+static weft_status make_stream(wefti_stream_pool *pool, int32_t card,
+                               weft_stream **stream, weft_error *error)
 {
     weft_device *device = pool->device;
+    wefti_backend_device *handle = device->cards[card];
     const wefti_backend *backend = device->backend;
     weft_stream *made = wefti_calloc(1, sizeof *made);
     if (!made) {
         return wefti_error_memory(error, "a stream");
     }
     made->device = device;
-    weft_status status = backend->stream.create(device->handle, &made->handle, error);
+    made->card = card;
+    weft_status status = backend->stream.create(handle, &made->handle, error);
     if (status == WEFT_OK) {
-        status = backend->event.create(device->handle, false, &made->timeline, error);
+        status = backend->event.create(handle, false, &made->timeline, error);
     }
     if (status != WEFT_OK) {
         destroy_stream(made);
@@ -140,39 +147,41 @@ static weft_status make_stream(wefti_stream_pool *pool, weft_stream **stream,
 
 static void push_free(wefti_stream_pool *pool, weft_stream *stream)
 {
+    free_list *list = &pool->free[stream->card];
     wefti_mutex_lock(&pool->lock);
     stream->next_free = NULL;
-    *(pool->last_free ? &pool->last_free->next_free : &pool->first_free) = stream;
-    pool->last_free = stream;
-    pool->free_count++;
+    *(list->last ? &list->last->next_free : &list->first) = stream;
+    list->last = stream;
+    list->count++;
     wefti_mutex_unlock(&pool->lock);
 }
 
-static weft_stream *pop_free(wefti_stream_pool *pool)
+static weft_stream *pop_free(wefti_stream_pool *pool, int32_t card)
 {
+    free_list *list = &pool->free[card];
     wefti_mutex_lock(&pool->lock);
-    weft_stream *stream = pool->first_free;
+    weft_stream *stream = list->first;
     if (stream) {
-        pool->first_free = stream->next_free;
-        pool->free_count--;
-        if (!pool->first_free) {
-            pool->last_free = NULL;
+        list->first = stream->next_free;
+        list->count--;
+        if (!list->first) {
+            list->last = NULL;
         }
     }
     wefti_mutex_unlock(&pool->lock);
     return stream;
 }
 
-weft_status wefti_stream_take(wefti_stream_pool *pool, weft_stream **stream,
-                              weft_error *error)
+weft_status wefti_stream_take(wefti_stream_pool *pool, int32_t card,
+                              weft_stream **stream, weft_error *error)
 {
     const wefti_backend *backend = pool->device->backend;
     *stream = NULL;
     wefti_mutex_lock(&pool->lock);
-    size_t tries = pool->free_count;
+    size_t tries = pool->free[card].count;
     wefti_mutex_unlock(&pool->lock);
     for (; tries > 0; tries--) {
-        weft_stream *found = pop_free(pool);
+        weft_stream *found = pop_free(pool, card);
         if (!found) {
             break;
         }
@@ -184,7 +193,7 @@ weft_status wefti_stream_take(wefti_stream_pool *pool, weft_stream **stream,
         }
         push_free(pool, found);
     }
-    return make_stream(pool, stream, error);
+    return make_stream(pool, card, stream, error);
 }
 
 void wefti_stream_give_back(weft_stream *stream)
@@ -289,7 +298,7 @@ weft_status weft_stream_acquire(weft_device *device, weft_stream **stream,
     }
     *stream = NULL;
     WEFTI_TRY(wefti_device_check_open(device, error));
-    WEFTI_TRY(wefti_stream_take(device->streams, stream, error));
+    WEFTI_TRY(wefti_stream_take(device->streams, 0, stream, error));
     weft_device_retain(device);
     return WEFT_OK;
 }

@@ -11,6 +11,7 @@
 struct weft_stream {
     /* immutable after create */
     weft_device *device; /* borrowed: the pool belongs to it */
+    int32_t card;
     wefti_backend_stream *handle;
     wefti_backend_event *timeline;
     struct weft_stream *next_made;
@@ -38,10 +39,10 @@ void wefti_stream_pool_finish(wefti_stream_pool *pool);
 /* All streams were given back and are idle. NULL is allowed. */
 void wefti_stream_pool_destroy(wefti_stream_pool *pool);
 
-/* Takes an idle stream, without any error of its last user; makes one if need be. The
- * public calls add an owner of the device, these do not. */
-weft_status wefti_stream_take(wefti_stream_pool *pool, weft_stream **stream,
-                              weft_error *error);
+/* Takes an idle stream of a card, without any error of its last user; makes one if need
+ * be. The public calls add an owner of the device, these do not. */
+weft_status wefti_stream_take(wefti_stream_pool *pool, int32_t card,
+                              weft_stream **stream, weft_error *error);
 /* Its work may still be pending: the stream waits in the pool until it is idle. */
 void wefti_stream_give_back(weft_stream *stream);
 

@@ -13,7 +13,8 @@
 #define EXPORT __attribute__((visibility("default")))
 
 enum {
-    CARDS = 2,
+    CARDS = FAKE_CUDA_CARDS,
+    NO_CARD = -1,
     INVALID_CONTEXT = 201,
     NOT_FOUND = 500,
     FAULT = 700,
@@ -25,10 +26,11 @@ struct cuda_context_object {
     uint32_t owners;
 };
 struct cuda_module_object {
-    int loaded;
+    int card;
 };
 struct cuda_function_object {
     const emulate_kernel *kernel;
+    int card;
 };
 
 typedef struct kernel_call {
@@ -42,9 +44,11 @@ struct cuda_node_object {
     kernel_call call;
 };
 struct cuda_graph_object {
+    int card;
     struct cuda_node_object *first, *last;
 };
 struct cuda_executable_object {
+    int card;
     struct cuda_executable_object *next;
     kernel_call *calls;
     size_t count;
@@ -68,10 +72,12 @@ typedef struct work {
  * that is on its way may still mark one that was. */
 struct cuda_event_object {
     uint64_t recorded, reached;
+    int card;
     bool destroyed;
     struct cuda_event_object *next; /* of all */
 };
 struct cuda_stream_object {
+    int card;
     pthread_t thread;
     pthread_cond_t submitted;
     work *first, *last;
@@ -84,28 +90,68 @@ typedef struct block {
     char *address;
     size_t size_bytes;
     bool on_device;
+    int card; /* NO_CARD: memory of the host that all cards may use */
 } block;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t progress = PTHREAD_COND_INITIALIZER;
 static struct cuda_context_object contexts[CARDS];
-enum { MOST_FUNCTIONS = 256 };
+enum { MOST_FUNCTIONS = 512 };
 static struct cuda_function_object functions[MOST_FUNCTIONS];
 static size_t function_count;
 static block *blocks;
 static struct cuda_executable_object *executables;
 static fake_cuda_counts counts;
 static uint64_t fail_in;
-static int fail_with, fatal;
-static bool failed, fault_next;
+static int fail_with, fatal[CARDS];
+static bool failed, fault_next, kinds_differ;
 
 static _Thread_local cuda_context stacked[MOST_STACKED];
 static _Thread_local int depth;
+static bool forgiving;
 
 static void violate_locked(const char *words)
 {
-    fprintf(stderr, "fake cuda: %s\n", words);
+    if (!forgiving) {
+        fprintf(stderr, "fake cuda: %s\n", words);
+    }
     counts.violations++;
+}
+
+/* Whose context is current in the calling thread. */
+static int current_card(void)
+{
+    return depth == 0 ? NO_CARD : stacked[depth - 1]->card;
+}
+
+static void check_card_locked(int card, const char *words)
+{
+    /* After a fault what was of the card is given back without its context. */
+    if (card != NO_CARD && current_card() != card && fatal[card] == 0) {
+        violate_locked(words);
+    }
+}
+
+EXPORT uint32_t fake_cuda_forgive(int on)
+{
+    static uint32_t before;
+    pthread_mutex_lock(&lock);
+    uint32_t found = counts.violations - before;
+    if (on) {
+        before = counts.violations;
+    } else {
+        counts.violations = before;
+    }
+    forgiving = on != 0;
+    pthread_mutex_unlock(&lock);
+    return on ? 0 : found;
+}
+
+EXPORT void fake_cuda_make_kinds_differ(int differ)
+{
+    pthread_mutex_lock(&lock);
+    kinds_differ = differ != 0;
+    pthread_mutex_unlock(&lock);
 }
 
 EXPORT void fake_cuda_count(fake_cuda_counts *result)
@@ -120,7 +166,7 @@ EXPORT int fake_cuda_fail_at(uint64_t n, int result)
     pthread_mutex_lock(&lock);
     int was = failed;
     failed = false;
-    fatal = 0;
+    memset(fatal, 0, sizeof(fatal));
     fail_in = n;
     fail_with = result;
     pthread_mutex_unlock(&lock);
@@ -134,25 +180,28 @@ EXPORT void fake_cuda_fault_next_launch(void)
     pthread_mutex_unlock(&lock);
 }
 
-/* Every call begins with this: it is counted and may have to fail. */
-static int enter_locked(void)
+/* Every call begins with this: it is counted and may have to fail. A fault is of the
+ * card whose call it is, or of all. */
+static int enter_locked(int card)
 {
     counts.calls++;
-    if (fatal != 0) {
-        return fatal;
+    if (card != NO_CARD && fatal[card] != 0) {
+        return fatal[card];
     }
     if (fail_in > 0 && --fail_in == 0) {
         failed = true;
-        fatal = fail_with >= FAULT ? fail_with : 0;
+        for (int i = 0; i < CARDS && fail_with >= FAULT; i++) {
+            fatal[i] = card == i || card == NO_CARD ? fail_with : fatal[i];
+        }
         return fail_with;
     }
     return 0;
 }
 
-static int enter(void)
+static int enter(int card)
 {
     pthread_mutex_lock(&lock);
-    int result = enter_locked();
+    int result = enter_locked(card);
     pthread_mutex_unlock(&lock);
     return result;
 }
@@ -160,7 +209,7 @@ static int enter(void)
 /* Likewise, and a context has to be current. */
 static int enter_context_locked(void)
 {
-    int result = enter_locked();
+    int result = enter_locked(current_card());
     if (result == 0 && depth == 0) {
         violate_locked("a call without a current context");
         return INVALID_CONTEXT;
@@ -192,13 +241,13 @@ CUDA_DRIVER_CALLS(PROTOTYPE)
 cuda_result cuInit(unsigned int flags)
 {
     (void)flags;
-    return enter();
+    return enter(NO_CARD);
 }
 
 cuda_result cuDriverGetVersion(int *version)
 {
     *version = 13000;
-    return enter();
+    return enter(NO_CARD);
 }
 
 cuda_result cuGetErrorName(cuda_result result, const char **text)
@@ -217,41 +266,41 @@ cuda_result cuGetErrorString(cuda_result result, const char **text)
 cuda_result cuDeviceGetCount(int *count)
 {
     *count = CARDS;
-    return enter();
+    return enter(NO_CARD);
 }
 
 cuda_result cuDeviceGet(cuda_device *device, int index)
 {
     *device = index;
-    return enter();
+    return enter(NO_CARD);
 }
 
 cuda_result cuDeviceGetName(char *name, int size, cuda_device device)
 {
-    (void)device;
-    snprintf(name, (size_t)size, "a card made of C");
-    return enter();
+    snprintf(name, (size_t)size, "%s",
+             kinds_differ && device > 0 ? "another card made of C"
+                                        : "a card made of C");
+    return enter(device);
 }
 
 cuda_result cuDeviceTotalMem_v2(size_t *size_bytes, cuda_device device)
 {
-    (void)device;
     *size_bytes = (size_t)1 << 30;
-    return enter();
+    return enter(device);
 }
 
 cuda_result cuDeviceGetAttribute(int *value, int attribute, cuda_device device)
 {
-    (void)device;
     *value = attribute == CUDA_ATTRIBUTE_MULTIPROCESSOR_COUNT ? 4 : 9;
-    return enter();
+    return enter(device);
 }
 
 cuda_result cuDevicePrimaryCtxRetain(cuda_context *context, cuda_device device)
 {
     pthread_mutex_lock(&lock);
-    int result = enter_locked();
+    int result = enter_locked(device);
     if (result == 0) {
+        contexts[device].card = device;
         counts.contexts++;
         contexts[device].owners++;
         *context = &contexts[device];
@@ -278,7 +327,11 @@ cuda_result cuCtxPushCurrent_v2(cuda_context context)
 {
     /* The driver's own fails only when the card has. */
     pthread_mutex_lock(&lock);
-    int result = fatal != 0 || fail_with >= FAULT ? enter_locked() : 0;
+    const int card = context->card;
+    int result = fatal[card] != 0 || fail_with >= FAULT ? enter_locked(card) : 0;
+    if (context->owners == 0) {
+        violate_locked("a context is entered that nobody has");
+    }
     pthread_mutex_unlock(&lock);
     TRY(result);
     if (depth == MOST_STACKED) {
@@ -302,13 +355,14 @@ cuda_result cuCtxPopCurrent_v2(cuda_context *context)
 
 cuda_result cuModuleLoadData(cuda_module *module, const void *image)
 {
-    static struct cuda_module_object only;
+    static struct cuda_module_object modules[CARDS];
     (void)image;
     pthread_mutex_lock(&lock);
     int result = enter_context_locked();
     if (result == 0) {
         counts.modules++;
-        *module = &only;
+        *module = &modules[current_card()];
+        (*module)->card = current_card();
     }
     pthread_mutex_unlock(&lock);
     return result;
@@ -316,8 +370,8 @@ cuda_result cuModuleLoadData(cuda_module *module, const void *image)
 
 cuda_result cuModuleUnload(cuda_module module)
 {
-    (void)module;
     pthread_mutex_lock(&lock);
+    check_card_locked(module->card, "a module of another card is unloaded");
     counts.modules--;
     pthread_mutex_unlock(&lock);
     return 0;
@@ -326,22 +380,24 @@ cuda_result cuModuleUnload(cuda_module module)
 cuda_result cuModuleGetFunction(cuda_function *function, cuda_module module,
                                 const char *name)
 {
-    (void)module;
     const emulate_kernel *kernel = emulate_find(name);
     pthread_mutex_lock(&lock);
     int result = enter_context_locked();
+    check_card_locked(module->card, "a function of another card's module");
     if (result == 0 && kernel == NULL) {
         result = NOT_FOUND;
     }
     size_t i = 0;
-    while (i < function_count && functions[i].kernel != kernel) {
+    while (i < function_count &&
+           (functions[i].kernel != kernel || functions[i].card != module->card)) {
         i++;
     }
     if (result == 0 && i == MOST_FUNCTIONS) {
         result = CUDA_ERROR_OUT_OF_MEMORY;
     }
     if (result == 0) {
-        functions[i].kernel = kernel;
+        functions[i] =
+            (struct cuda_function_object){.kernel = kernel, .card = module->card};
         function_count += i == function_count;
         *function = &functions[i];
     }
@@ -349,14 +405,18 @@ cuda_result cuModuleGetFunction(cuda_function *function, cuda_module module,
     return result;
 }
 
-static block *add_block_locked(size_t size_bytes, bool on_device)
+static block *add_block_locked(size_t size_bytes, bool on_device, int card)
 {
     block *made = malloc(sizeof(*made));
-    *made = (block){.next = blocks, .size_bytes = size_bytes, .on_device = on_device};
+    *made = (block){
+        .next = blocks, .size_bytes = size_bytes, .on_device = on_device, .card = card};
     made->address = aligned_alloc(256, (size_bytes + 255) / 256 * 256);
     memset(made->address, 0xff, size_bytes);
     blocks = made;
     *(on_device ? &counts.device_blocks : &counts.host_blocks) += 1;
+    if (on_device) {
+        counts.blocks_of[card]++;
+    }
     return made;
 }
 
@@ -369,6 +429,25 @@ static bool uses(const kernel_call *call, const block *b)
         }
     }
     return false;
+}
+
+static const block *find_block_locked(uint64_t address)
+{
+    const block *b = blocks;
+    while (b != NULL && (address < (uintptr_t)b->address ||
+                         address >= (uintptr_t)b->address + b->size_bytes)) {
+        b = b->next;
+    }
+    return b;
+}
+
+/* Memory that the driver does not know is the caller's own. */
+static void check_memory_locked(uint64_t address, int card, const char *words)
+{
+    const block *b = find_block_locked(address);
+    if (b != NULL && b->card != NO_CARD && b->card != card) {
+        violate_locked(words);
+    }
 }
 
 /* The bytes of arguments are searched for addresses in the block. A launch whose flag
@@ -386,7 +465,7 @@ static bool is_in_use_locked(const block *b)
     return false;
 }
 
-static void remove_block_locked(void *address, bool on_device)
+static void remove_block_locked(void *address, bool on_device, int card)
 {
     block **link = &blocks;
     while (*link != NULL && (*link)->address != address) {
@@ -397,11 +476,17 @@ static void remove_block_locked(void *address, bool on_device)
         violate_locked("memory is freed that was not allocated");
         return;
     }
+    if (on_device && found->card != card) {
+        violate_locked("memory is freed on a stream of another card");
+    }
     if (is_in_use_locked(found)) {
         violate_locked("memory is freed that a running graph has in it");
     }
     *link = found->next;
     *(on_device ? &counts.device_blocks : &counts.host_blocks) -= 1;
+    if (on_device) {
+        counts.blocks_of[found->card]--;
+    }
     free(found->address);
     free(found);
 }
@@ -409,14 +494,14 @@ static void remove_block_locked(void *address, bool on_device)
 cuda_result cuMemAllocAsync(cuda_pointer *address, size_t size_bytes,
                             cuda_stream stream)
 {
-    (void)stream;
     pthread_mutex_lock(&lock);
     int result = enter_context_locked();
+    check_card_locked(stream->card, "memory is allocated on a stream of another card");
     if (result == 0 && size_bytes > (size_t)1 << 30) {
         result = CUDA_ERROR_OUT_OF_MEMORY;
     }
     if (result == 0) {
-        *address = (uintptr_t)add_block_locked(size_bytes, true)->address;
+        *address = (uintptr_t)add_block_locked(size_bytes, true, stream->card)->address;
     }
     pthread_mutex_unlock(&lock);
     return result;
@@ -424,20 +509,20 @@ cuda_result cuMemAllocAsync(cuda_pointer *address, size_t size_bytes,
 
 cuda_result cuMemFreeAsync(cuda_pointer address, cuda_stream stream)
 {
-    (void)stream;
     pthread_mutex_lock(&lock);
-    remove_block_locked((void *)(uintptr_t)address, true);
+    check_card_locked(stream->card, "memory is freed in the context of another card");
+    remove_block_locked((void *)(uintptr_t)address, true, stream->card);
     pthread_mutex_unlock(&lock);
     return 0;
 }
 
 cuda_result cuMemHostAlloc(void **address, size_t size_bytes, unsigned int flags)
 {
-    (void)flags;
     pthread_mutex_lock(&lock);
     int result = enter_context_locked();
     if (result == 0) {
-        *address = add_block_locked(size_bytes, false)->address;
+        const int card = flags & CUDA_HOST_PORTABLE ? NO_CARD : current_card();
+        *address = add_block_locked(size_bytes, false, card)->address;
     }
     pthread_mutex_unlock(&lock);
     return result;
@@ -447,7 +532,7 @@ cuda_result cuMemFreeHost(void *address)
 {
     pthread_mutex_lock(&lock);
     if (address != NULL) {
-        remove_block_locked(address, false);
+        remove_block_locked(address, false, NO_CARD);
     }
     pthread_mutex_unlock(&lock);
     return 0;
@@ -455,16 +540,18 @@ cuda_result cuMemFreeHost(void *address)
 
 cuda_result cuPointerGetAttribute(void *value, int attribute, cuda_pointer address)
 {
-    (void)attribute;
     pthread_mutex_lock(&lock);
-    int result = CUDA_ERROR_INVALID_VALUE;
-    for (const block *b = blocks; b != NULL; b = b->next) {
-        if (address >= (uintptr_t)b->address &&
-            address < (uintptr_t)b->address + b->size_bytes) {
-            int type = b->on_device ? CUDA_MEMORY_TYPE_DEVICE : 1;
-            memcpy(value, &type, sizeof(type));
-            result = 0;
-        }
+    /* This result says that the driver does not know the address. */
+    int result = fail_with != CUDA_ERROR_INVALID_VALUE ? enter_context_locked() : 0;
+    const block *b = find_block_locked(address);
+    if (result == 0 && b == NULL) {
+        result = CUDA_ERROR_INVALID_VALUE;
+    }
+    if (result == 0) {
+        const int type = b->on_device ? CUDA_MEMORY_TYPE_DEVICE : 1;
+        memcpy(value,
+               attribute == CUDA_POINTER_ATTRIBUTE_MEMORY_TYPE ? &type : &b->card,
+               sizeof(int));
     }
     pthread_mutex_unlock(&lock);
     return result;
@@ -536,6 +623,7 @@ cuda_result cuStreamCreate(cuda_stream *stream, unsigned int flags)
     (void)flags;
     TRY(enter_context());
     cuda_stream made = calloc(1, sizeof(*made));
+    made->card = current_card();
     pthread_cond_init(&made->submitted, NULL);
     pthread_create(&made->thread, NULL, run_stream, made);
     pthread_mutex_lock(&lock);
@@ -548,7 +636,8 @@ cuda_result cuStreamCreate(cuda_stream *stream, unsigned int flags)
 cuda_result cuStreamDestroy_v2(cuda_stream stream)
 {
     pthread_mutex_lock(&lock);
-    if (stream->enqueued != stream->completed && fatal == 0) {
+    check_card_locked(stream->card, "a stream of another card is destroyed");
+    if (stream->enqueued != stream->completed && fatal[stream->card] == 0) {
         violate_locked("a stream is destroyed that has work");
     }
     stream->stops = true;
@@ -567,6 +656,7 @@ static int submit_locked(cuda_stream stream, const work *what)
     if (result != 0) {
         return result;
     }
+    check_card_locked(stream->card, "work for a stream of another card");
     work *w = malloc(sizeof(*w));
     *w = *what;
     w->next = NULL;
@@ -577,36 +667,63 @@ static int submit_locked(cuda_stream stream, const work *what)
     return 0;
 }
 
-static int submit(cuda_stream stream, const work *what)
+/* Copies and fills use memory of the current card, or of the host. The context's own
+ * stream, NULL, does them at once. */
+static int submit_bytes(cuda_stream stream, const work *what)
 {
     pthread_mutex_lock(&lock);
-    int result = submit_locked(stream, what);
+    const int card = current_card();
+    check_memory_locked((uintptr_t)what->target, card, "bytes for another card");
+    check_memory_locked((uintptr_t)what->source, card, "bytes of another card");
+    int result = stream != NULL ? submit_locked(stream, what) : enter_context_locked();
     pthread_mutex_unlock(&lock);
+    if (result == 0 && stream == NULL) {
+        run_work(what);
+    }
     return result;
 }
 
 cuda_result cuMemcpyAsync(cuda_pointer target, cuda_pointer source, size_t size_bytes,
                           cuda_stream stream)
 {
-    return submit(stream, &(work){.kind = WORK_COPY,
-                                  .target = (void *)(uintptr_t)target,
-                                  .source = (const void *)(uintptr_t)source,
-                                  .size_bytes = size_bytes});
+    return submit_bytes(stream, &(work){.kind = WORK_COPY,
+                                        .target = (void *)(uintptr_t)target,
+                                        .source = (const void *)(uintptr_t)source,
+                                        .size_bytes = size_bytes});
+}
+
+cuda_result cuMemcpyPeerAsync(cuda_pointer target, cuda_context target_context,
+                              cuda_pointer source, cuda_context source_context,
+                              size_t size_bytes, cuda_stream stream)
+{
+    pthread_mutex_lock(&lock);
+    int result = enter_context_locked();
+    check_memory_locked(target, target_context->card, "bytes for another card");
+    check_memory_locked(source, source_context->card, "bytes of another card");
+    if (stream != NULL || target_context->owners == 0 || source_context->owners == 0) {
+        violate_locked("a copy between cards as it is not done here");
+    }
+    pthread_mutex_unlock(&lock);
+    if (result == 0) {
+        memcpy((void *)(uintptr_t)target, (const void *)(uintptr_t)source, size_bytes);
+    }
+    return result;
 }
 
 cuda_result cuMemsetD8Async(cuda_pointer target, unsigned char value, size_t size_bytes,
                             cuda_stream stream)
 {
-    return submit(stream, &(work){.kind = WORK_FILL,
-                                  .target = (void *)(uintptr_t)target,
-                                  .value = value,
-                                  .size_bytes = size_bytes});
+    return submit_bytes(stream, &(work){.kind = WORK_FILL,
+                                        .target = (void *)(uintptr_t)target,
+                                        .value = value,
+                                        .size_bytes = size_bytes});
 }
 
 cuda_result cuStreamQuery(cuda_stream stream)
 {
     pthread_mutex_lock(&lock);
     int result = enter_context_locked();
+    check_card_locked(stream->card, "a stream of another card is asked");
     if (result == 0 && stream->enqueued != stream->completed) {
         result = CUDA_ERROR_NOT_READY;
     }
@@ -618,6 +735,11 @@ cuda_result cuStreamSynchronize(cuda_stream stream)
 {
     pthread_mutex_lock(&lock);
     int result = enter_context_locked();
+    if (stream == NULL) { /* all has been done at once */
+        pthread_mutex_unlock(&lock);
+        return result;
+    }
+    check_card_locked(stream->card, "a stream of another card is waited for");
     const uint64_t target = stream->enqueued;
     /* Also when it fails: the work is on its way all the same. */
     while (stream->completed < target) {
@@ -636,6 +758,7 @@ cuda_result cuEventCreate(cuda_event *event, unsigned int flags)
     int result = enter_context_locked();
     if (result == 0) {
         *event = calloc(1, sizeof(**event));
+        (*event)->card = current_card();
         (*event)->next = all_events;
         all_events = *event;
         counts.events++;
@@ -661,6 +784,9 @@ cuda_result cuEventRecord(cuda_event event, cuda_stream stream)
     pthread_mutex_lock(&lock);
     if (event->destroyed) {
         violate_locked("an event is recorded that was destroyed");
+    }
+    if (event->card != stream->card) {
+        violate_locked("an event is recorded on a stream of another card");
     }
     event->recorded++;
     int result = submit_locked(
@@ -698,6 +824,7 @@ cuda_result cuGraphCreate(cuda_graph *graph, unsigned int flags)
     int result = enter_context_locked();
     if (result == 0) {
         *graph = calloc(1, sizeof(**graph));
+        (*graph)->card = current_card();
         counts.graphs++;
     }
     pthread_mutex_unlock(&lock);
@@ -730,12 +857,18 @@ cuda_result cuGraphAddKernelNode_v2(cuda_node *node, cuda_graph graph,
     made->call.blocks = kernel->grid_x;
     made->call.threads = kernel->block_x;
     memcpy(made->call.arguments, kernel->arguments[0], found->call_bytes);
+    pthread_mutex_lock(&lock);
     if (made->before != graph->last ||
         found->call_bytes > sizeof(made->call.arguments)) {
-        pthread_mutex_lock(&lock);
         violate_locked("a kernel that does not follow the last");
-        pthread_mutex_unlock(&lock);
     }
+    check_card_locked(graph->card, "a kernel for a graph of another card");
+    check_card_locked(kernel->function->card, "a kernel of another card");
+    for (size_t i = 0; i < found->call_bytes / sizeof(uint64_t); i++) {
+        check_memory_locked(made->call.arguments[i], graph->card,
+                            "a kernel with memory of another card");
+    }
+    pthread_mutex_unlock(&lock);
     *(graph->last != NULL ? &graph->last->next : &graph->first) = made;
     graph->last = made;
     *node = made;
@@ -757,6 +890,8 @@ cuda_result cuGraphInstantiateWithFlags(cuda_executable *executable, cuda_graph 
         made->calls[i++] = n->call;
     }
     pthread_mutex_lock(&lock);
+    check_card_locked(graph->card, "a graph of another card is made executable");
+    made->card = graph->card;
     made->next = executables;
     executables = made;
     counts.executables++;
@@ -768,7 +903,8 @@ cuda_result cuGraphInstantiateWithFlags(cuda_executable *executable, cuda_graph 
 cuda_result cuGraphExecDestroy(cuda_executable executable)
 {
     pthread_mutex_lock(&lock);
-    if (executable->running > 0 && fatal == 0) {
+    check_card_locked(executable->card, "a graph of another card is destroyed");
+    if (executable->running > 0 && fatal[executable->card] == 0) {
         violate_locked("a graph is destroyed that runs");
     }
     cuda_executable *link = &executables;
@@ -789,16 +925,18 @@ cuda_result cuGraphLaunch(cuda_executable executable, cuda_stream stream)
     if (executable->running > 0) {
         violate_locked("a graph is launched that runs");
     }
+    check_card_locked(executable->card, "a graph of another card is launched");
     int result = 0;
     if (fault_next) {
         fault_next = false;
-        fatal = FAULT; /* taken, and never ends */
+        fatal[stream->card] = FAULT; /* taken, and never ends */
     } else {
         executable->running++;
         executable->running_on = stream;
         result = submit_locked(stream,
                                &(work){.kind = WORK_LAUNCH, .executable = executable});
         executable->running -= result != 0;
+        counts.launches[stream->card] += result == 0;
     }
     pthread_mutex_unlock(&lock);
     return result;

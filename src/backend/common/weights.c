@@ -48,17 +48,20 @@ static entry *find_locked(wefti_weights *weights, const wefti_weight_key *key)
     return e;
 }
 
-static weft_status reserve_on_host(void *user, size_t size_bytes, void **address,
-                                   weft_error *error)
+static weft_status reserve_on_host(void *user, int32_t card, size_t size_bytes,
+                                   void **address, weft_error *error)
 {
     (void)user;
+    (void)card;
     *address = wefti_malloc_aligned(size_bytes);
     return *address == NULL ? wefti_error_memory(error, "packed weights") : WEFT_OK;
 }
 
-static void unreserve_on_host(void *user, void *address, size_t size_bytes)
+static void unreserve_on_host(void *user, int32_t card, void *address,
+                              size_t size_bytes)
 {
     (void)user;
+    (void)card;
     (void)size_bytes;
     wefti_free(address);
 }
@@ -66,7 +69,8 @@ static void unreserve_on_host(void *user, void *address, size_t size_bytes)
 weft_status wefti_weights_create(const wefti_weight_memory *memory,
                                  wefti_weights **weights, weft_error *error)
 {
-    static const wefti_weight_memory host = {reserve_on_host, unreserve_on_host, NULL};
+    static const wefti_weight_memory host = {reserve_on_host, unreserve_on_host, NULL,
+                                             0};
     /* Keys are compared as bytes. */
     _Static_assert(sizeof(wefti_weight_key) == sizeof(void *) + 6 * sizeof(uint64_t),
                    "wefti_weight_key has padding");
@@ -101,7 +105,8 @@ void wefti_weights_destroy(wefti_weights *weights)
         while (weights->buckets[i] != NULL) {
             entry *e = weights->buckets[i];
             weights->buckets[i] = e->next;
-            weights->memory.unreserve(weights->memory.user, e->packed, e->size_bytes);
+            weights->memory.unreserve(weights->memory.user, weights->memory.card,
+                                      e->packed, e->size_bytes);
             wefti_free(e);
         }
     }
@@ -172,8 +177,9 @@ weft_status wefti_weights_get(wefti_weights *weights,
         return WEFT_OK;
     }
     void *block = NULL;
-    weft_status status = weights->memory.reserve(weights->memory.user,
-                                                 request->size_bytes, &block, error);
+    const wefti_weight_memory *memory = &weights->memory;
+    weft_status status =
+        memory->reserve(memory->user, memory->card, request->size_bytes, &block, error);
     if (status == WEFT_OK) {
         request->pack(block, request->key.constant, request->params);
         (void)wefti_atomic_u64_add_relaxed(&weights->bytes, request->size_bytes);

@@ -21,10 +21,11 @@ typedef void (*wefti_weight_pack)(void *packed, const void *constant,
 /* Where packed forms are kept, so that they count against the device's cap. Both may be
  * called from any thread, as long as the weights live. */
 typedef struct wefti_weight_memory {
-    weft_status (*reserve)(void *user, size_t size_bytes, void **address,
+    weft_status (*reserve)(void *user, int32_t card, size_t size_bytes, void **address,
                            weft_error *error);
-    void (*unreserve)(void *user, void *address, size_t size_bytes);
+    void (*unreserve)(void *user, int32_t card, void *address, size_t size_bytes);
     void *user;
+    int32_t card; /* of the device's: these weights are used there only */
 } wefti_weight_memory;
 
 /* `memory` is copied; NULL: plain host memory. */

@@ -119,6 +119,7 @@ static weft_status device_open(int32_t index, const weft_device_params *params,
 static void device_get_info(const wefti_backend_device *device, weft_device_info *info)
 {
     info->description = device->description;
+    info->kind = "cpu";
     info->isa = device->isa->name;
     info->core_count = device->core_count;
     info->worker_count = wefti_workers_count(device->workers);

@@ -61,8 +61,8 @@ static void latch(wefti_backend_device *device, const char *reason)
     wefti_mutex_lock(&device->lock);
     if (wefti_atomic_u32_load_acquire(&device->lost) == 0) {
         (void)wefti_error(&device->lost_reason, WEFT_DEVICE_LOST,
-                          "%s failed for good: %s; start the process again",
-                          device->description, reason);
+                          "%s, %s failed for good: %s; start the process again",
+                          device->name, device->kind, reason);
         wefti_atomic_u32_store_release(&device->lost, 1);
     }
     wefti_mutex_unlock(&device->lock);
@@ -79,11 +79,11 @@ weft_status wefti_cuda_check(wefti_backend_device *device, cuda_result result,
         return wefti_error(error, WEFT_OUT_OF_MEMORY,
                            "%s: the card has no room for %s; run less at once or use "
                            "smaller shapes",
-                           device->description, what);
+                           device->name, what);
     }
     if (!is_fatal(result)) {
-        return wefti_error(error, WEFT_INTERNAL, "%s: %s failed: %s (%d)",
-                           device->description, what, text, result);
+        return wefti_error(error, WEFT_INTERNAL, "%s: %s failed: %s (%d)", device->name,
+                           what, text, result);
     }
     char reason[256];
     (void)snprintf(reason, sizeof(reason), "%s (%d) during %s", text, result, what);
@@ -159,7 +159,9 @@ static void device_close(wefti_backend_device *device)
         const cuda_driver *driver = &device->driver;
         bool inside = driver->context_push(device->context) == CUDA_SUCCESS;
         if (device->memory_stream != NULL) {
-            (void)driver->stream_synchronize(device->memory_stream);
+            if (inside) {
+                (void)driver->stream_synchronize(device->memory_stream);
+            }
             (void)driver->stream_destroy(device->memory_stream);
         }
         if (device->module != NULL) {
@@ -193,6 +195,8 @@ static weft_status find_card(wefti_backend_device *device, int32_t index,
                            "cuda:%d",
                            wanted, count - 1);
     }
+    device->index = wanted;
+    (void)snprintf(device->name, sizeof(device->name), "cuda:%d", wanted);
     return wefti_cuda_check(device, device->driver.device_get(&device->card, wanted),
                             "finding the card", error);
 }
@@ -225,6 +229,7 @@ static weft_status describe(wefti_backend_device *device, weft_error *error)
                    "%s, %zu MiB, %d multiprocessors, driver for CUDA %d.%d", name,
                    memory >> 20, processors, version / 1000, version % 1000 / 10);
     (void)snprintf(device->isa, sizeof(device->isa), "sm_%d%d", major, minor);
+    (void)snprintf(device->kind, sizeof(device->kind), "%s %s", name, device->isa);
     return WEFT_OK;
 }
 
@@ -289,7 +294,7 @@ static weft_status device_open(int32_t index, const weft_device_params *params,
     }
     memset(made, 0, sizeof(*made));
     made->core_count = wefti_core_count();
-    (void)snprintf(made->description, sizeof(made->description), "cuda");
+    (void)snprintf(made->name, sizeof(made->name), "cuda");
     weft_status status = start(made, index, params, error);
     if (status != WEFT_OK) {
         device_close(made);
@@ -305,6 +310,7 @@ static weft_status device_open(int32_t index, const weft_device_params *params,
 static void device_get_info(const wefti_backend_device *device, weft_device_info *info)
 {
     info->description = device->description;
+    info->kind = device->kind;
     info->isa = device->isa;
     info->core_count = device->core_count;
     info->worker_count = wefti_workers_count(device->workers);

@@ -90,7 +90,10 @@ struct wefti_backend_device {
     cuda_stream memory_stream; /* order of allocations; synchronised: any thread */
     wefti_workers *workers;
     int32_t processor_count;
+    int32_t index; /* of the card: its name's number */
+    char name[32]; /* "cuda:1" */
     char description[224];
+    char kind[128]; /* the same bits come from cards of one kind */
     char isa[32];
     bool retained, lock_made;
 

@@ -38,6 +38,7 @@ enum {
     CUDA_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
     CUDA_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
     CUDA_POINTER_ATTRIBUTE_MEMORY_TYPE = 2,
+    CUDA_POINTER_ATTRIBUTE_DEVICE_ORDINAL = 9,
     CUDA_MEMORY_TYPE_DEVICE = 2,
     CUDA_STREAM_NON_BLOCKING = 1,
     CUDA_EVENT_BLOCKING_SYNC = 1,
@@ -88,6 +89,9 @@ typedef struct cuda_kernel_node {
     F(copy, cuMemcpyAsync,                                                             \
       (cuda_pointer target, cuda_pointer source, size_t size_bytes,                    \
        cuda_stream stream))                                                            \
+    F(copy_between, cuMemcpyPeerAsync,                                                 \
+      (cuda_pointer target, cuda_context target_context, cuda_pointer source,          \
+       cuda_context source_context, size_t size_bytes, cuda_stream stream))            \
     F(fill, cuMemsetD8Async,                                                           \
       (cuda_pointer target, unsigned char value, size_t size_bytes,                    \
        cuda_stream stream))                                                            \

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backend/common/host_stream.h"
+#include "backend/cuda/bytes.h"
 #include "backend/cuda/report.h"
 #include "base/clock.h"
 #include "base/memory.h"
@@ -80,8 +81,7 @@ static weft_status block(wefti_cuda_stream *stream, weft_error *error)
     WEFTI_TRY(wefti_cuda_check(device, result, "a run", error));
     if (!is_done(stream)) {
         return wefti_error(error, WEFT_INTERNAL,
-                           "%s: a run ended without its last kernel",
-                           device->description);
+                           "%s: a run ended without its last kernel", device->name);
     }
     return WEFT_OK;
 }
@@ -201,45 +201,20 @@ static weft_status run(void *user, wefti_recipe *recipe, void *const *slots,
     return status;
 }
 
-/* Either side may be on the device or on the host: addresses are of one space. */
 static weft_status copy(void *user, void *target, const void *source, size_t size_bytes,
                         weft_error *error)
 {
     wefti_cuda_stream *stream = user;
-    wefti_backend_device *device = stream->device;
-    const cuda_driver *driver = &device->driver;
-    WEFTI_TRY(wefti_cuda_enter(device, error));
-    cuda_result result =
-        driver->copy((cuda_pointer)(uintptr_t)target, (cuda_pointer)(uintptr_t)source,
-                     size_bytes, stream->handle);
-    result = result ? result : driver->stream_synchronize(stream->handle);
-    weft_status status = wefti_cuda_check(device, result, "a copy", error);
-    wefti_cuda_leave(device);
-    return status;
+    return wefti_cuda_copy(stream->device, stream->handle, target, source, size_bytes,
+                           error);
 }
 
 static weft_status fill(void *user, void *target, uint8_t value, size_t size_bytes,
                         weft_error *error)
 {
     wefti_cuda_stream *stream = user;
-    wefti_backend_device *device = stream->device;
-    const cuda_driver *driver = &device->driver;
-    WEFTI_TRY(wefti_cuda_enter(device, error));
-    /* The driver does not know the caller's own memory. */
-    int type = 0;
-    cuda_result known = driver->pointer_attribute(
-        &type, CUDA_POINTER_ATTRIBUTE_MEMORY_TYPE, (cuda_pointer)(uintptr_t)target);
-    cuda_result result = CUDA_SUCCESS;
-    if (known == CUDA_SUCCESS && type == CUDA_MEMORY_TYPE_DEVICE) {
-        result = driver->fill((cuda_pointer)(uintptr_t)target, value, size_bytes,
-                              stream->handle);
-        result = result ? result : driver->stream_synchronize(stream->handle);
-    } else {
-        memset(target, value, size_bytes);
-    }
-    weft_status status = wefti_cuda_check(device, result, "a fill", error);
-    wefti_cuda_leave(device);
-    return status;
+    return wefti_cuda_fill(stream->device, stream->handle, target, value, size_bytes,
+                           error);
 }
 
 /* Frees a half-made one too. After a fault nothing can be given back: the process's

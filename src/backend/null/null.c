@@ -38,10 +38,10 @@ static weft_status device_open(int32_t index, const weft_device_params *params,
 {
     (void)log;
     *device = NULL;
-    if (index > 0) {
+    if (index >= WEFTI_MOST_CARDS) { /* so many, so that several can be one device */
         return wefti_error(error, WEFT_NOT_FOUND,
-                           "there is no device 'null:%d'; there is one, 'null'",
-                           (int)index);
+                           "there is no device 'null:%d'; there are null:0 to null:%d",
+                           (int)index, WEFTI_MOST_CARDS - 1);
     }
     WEFTI_TRY(wefti_device_fault("device.open", error));
     wefti_backend_device *made = wefti_calloc(1, sizeof(*made));
@@ -61,6 +61,7 @@ static weft_status device_open(int32_t index, const weft_device_params *params,
 static void device_get_info(const wefti_backend_device *device, weft_device_info *info)
 {
     info->description = "takes all work and does none of it";
+    info->kind = "null";
     info->isa = "none";
     info->core_count = wefti_core_count();
     info->worker_count = wefti_workers_count(device->workers);

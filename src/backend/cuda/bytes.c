@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "backend/cuda/bytes.h"
+
+#include <string.h>
+
+/* Where memory is: on a card, or HOST. */
+enum { HOST = -1 };
+typedef struct side {
+    cuda_pointer address;
+    int32_t card;
+    cuda_context context; /* that card's; NULL: not retained */
+} side;
+
+static cuda_result find(const wefti_backend_device *device, const void *address,
+                        side *found)
+{
+    const cuda_driver *driver = &device->driver;
+    int type = 0, card = HOST;
+    *found = (side){.address = (cuda_pointer)(uintptr_t)address, .card = HOST};
+    cuda_result result = driver->pointer_attribute(
+        &type, CUDA_POINTER_ATTRIBUTE_MEMORY_TYPE, found->address);
+    if (result == CUDA_ERROR_INVALID_VALUE) {
+        return CUDA_SUCCESS; /* not known to the driver: the caller's own memory */
+    }
+    if (result == CUDA_SUCCESS && type == CUDA_MEMORY_TYPE_DEVICE) {
+        result = driver->pointer_attribute(&card, CUDA_POINTER_ATTRIBUTE_DEVICE_ORDINAL,
+                                           found->address);
+        found->card = card;
+    }
+    return result;
+}
+
+static bool is_far(const wefti_backend_device *device, const side *at)
+{
+    return at->card != HOST && at->card != device->index;
+}
+
+static cuda_result retain(const wefti_backend_device *device, side *at)
+{
+    return at->card == HOST ? CUDA_SUCCESS
+                            : device->driver.context_retain(&at->context, at->card);
+}
+
+static void release(const wefti_backend_device *device, const side *at)
+{
+    if (at->context != NULL) {
+        (void)device->driver.context_release(at->card);
+    }
+}
+
+/* In the context of a card that is no device of ours perhaps: on its own stream. */
+static cuda_result copy_in(const wefti_backend_device *device, const side *target,
+                           const side *source, size_t size_bytes)
+{
+    const cuda_driver *driver = &device->driver;
+    cuda_context old;
+    cuda_result result = driver->context_push(
+        target->context != NULL ? target->context : source->context);
+    if (result != CUDA_SUCCESS) {
+        return result;
+    }
+    const bool between =
+        target->card != HOST && source->card != HOST && target->card != source->card;
+    result = between ? driver->copy_between(target->address, target->context,
+                                            source->address, source->context,
+                                            size_bytes, NULL)
+                     : driver->copy(target->address, source->address, size_bytes, NULL);
+    result = result ? result : driver->stream_synchronize(NULL);
+    (void)driver->context_pop(&old);
+    return result;
+}
+
+static cuda_result copy_far(const wefti_backend_device *device, side *target,
+                            side *source, size_t size_bytes)
+{
+    cuda_result result = retain(device, target);
+    result = result ? result : retain(device, source);
+    result = result ? result : copy_in(device, target, source, size_bytes);
+    release(device, source);
+    release(device, target);
+    return result;
+}
+
+weft_status wefti_cuda_copy(wefti_backend_device *device, cuda_stream stream,
+                            void *target, const void *source, size_t size_bytes,
+                            weft_error *error)
+{
+    const cuda_driver *driver = &device->driver;
+    side to, from;
+    WEFTI_TRY(wefti_cuda_enter(device, error));
+    cuda_result result = find(device, target, &to);
+    result = result ? result : find(device, source, &from);
+    if (result != CUDA_SUCCESS) {
+        /* told below */
+    } else if (is_far(device, &to) || is_far(device, &from)) {
+        result = copy_far(device, &to, &from, size_bytes);
+    } else {
+        result = driver->copy(to.address, from.address, size_bytes, stream);
+        result = result ? result : driver->stream_synchronize(stream);
+    }
+    weft_status status = wefti_cuda_check(device, result, "a copy", error);
+    wefti_cuda_leave(device);
+    return status;
+}
+
+static cuda_result fill_far(const wefti_backend_device *device, side *target,
+                            uint8_t value, size_t size_bytes)
+{
+    const cuda_driver *driver = &device->driver;
+    cuda_context old;
+    cuda_result result = retain(device, target);
+    if (result != CUDA_SUCCESS) {
+        return result;
+    }
+    result = driver->context_push(target->context);
+    if (result == CUDA_SUCCESS) {
+        result = driver->fill(target->address, value, size_bytes, NULL);
+        result = result ? result : driver->stream_synchronize(NULL);
+        (void)driver->context_pop(&old);
+    }
+    release(device, target);
+    return result;
+}
+
+weft_status wefti_cuda_fill(wefti_backend_device *device, cuda_stream stream,
+                            void *target, uint8_t value, size_t size_bytes,
+                            weft_error *error)
+{
+    const cuda_driver *driver = &device->driver;
+    side to;
+    WEFTI_TRY(wefti_cuda_enter(device, error));
+    cuda_result result = find(device, target, &to);
+    if (result != CUDA_SUCCESS) {
+        /* told below */
+    } else if (is_far(device, &to)) {
+        result = fill_far(device, &to, value, size_bytes);
+    } else if (to.card != HOST) {
+        result = driver->fill(to.address, value, size_bytes, stream);
+        result = result ? result : driver->stream_synchronize(stream);
+    } else {
+        memset(target, value, size_bytes);
+    }
+    weft_status status = wefti_cuda_check(device, result, "a fill", error);
+    wefti_cuda_leave(device);
+    return status;
+}
