@@ -41,14 +41,28 @@ double wefti_queue_expected_ns(const wefti_queue_class *class, int32_t rows)
     return row_ns * rows;
 }
 
+static bool is_worth_joining(const wefti_queue_class *class)
+{
+    return class->joined_ns < WORTH_JOINING * class->alone_ns;
+}
+
 /* Whether requests of the class are to be joined now. */
 static bool is_joining(const wefti_queue_class *class)
 {
     if (!class->joins || class->alone_ns == 0) {
         return false; /* the first one shows what a lone request costs */
     }
-    bool pays = class->joined_ns < WORTH_JOINING * class->alone_ns;
-    return pays || (class->since_probe >= PROBE_PERIOD && class->probe_rest_ns <= 0);
+    return is_worth_joining(class) ||
+           (class->since_probe >= PROBE_PERIOD && class->probe_rest_ns <= 0);
+}
+
+/* One thread tries; what it finds says how long the others wait (learn_joined). */
+static void begin_probe(wefti_queue_class *class)
+{
+    if (!is_worth_joining(class)) {
+        class->since_probe = 0;
+        class->probe_rest_ns = MOST_PROBE_REST_NS;
+    }
 }
 
 double wefti_queue_joining_gain_ns(const wefti_queue_class *class)
@@ -257,6 +271,9 @@ static void record_choice(weft_queue *queue, wefti_queue_batch *batch, int64_t n
     queue->running++;
     statistics->batch_count++;
     batch->chosen_ns = now_ns;
+    if (batch->count > 1) {
+        begin_probe(batch->class);
+    }
     for (int32_t i = 0; i < batch->count; i++) {
         int64_t waited_ns = now_ns - batch->requests[i]->submitted_ns;
         statistics->wait_ns[histogram_bucket((uint64_t)waited_ns)]++;
@@ -340,14 +357,16 @@ bool wefti_queue_may_overtake_locked(const wefti_queue_request *request)
 static void learn_joined(wefti_queue_class *class, const wefti_queue_batch *batch,
                          int64_t took_ns)
 {
-    class->since_probe = 0;
-    if (!batch->form->ran) {
+    double row_ns = (double)took_ns / (batch->rows > 0 ? batch->rows : 1);
+    if (batch->form->ran) {
+        learn(&class->joined_ns, row_ns);
+    } else {
         batch->form->ran = true;
-        return;
+        row_ns = class->joined_ns;
     }
-    learn(&class->joined_ns, (double)took_ns / (batch->rows > 0 ? batch->rows : 1));
-    double lost_ns = (double)took_ns - class->alone_ns * batch->rows;
-    double rest_ns = lost_ns > 0 ? lost_ns * PROBE_REST : 0;
+    double lost_ns = (row_ns - class->alone_ns) * batch->rows;
+    double rest_ns = lost_ns > 0 && row_ns > 0 ? lost_ns * PROBE_REST : 0;
+    class->since_probe = 0;
     class->probe_rest_ns =
         rest_ns < (double)MOST_PROBE_REST_NS ? (int64_t)rest_ns : MOST_PROBE_REST_NS;
 }
@@ -358,7 +377,7 @@ void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batc
     wefti_queue_class *class = batch->class;
     wefti_queue_model *model = class->model;
     double row_ns = (double)took_ns / (batch->rows > 0 ? batch->rows : 1);
-    bool pays = class->joined_ns < WORTH_JOINING * class->alone_ns;
+    bool pays = is_worth_joining(class);
     if (batch->ran) {
         queue->statistics.row_count += (uint64_t)batch->rows;
         queue->statistics.batch_rows[histogram_bucket((uint64_t)batch->rows)]++;

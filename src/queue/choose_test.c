@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How a class finds out whether joining pays: the test is a second and third worker,
+ * beside one that stands still. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "queue/queue.h"
+#include "support/queue_case.h"
+
+enum { REQUESTS = 8, MOST = 4, PROBE_PERIOD = 64 };
+
+typedef struct stage {
+    queue_case f;
+    queue_case_plug plug;
+    queue_case_call calls[REQUESTS];
+    weft_request *requests[REQUESTS];
+    wefti_queue_class *class;
+} stage;
+
+static void set_up(stage *s)
+{
+    weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
+    params.workers = 1;
+    params.max_batch_size = MOST;
+    queue_case_set_up(&s->f, &params);
+    queue_case_warm_up(&s->f);
+    queue_case_plug_in(&s->plug, s->f.queue, s->f.model);
+    for (uint32_t i = 0; i < REQUESTS; i++) {
+        queue_case_solve(&s->calls[i], s->f.model, 1, i, 1);
+        s->requests[i] = queue_case_submit(&s->f, &s->calls[i], NULL);
+    }
+    s->class = s->f.queue->models->classes;
+    assert_null(s->class->next);
+}
+
+static void tear_down(stage *s)
+{
+    queue_case_plug_out(&s->plug);
+    for (uint32_t i = 0; i < REQUESTS; i++) {
+        queue_case_wait_ok(s->requests[i]);
+        assert_true(queue_case_is_right(&s->calls[i]));
+    }
+    queue_case_tear_down(&s->f);
+}
+
+/* What is known of the class, in ns for a row. */
+static void set_costs(stage *s, double alone_ns, double joined_ns)
+{
+    wefti_mutex_lock(&s->f.queue->lock);
+    s->class->alone_ns = alone_ns;
+    s->class->joined_ns = joined_ns;
+    s->class->since_probe = PROBE_PERIOD;
+    s->class->probe_rest_ns = 0;
+    wefti_mutex_unlock(&s->f.queue->lock);
+}
+
+static wefti_queue_scratch *choose(stage *s, wefti_queue_batch *batch)
+{
+    wefti_queue_scratch *scratch = wefti_queue_scratch_create(s->f.queue);
+    assert_non_null(scratch);
+    *batch = (wefti_queue_batch){.requests = scratch->requests};
+    wefti_mutex_lock(&s->f.queue->lock);
+    wefti_queue_choose_locked(s->f.queue, batch);
+    wefti_mutex_unlock(&s->f.queue->lock);
+    return scratch;
+}
+
+static void serve(wefti_queue_scratch *scratch, wefti_queue_batch *batch)
+{
+    assert_false(wefti_queue_serve(scratch, batch, false));
+    wefti_queue_scratch_destroy(scratch);
+}
+
+/* While one thread tries whether joining pays now, and for as long after as it cost,
+ * no other does. */
+static void test_one_tries_for_all(void **state)
+{
+    (void)state;
+    stage s;
+    wefti_queue_batch first, second, third;
+    set_up(&s);
+    set_costs(&s, 1000, 1e6);
+    wefti_queue_scratch *one = choose(&s, &first);
+    assert_int_equal(first.count, MOST);
+    s.class->since_probe = PROBE_PERIOD; /* however many others have run meanwhile */
+    wefti_queue_scratch *two = choose(&s, &second);
+    assert_int_equal(second.count, 1);
+    serve(one, &first);
+    assert_true(s.class->probe_rest_ns > 0);
+    s.class->since_probe = PROBE_PERIOD;
+    wefti_queue_scratch *three = choose(&s, &third);
+    assert_int_equal(third.count, 1);
+    serve(two, &second);
+    serve(three, &third);
+    tear_down(&s);
+}
+
+/* Where it is known to pay everybody joins. */
+static void test_all_join_where_it_pays(void **state)
+{
+    (void)state;
+    stage s;
+    wefti_queue_batch first, second;
+    set_up(&s);
+    set_costs(&s, 1e6, 1000);
+    wefti_queue_scratch *one = choose(&s, &first);
+    wefti_queue_scratch *two = choose(&s, &second);
+    assert_int_equal(first.count, MOST);
+    assert_int_equal(second.count, MOST);
+    serve(one, &first);
+    serve(two, &second);
+    tear_down(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_tries_for_all),
+        cmocka_unit_test(test_all_join_where_it_pays),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
