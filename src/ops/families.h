@@ -22,6 +22,17 @@
 /* random.c */
 WEFTI_FAMILY(random);
 WEFTI_FAMILY(bernoulli);
+/* qlinear.c */
+WEFTI_FAMILY(qlinear_add);
+WEFTI_FAMILY(qlinear_mul);
+WEFTI_FAMILY(qlinear_where);
+WEFTI_FAMILY(qlinear_sigmoid);
+WEFTI_FAMILY(qlinear_leaky_relu);
+WEFTI_FAMILY(qlinear_average_pool);
+WEFTI_FAMILY(qlinear_global_average_pool);
+WEFTI_FAMILY(qlinear_reduce_mean);
+WEFTI_FAMILY(qlinear_softmax);
+WEFTI_FAMILY(qlinear_concat);
 /* term_counts.c */
 WEFTI_FAMILY(term_counts);
 /* elementwise.c */
@@ -125,6 +136,7 @@ WEFTI_FAMILY(dynamic_quantize);
 WEFTI_FAMILY(matmul_integer);
 WEFTI_FAMILY(conv_integer);
 WEFTI_FAMILY(qlinear_matmul);
+WEFTI_FAMILY(qgemm);
 WEFTI_FAMILY(qlinear_conv);
 /* spectrum.c, signal_window.c, einsum.c, image_functions.c */
 WEFTI_FAMILY(dft);

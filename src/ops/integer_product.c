@@ -5,9 +5,9 @@
 #include "ops/families.h"
 #include "ops/quantize.h"
 
-/* MatMulInteger, ConvInteger, QLinearMatMul and QLinearConv. Products of bytes are
- * whole numbers of at most 255 * 255; floats add such numbers without rounding up to
- * 2^24. So the f32 kernels give the exact sums, in parts of the inner dimension, and
+/* MatMulInteger, ConvInteger, QLinearMatMul, QLinearConv and QGemm. Products of bytes
+ * are whole numbers of at most 255 * 255; floats add such numbers without rounding up
+ * to 2^24. So the f32 kernels give the exact sums, in parts of the inner dimension, and
  * the parts are added as i32. */
 enum { EXACT = 1 << 24, MOST_PARTS = 1 << 12 };
 
@@ -224,17 +224,21 @@ static wefti_term fit_rank(wefti_body *body, wefti_term value, const wefti_term 
                : value;
 }
 
-/* sum * a_scale * b_scale in units of y_scale. Inputs from 6 on are y_scale and its
- * zero point; the scales broadcast to the sum. */
-static void requantize(wefti_body *body, wefti_term sum, wefti_term a_scale,
-                       wefti_term b_scale)
+static wefti_term join_scales(wefti_body *body, wefti_term a, wefti_term b)
 {
-    wefti_term y_scale = wefti_body_input(body, 6), zero = wefti_body_input(body, 7);
     wefti_body_check_types(body, 1, WEFTI_TYPES_F32);
     wefti_body_check_types(body, 4, WEFTI_TYPES_F32);
-    wefti_body_check_types(body, 6, WEFTI_TYPES_F32);
-    wefti_body_check_types(body, 7, byte_types);
-    wefti_term scale = wefti_body_2(body, "Mul", a_scale, b_scale);
+    return wefti_body_2(body, "Mul", a, b);
+}
+
+/* sum * scale in units of y_scale, input `index`, whose zero point follows it; the
+ * scales broadcast to the sum. */
+static void requantize(wefti_body *body, wefti_term sum, wefti_term scale, size_t index)
+{
+    wefti_term y_scale = wefti_body_input(body, index);
+    wefti_term zero = wefti_body_input(body, index + 1);
+    wefti_body_check_types(body, index, WEFTI_TYPES_F32);
+    wefti_body_check_types(body, index + 1, byte_types);
     scale = fit_rank(body, wefti_body_2(body, "Div", scale, y_scale), &sum);
     zero = fit_rank(body, zero, &sum);
     check_within(body, "the sums in units of the scales", &sum, &scale);
@@ -250,7 +254,45 @@ static void qlinear_matmul_body(wefti_body *body)
     operand a = read_operand(body, 0, 2), b = read_operand(body, 3, 5);
     wefti_term scale = along(body, wefti_body_input(body, 1), &a.value.known, 2);
     wefti_term sum = integer_matmul(body, a, b);
-    requantize(body, sum, scale, wefti_body_input(body, 4));
+    requantize(body, sum, join_scales(body, scale, wefti_body_input(body, 4)), 6);
+}
+
+static wefti_term turned(wefti_body *body, wefti_term x, const char *name)
+{
+    static const int64_t order[] = {1, 0};
+    bool turn = wefti_attribute_int(body->node, name, 0) != 0;
+    return turn ? wefti_body_transpose(body, x, order) : x;
+}
+
+/* QGemm of com.microsoft: alpha * (A B + C), where C counts in units of both scales. It
+ * gives real numbers where it has no scale for the result. */
+static void qgemm_body(wefti_body *body)
+{
+    operand a = read_operand(body, 0, 2), b = read_operand(body, 3, 5);
+    wefti_term bias = wefti_body_input(body, 6), y_scale = wefti_body_input(body, 7);
+    wefti_body_check_rank(body, 0, 2, 2);
+    wefti_body_check_rank(body, 3, 2, 2);
+    a.value = turned(body, a.value, "transA");
+    b.value = turned(body, b.value, "transB");
+    wefti_term sum = integer_matmul(body, a, b);
+    if (wefti_body_has(&bias)) {
+        wefti_body_check_types(body, 6, WEFTI_TYPE_SET(WEFT_TYPE_I32));
+        check_within(body, "the product and C", &sum, &bias);
+        sum = wefti_body_2(body, "Add", sum, bias);
+    }
+    wefti_term scale =
+        join_scales(body, wefti_body_input(body, 1), wefti_body_input(body, 4));
+    float alpha = wefti_attribute_float(body->node, "alpha", 1);
+    scale = wefti_body_2(body, "Mul", scale,
+                         wefti_body_scalar(body, WEFT_TYPE_F32, (double)alpha));
+    if (wefti_body_has(&y_scale)) {
+        requantize(body, sum, scale, 7);
+        return;
+    }
+    scale = fit_rank(body, scale, &sum);
+    check_within(body, "the sums in units of the scales", &sum, &scale);
+    sum = wefti_body_cast(body, WEFT_TYPE_F32, sum);
+    wefti_body_output(body, 0, wefti_body_2(body, "Mul", sum, scale));
 }
 
 static void qlinear_conv_body(wefti_body *body)
@@ -264,11 +306,12 @@ static void qlinear_conv_body(wefti_body *body)
         wefti_body_check_types(body, 8, WEFTI_TYPE_SET(WEFT_TYPE_I32));
         sum = wefti_body_2(body, "Add", sum, by_channel(body, bias, sum.known.rank, 1));
     }
-    requantize(body, sum, wefti_body_input(body, 1),
-               by_channel(body, scale, sum.known.rank, 1));
+    scale = by_channel(body, scale, sum.known.rank, 1);
+    requantize(body, sum, join_scales(body, wefti_body_input(body, 1), scale), 6);
 }
 
 WEFTI_BODY_FAMILY(matmul_integer)
 WEFTI_BODY_FAMILY(conv_integer)
 WEFTI_BODY_FAMILY(qlinear_matmul)
+WEFTI_BODY_FAMILY(qgemm)
 WEFTI_BODY_FAMILY(qlinear_conv)
