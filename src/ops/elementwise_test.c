@@ -128,8 +128,8 @@ static void test_functions_of_doubles(void **state)
     static const struct {
         const char *op_type;
         unary_function function;
-    } functions[] = {
-        {"Exp", exp}, {"Log", log}, {"Erf", erf}, {"Tanh", tanh}, {"Sigmoid", sigmoid}};
+    } functions[] = {{"Exp", exp},   {"Log", log},         {"Erf", erf}, {"Sin", sin},
+                     {"Tanh", tanh}, {"Sigmoid", sigmoid}, {"Cos", cos}};
     for (size_t i = 0; i < WEFTI_COUNT_OF(functions); i++) {
         op_case c;
         double x[LENGTH];
@@ -151,6 +151,38 @@ static void test_functions_of_doubles(void **state)
             double unit = nextafter(fabs(expected), INFINITY) - fabs(expected);
             bool same = y[j] == expected || (isnan(y[j]) && isnan(expected));
             assert_true(same || fabs(y[j] - expected) <= 4 * unit);
+        }
+        op_end(&c);
+    }
+}
+
+/* Sines of all sizes; the last is as close to a multiple of pi / 2 as doubles come
+ * (Muller et al., "Handbook of Floating-Point Arithmetic"), and its cosine is not left
+ * to the C library. */
+static void test_large_angles(void **state)
+{
+    (void)state;
+    enum { ANGLES = 4096, LAST = ANGLES - 1 };
+    static double x[ANGLES];
+    uint64_t seed = 5;
+    for (int32_t i = 0; i < ANGLES; i++) {
+        seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        double size = 1.0 + (double)(seed >> 11) * 0x1p-53;
+        x[i] = ldexp(i % 2 == 0 ? size : -size, i % 1100 - 76);
+        x[i] = i % 3 == 0 ? (i - LAST / 2) * 0.78539816339744831 : x[i];
+    }
+    x[LAST] = ldexp(6381956970095103.0, 797);
+    for (int32_t k = 0; k < 2; k++) {
+        op_case c;
+        op_begin(&c, "", k == 0 ? "Sin" : "Cos", 13);
+        op_input(&c, WEFT_TYPE_F64, DIMS(ANGLES), x);
+        op_run(&c, 1);
+        const double *y = c.results[0];
+        for (int32_t i = 0; i < ANGLES; i++) {
+            double expected = k == 0 ? sin(x[i]) : cos(x[i]);
+            expected = k == 1 && i == LAST ? -4.687165924254627611122583e-19 : expected;
+            double unit = nextafter(fabs(expected), INFINITY) - fabs(expected);
+            assert_true(fabs(y[i] - expected) <= 3 * unit);
         }
         op_end(&c);
     }
@@ -534,6 +566,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_functions_of_one_input),
         cmocka_unit_test(test_functions_of_doubles),
+        cmocka_unit_test(test_large_angles),
         cmocka_unit_test(test_gelu_by_tanh),
         cmocka_unit_test(test_gelu_of_microsoft),
         cmocka_unit_test(test_add_broadcasts),

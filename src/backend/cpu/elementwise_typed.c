@@ -134,6 +134,10 @@ WEFTI_INLINE double f64_value(const wefti_operation operation, double a, double 
         return wefti_tanh_f64(a);
     case WEFTI_OP_SIGMOID:
         return wefti_sigmoid_f64(a);
+    case WEFTI_OP_SIN:
+        return wefti_sin_f64(a);
+    case WEFTI_OP_COS:
+        return wefti_cos_f64(a);
     case WEFTI_OP_RELU:
         return 0.0 > a ? 0.0 : a;
     case WEFTI_OP_LEAKY_RELU:
@@ -287,6 +291,8 @@ WEFTI_INLINE const void *row_of(const elementwise_args *args, int32_t operand,
     F(type, T, ERF)                                                                    \
     F(type, T, TANH)                                                                   \
     F(type, T, SIGMOID)                                                                \
+    F(type, T, SIN)                                                                    \
+    F(type, T, COS)                                                                    \
     F(type, T, RELU)                                                                   \
     F(type, T, LEAKY_RELU)                                                             \
     F(type, T, CLIP)                                                                   \

@@ -102,6 +102,8 @@ static bool has_f64_form(wefti_operation operation)
     case WEFTI_OP_ERF:
     case WEFTI_OP_TANH:
     case WEFTI_OP_SIGMOID:
+    case WEFTI_OP_SIN:
+    case WEFTI_OP_COS:
     case WEFTI_OP_LEAKY_RELU:
     case WEFTI_OP_CLIP:
     case WEFTI_OP_FLOOR:

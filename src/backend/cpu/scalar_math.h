@@ -42,4 +42,9 @@ WEFTI_SHARED_CODE double wefti_tanh_f64(double x);
 WEFTI_SHARED_CODE double wefti_sigmoid_f64(double x);
 WEFTI_SHARED_CODE double wefti_erf_f64(double x);
 
+/* Within 3 units in the last place, of any finite number; else NaN
+ * (scalar_trigonometry.c). */
+WEFTI_SHARED_CODE double wefti_sin_f64(double x);
+WEFTI_SHARED_CODE double wefti_cos_f64(double x);
+
 #endif

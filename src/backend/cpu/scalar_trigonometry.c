@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <string.h>
 
 /* Trigonometric and hyperbolic functions of floats, computed in doubles by plain
  * operations and rounded once. The polynomials are the functions' series. */
@@ -182,4 +183,111 @@ WEFTI_SHARED_CODE void wefti_turn(int64_t numerator, int64_t denominator, double
     double x = swapped ? s : c, y = swapped ? c : s;
     *cosine = octant >= 2 && octant < 6 ? -x : x;
     *sine = octant >= 4 ? -y : y;
+}
+
+/* --- of doubles ------------------------------------------------------------------- */
+
+enum { TERM_WORDS = 6 };
+
+/* 2 / pi after the binary point, behind two words of zeros. */
+static WEFTI_SHARED_CODE const uint32_t long_two_over_pi[40] = {
+    0,          0,          0xa2f9836e, 0x4e441529, 0xfc2757d1, 0xf534ddc0, 0xdb629599,
+    0x3c439041, 0xfe5163ab, 0xdebbc561, 0xb7246e3a, 0x424dd2e0, 0x06492eea, 0x09d1921c,
+    0xfe1deb1c, 0xb129a73e, 0xe88235f5, 0x2ebb4484, 0xe99c7026, 0xb45f7e41, 0x3991d639,
+    0x835339f4, 0x9c845f8b, 0xbdf9283b, 0x1ff897ff, 0xde05980f, 0xef2f118b, 0x5a0a6d1f,
+    0x6d367ecf, 0x27cb09b7, 0x4f463f66, 0x9e5fea2d, 0x7527bac7, 0xebe5f17b, 0x3d0739f7,
+    0x8a5292ea, 0x6bfb5fb1, 0x1f8d5d08, 0x56033046, 0xfc7b6bab,
+};
+
+/* m times the bits of 2 / pi from `offset` on, the least word first; what goes beyond
+ * is dropped. */
+static WEFTI_SHARED_CODE void multiply_bits(uint64_t m, uint32_t offset,
+                                            uint32_t words[TERM_WORDS])
+{
+    uint64_t carry = 0, high = 0;
+    uint32_t first = offset / 32, shift = offset % 32;
+    for (int32_t i = 0; i < TERM_WORDS; i++) {
+        uint32_t at = first + (uint32_t)(TERM_WORDS - 1 - i);
+        uint64_t pair = (uint64_t)long_two_over_pi[at] << 32 | long_two_over_pi[at + 1];
+        uint64_t word = (pair << shift) >> 32;
+        uint64_t low = word * (m & 0xffffffff);
+        /* Below 2^33 + 2^32 + 2^54: the upper half of m has 21 bits. */
+        carry += (low & 0xffffffff) + high;
+        words[i] = (uint32_t)carry;
+        carry = (carry >> 32) + (low >> 32);
+        high = word * (m >> 32);
+    }
+}
+
+/* The words as a number below 1, of which the first bit counts a half, times 2 pi. */
+static WEFTI_SHARED_CODE double angle_of(const uint32_t words[TERM_WORDS])
+{
+    const double rest_of_pi = 0x1.1a62633145c07p-53;
+    int32_t top = TERM_WORDS - 1;
+    double unit = 0x1p-64;
+    while (top > 2 && words[top] == 0) {
+        top--;
+        unit *= 0x1p-32;
+    }
+    uint64_t pair = (uint64_t)words[top] << 32 | words[top - 1];
+    double high = (double)(pair >> 11) * 0x1p11;
+    double low = (double)(pair & 0x7ff) + (double)words[top - 2] * 0x1p-32;
+    double product = high * PI;
+    double rest = fma(high, PI, -product) + (high * rest_of_pi + low * PI);
+    return 2.0 * unit * (product + rest);
+}
+
+/* Reduces a finite x of any size: x = quadrant * pi / 2 + r with |r| <= pi / 4 and a
+ * little, to within one unit in the last place; returns r. */
+static WEFTI_SHARED_CODE double reduce_f64(double x, uint32_t *quadrant)
+{
+    /* x = m 2^k with a 53-bit m. Of 2 / pi the bits before 2^(1 - k) only add multiples
+     * of 4 to x * 2 / pi; of the 192 bits from there on the product keeps those that
+     * count 2, 1, 1/2 ... No double comes closer than 2^-62 to a multiple of pi / 2. */
+    uint64_t bits;
+    uint32_t words[TERM_WORDS];
+    memcpy(&bits, &x, sizeof(bits));
+    int32_t k = (int32_t)((bits >> 52) & 0x7ff) - 1075;
+    uint64_t m = (bits & UINT64_C(0xfffffffffffff)) | UINT64_C(0x10000000000000);
+    bool negative = bits >> 63 != 0;
+    *quadrant = 0;
+    if (fabs(x) < 0.75) {
+        return x;
+    }
+    multiply_bits(m, (uint32_t)(k + 62), words);
+    uint32_t top = words[TERM_WORDS - 1];
+    uint32_t nearest = (top + 0x20000000u) >> 30;
+    bool beyond = (top >> 29 & 1) != 0; /* the nearest multiple is the next one */
+    words[TERM_WORDS - 1] = top << 2 >> 2;
+    if (beyond) { /* 1 - what there is, but for its last bit */
+        for (int32_t i = 0; i < TERM_WORDS; i++) {
+            words[i] = ~words[i];
+        }
+        words[TERM_WORDS - 1] &= 0x3fffffffu;
+    }
+    double r = angle_of(words);
+    *quadrant = (negative ? 0u - nearest : nearest) & 3u;
+    return negative != beyond ? -r : r;
+}
+
+static WEFTI_SHARED_CODE double sine_at(double x, uint32_t quadrants_on)
+{
+    if (!(fabs(x) < INFINITY)) {
+        return NAN;
+    }
+    uint32_t quadrant;
+    double r = reduce_f64(x, &quadrant);
+    quadrant += quadrants_on;
+    double result = (quadrant & 1) != 0 ? small_cosine(r) : small_sine(r);
+    return (quadrant & 2) != 0 ? -result : result;
+}
+
+WEFTI_SHARED_CODE double wefti_sin_f64(double x)
+{
+    return x == 0.0 ? x : sine_at(x, 0);
+}
+
+WEFTI_SHARED_CODE double wefti_cos_f64(double x)
+{
+    return sine_at(x, 1);
 }

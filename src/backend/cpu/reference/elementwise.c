@@ -131,6 +131,10 @@ static double arithmetic_f64(const wefti_instruction *i, double a, double b, dou
         return wefti_tanh_f64(a);
     case WEFTI_OP_SIGMOID:
         return wefti_sigmoid_f64(a);
+    case WEFTI_OP_SIN:
+        return wefti_sin_f64(a);
+    case WEFTI_OP_COS:
+        return wefti_cos_f64(a);
     case WEFTI_OP_RELU:
         return 0.0 > a ? 0.0 : a;
     case WEFTI_OP_LEAKY_RELU:
