@@ -58,9 +58,37 @@ static void refuse_channels_last(wefti_body *body)
     }
 }
 
+/* Inputs `index` to `index` + 2 in units of a scale. */
+static wefti_term in_units(wefti_body *body, size_t index, wefti_term unit)
+{
+    wefti_term x = wefti_body_input(body, index);
+    wefti_body_check_types(body, index, byte_types);
+    wefti_term ratio =
+        wefti_body_2(body, "Div", single(body, index + 1, WEFTI_TYPES_F32), unit);
+    wefti_term zero = single(body, index + 2, WEFTI_TYPE_SET(x.known.type));
+    return wefti_body_3(body, "DequantizeLinear", x, ratio, zero);
+}
+
+/* Sums lie on halves of a step as a rule where one scale is twice another, so how they
+ * are rounded is seen: as ONNX Runtime has it, the terms are scaled first, and the zero
+ * point is added before rounding. */
 static void qlinear_add_body(wefti_body *body)
 {
-    give(body, wefti_body_2(body, "Add", real(body, 0), real(body, 3)), 6, 0);
+    wefti_term unit = single(body, 6, WEFTI_TYPES_F32);
+    weft_type type = wefti_body_input(body, 0).known.type;
+    wefti_term zero = single(body, 7, WEFTI_TYPE_SET(type));
+    wefti_term sum =
+        wefti_body_2(body, "Add", in_units(body, 0, unit), in_units(body, 3, unit));
+    if (!wefti_body_failed(body) && wefti_body_has(&zero)) {
+        zero = wefti_body_cast(body, WEFT_TYPE_F32, zero);
+        sum = wefti_body_2(body, "Add", sum, zero);
+    }
+    if (!wefti_body_failed(body)) {
+        sum = wefti_body_3(body, "QuantizeLinear", sum,
+                           wefti_body_scalar(body, WEFT_TYPE_F32, 1),
+                           wefti_body_scalar(body, type, 0));
+    }
+    wefti_body_output(body, 0, sum);
 }
 
 static void qlinear_mul_body(wefti_body *body)
