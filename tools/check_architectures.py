@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Exports the networks of tools/architectures.py by both of PyTorch's exporters and
+"""Exports the networks of tools/architectures.py and architectures_more.py by both of PyTorch's exporters and
 several opsets, runs each through Weft, and compares: with PyTorch, with ONNX Runtime,
 and bit for bit the answers of 8 threads with the same request run alone.
 
@@ -95,12 +95,17 @@ def stir(model):
                 value.uniform_(0.5, 1.5)
 
 
+def known():
+    from architectures import ARCHITECTURES
+    from architectures_more import MORE
+    return {**ARCHITECTURES, **MORE}
+
+
 def make(name):
     """The module, always with the same weights, its inputs, and their open axes."""
     import torch
-    from architectures import ARCHITECTURES
     torch.manual_seed(7)
-    model, inputs, dims = ARCHITECTURES[name]()
+    model, inputs, dims = known()[name]()
     stir(model.eval())
     return model, inputs, dims
 
@@ -192,10 +197,9 @@ def main():
     options = arguments()
     warnings.filterwarnings("ignore")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    from architectures import ARCHITECTURES
     good = True
     variants = options.variants.split(",")
-    for name in options.networks or ARCHITECTURES:
+    for name in options.networks or known():
         folder = options.output / name
         there = [(folder / f"{v}.onnx").exists() or (folder / f"{v}.refused").exists()
                  for v in variants]
