@@ -15,13 +15,17 @@ synchronisation for each call, "graphs" one CUDA graph for each thread, copies i
 such call. "launch" is what the card does without either: one graph of one empty kernel
 from each thread and the wait for it (bench/kernels/card_bench). In the mixed row every
 other thread has the other model. f32 is f32 for all. In bf16 and f16 PyTorch's modules,
-inputs and outputs are of that type, half as large; Weft's inputs and outputs stay f32.
+inputs and outputs are of that type. So are Weft's in these rows: the same modules are
+exported and run by `weft run`, all threads on one model. "f32 io" is Weft with inputs and
+outputs in f32 and only its products in that type (`weft bench --precision`), which is all
+that there is of the mixed row.
 Needs a Python with PyTorch for CUDA.
 """
 
 import argparse
 import json
 import pathlib
+import re
 import resource
 import statistics
 import subprocess
@@ -157,6 +161,64 @@ def weft_rates(options, row):
             for r in results}
 
 
+UNITS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
+
+
+def exported(row, options):
+    """The row's module in 16 bits as a file, and its inputs' names. Needs onnxscript."""
+    import torch
+
+    make, shapes = torch_case(row, 0)
+    dtype = getattr(torch, PRECISIONS[options.precision])
+    names = [f"x{i}" for i in range(len(shapes))]
+    path = pathlib.Path(tempfile.mkdtemp()) / "row.onnx"
+    torch.manual_seed(0)
+    module = make().eval().to(dtype)
+    inputs = tuple(torch.randn(*shape).to(dtype) for shape in shapes)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch.onnx.export(module, inputs, str(path), dynamo=True, external_data=False,
+                      verbose=False, input_names=names)
+    torch.backends.mha.set_fastpath_enabled(fast)
+    return path, names
+
+
+def short_rates(options, row):
+    """Threads -> what `weft run` measures of the exported module; one answer in all is
+    compared with that of the request alone."""
+    path, names = exported(row, options)
+    inputs = [word for name in names for word in ("--input", f"{name}=random")]
+    measured = {}
+
+    def run(threads, iterations, *more):
+        command = [str(options.weft), "run", str(path), "--device", options.device,
+                   "--threads", str(threads), "--iterations", str(iterations),
+                   *inputs, *more]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+        found = re.search(r": ([\d,.]+) calls/s\s+P50 ([\d.]+) (\w+)\s+P99 ([\d.]+) (\w+)"
+                          r"\s+P99.9 ([\d.]+) (\w+)", done.stdout)
+        rate, *times = found.groups()
+        p50, p99, p999 = (float(times[i]) * UNITS[times[i + 1]] for i in (0, 2, 4))
+        cpu = (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+        return {"rate": float(rate.replace(",", "")), "p50": p50, "p99": p99,
+                "p999": p999, "cpu": cpu}
+
+    run(8, 20, "--check")
+    for n in options.threads:
+        few = 20
+        first = run(n, few)
+        many = max(few + 1, int(first["rate"] * options.weft_seconds / n))
+        measured[n] = run(n, many)
+        # Starting and loading is in both.
+        used = max(0.0, measured[n]["cpu"] - first["cpu"])
+        measured[n]["cpu"] = 1e9 * used / ((many - few) * n)
+    return measured
+
+
 def raw_rates(options):
     """Threads -> launches and waits per second of the card alone; and the whole report."""
     if not options.card_bench.exists():
@@ -177,18 +239,23 @@ def measure_row(row, options):
     lanes = [Lane(row, thread, options.precision) for thread in range(max(options.threads))]
     for lane in lanes:
         lane.capture()
-    samples = {n: {side: [] for side in PYTORCH + ("weft",)} for n in options.threads}
+    samples = {n: {side: [] for side in PYTORCH + ("weft", "wide")}
+               for n in options.threads}
     for _ in range(options.repeats):
         for n in options.threads:
             for side, call in zip(PYTORCH, ("eager", "replay", "resident")):
                 calls = [getattr(lane, call) for lane in lanes[:n]]
                 samples[n][side].append(peers.rate(calls, options.seconds))
-        for n, measured in weft_rates(options, row).items():
+        short = options.precision in ("bf16", "f16")
+        wide = weft_rates(options, row)
+        for n, measured in (short_rates(options, row) if short and row != "mixed"
+                            else wide).items():
             samples[n]["weft"].append(measured)
+            samples[n]["wide"].append(wide[n]["rate"])
     records = {}
     for n, sides in samples.items():
         weft = sorted(sides["weft"], key=lambda m: m["rate"])[len(sides["weft"]) // 2]
-        records[n] = {side: statistics.median(sides[side]) for side in PYTORCH}
+        records[n] = {side: statistics.median(sides[side]) for side in PYTORCH + ("wide",)}
         records[n]["weft"] = weft
     return records
 
@@ -205,11 +272,13 @@ def print_row(row, rates, raw, precision):
               f"{r['resident']:8,.0f} {weft['rate']:8,.0f} {ratio:6.1f} "
               f"{weft['rate'] / r['graphs']:6.1f} {of_raw} "
               f"{weft['p50'] / 1e3:7.1f} {weft['p99'] / 1e3:8.1f} "
-              f"{weft['p999'] / 1e3:8.1f} {weft['cpu'] / 1e3:6.1f} {met:>4}", flush=True)
+              f"{weft['p999'] / 1e3:8.1f} {weft['cpu'] / 1e3:6.1f} {met:>4} "
+              f"{r['wide']:8,.0f}", flush=True)
 
 
-def markdown(records, raw):
+def markdown(records, raw, precision):
     """The rates by threads, and beside them what a caller at 8 threads sees."""
+    wanted = TARGETS | (SHORT_TARGETS if precision in ("bf16", "f16") else {})
     lines = ["| row | PyTorch, 8 | graphs, 8 | resident, 8 | Weft, "
              + " / ".join(map(str, next(iter(records.values())))) + " threads "
              "| x PyTorch at 8 | wanted, aim | of launch, 8 | P50, P99, P99.9 at 8, us "
@@ -221,7 +290,7 @@ def markdown(records, raw):
         lines.append(
             f"| {row} | {r['threads']:,.0f} | {r['graphs']:,.0f} | {r['resident']:,.0f} "
             f"| {' / '.join(format(x['weft']['rate'], ',.0f') for x in rates.values())} "
-            f"| {weft['rate'] / r['threads']:.1f} | {TARGETS[row][0]}, {TARGETS[row][1]} "
+            f"| {weft['rate'] / r['threads']:.1f} | {wanted[row][0]}, {wanted[row][1]} "
             f"| {of_raw} | {weft['p50'] / 1e3:.0f}, {weft['p99'] / 1e3:.0f}, "
             f"{weft['p999'] / 1e3:.0f} | {weft['cpu'] / 1e3:.1f} |")
     return "\n".join(lines) + "\n"
@@ -269,7 +338,7 @@ def main():
                         for r in report.get(kind, [])))
     print(f"\n{'row':24} {'thr':>3} {'threads':>8} {'graphs':>8} {'resident':>8} "
           f"{'Weft':>8} {'/thr':>6} {'/graph':>6} {'/raw':>6} {'P50 us':>7} {'P99 us':>8} "
-          f"{'P999 us':>8} {'host us':>6} {'met':>4}")
+          f"{'P999 us':>8} {'host us':>6} {'met':>4} {'f32 io':>8}")
     records = {}
     for row in options.rows:
         records[row] = measure_row(row, options)
@@ -279,7 +348,7 @@ def main():
     if options.json:
         options.json.write_text(json.dumps({"card": report, "rows": records}, indent=1))
     if options.markdown:
-        options.markdown.write_text(markdown(records, raw))
+        options.markdown.write_text(markdown(records, raw, options.precision))
     return 0
 
 

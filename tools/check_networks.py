@@ -36,6 +36,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--weft", default="build/weft")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--minilm", type=pathlib.Path)
     parser.add_argument("--seconds", type=float, default=0,
                         help="time each side as long, with 1 and 8 threads")
@@ -64,7 +65,8 @@ def export(name, folder, minilm):
 
 
 def weft(options, folder, names, *more):
-    command = [options.weft, "run", str(folder / "model.onnx"), *more]
+    command = [options.weft, "run", str(folder / "model.onnx"), "--device",
+               options.device, *more]
     for i, name in enumerate(names):
         command += ["--input", f"{name}={folder}/input{i}.npy"]
     done = subprocess.run(command, capture_output=True, text=True)
