@@ -50,7 +50,7 @@ static void tear_down(stage *s)
 /* What is known of the class, in ns for a row. */
 static void set_costs(stage *s, double alone_ns, double joined_ns)
 {
-    wefti_mutex_lock(&s->f.queue->lock);
+    wefti_queue_lock(s->f.queue);
     s->class->alone_ns = alone_ns;
     s->class->joined_ns = joined_ns;
     s->class->since_probe = PROBE_PERIOD;
@@ -63,7 +63,7 @@ static wefti_queue_scratch *choose(stage *s, wefti_queue_batch *batch)
     wefti_queue_scratch *scratch = wefti_queue_scratch_create(s->f.queue);
     assert_non_null(scratch);
     *batch = (wefti_queue_batch){.requests = scratch->requests};
-    wefti_mutex_lock(&s->f.queue->lock);
+    wefti_queue_lock(s->f.queue);
     wefti_queue_choose_locked(s->f.queue, batch);
     wefti_mutex_unlock(&s->f.queue->lock);
     return scratch;
