@@ -3,7 +3,6 @@
  * something of one card is used on the other, or on real cards. */
 #include <weft/weft.h>
 
-#include <dlfcn.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,62 +13,12 @@
 
 #include "backend/cuda/device.h"
 #include "base/clock.h"
-#include "fake_cuda/fake_cuda.h"
 #include "runtime/context.h"
 #include "support/crew.h"
+#include "support/fake_driver.h"
 #include "support/graph_text.h"
 
 enum { WIDTH = 64, ROWS = 4, THREADS = 8, CALLS = 48 };
-
-static struct {
-    bool there;
-    void (*count)(fake_cuda_counts *counts);
-    int (*fail_at)(uint64_t n, int result);
-    void (*fault_next_launch)(void);
-    uint32_t (*forgive)(int on);
-    void (*make_kinds_differ)(int differ);
-} fake;
-
-static void find_fake(void)
-{
-    void *library = dlopen("libcuda.so.1", RTLD_NOW);
-    void *found[5] = {NULL};
-    static const char *const names[] = {
-        "fake_cuda_count", "fake_cuda_fail_at", "fake_cuda_fault_next_launch",
-        "fake_cuda_forgive", "fake_cuda_make_kinds_differ"};
-    for (size_t i = 0; i < WEFTI_COUNT_OF(names) && library != NULL; i++) {
-        found[i] = dlsym(library, names[i]);
-    }
-    memcpy(&fake.count, &found[0], sizeof(found[0]));
-    memcpy(&fake.fail_at, &found[1], sizeof(found[1]));
-    memcpy(&fake.fault_next_launch, &found[2], sizeof(found[2]));
-    memcpy(&fake.forgive, &found[3], sizeof(found[3]));
-    memcpy(&fake.make_kinds_differ, &found[4], sizeof(found[4]));
-    fake.there = found[0] != NULL;
-}
-
-static fake_cuda_counts count(void)
-{
-    fake_cuda_counts counts = {0};
-    if (fake.there) {
-        fake.count(&counts);
-    }
-    return counts;
-}
-
-static void assert_all_is_given_back(void)
-{
-    fake_cuda_counts counts = count();
-    assert_int_equal(counts.contexts, 0);
-    assert_int_equal(counts.modules, 0);
-    assert_int_equal(counts.streams, 0);
-    assert_int_equal(counts.events, 0);
-    assert_int_equal(counts.graphs, 0);
-    assert_int_equal(counts.executables, 0);
-    assert_int_equal(counts.device_blocks, 0);
-    assert_int_equal(counts.host_blocks, 0);
-    assert_int_equal(counts.violations, 0);
-}
 
 /* Elementwise, so that it is quick on the driver made of C and computes under
  * ThreadSanitizer too; with a constant, which each card needs. */
@@ -101,16 +50,22 @@ typedef struct call {
     weft_io io;
 } call;
 
+/* After a call was copied: its tensors are its own. */
+static void bind(call *c)
+{
+    c->input.data = c->x;
+    c->output.data = c->y;
+    c->io = (weft_io){&c->input, 1, &c->output, 1};
+}
+
 static void prepare(call *c, int64_t rows, uint64_t seed)
 {
     memset(c, 0, sizeof(*c));
     const weft_random_key key = {.seed = seed};
     weft_random_fill_normal(&key, c->x, (size_t)(rows * WIDTH));
-    c->input = (weft_tensor){
-        .data = c->x, .type = WEFT_TYPE_F32, .rank = 2, .dims = {rows, WIDTH}};
+    c->input = (weft_tensor){.type = WEFT_TYPE_F32, .rank = 2, .dims = {rows, WIDTH}};
     c->output = c->input;
-    c->output.data = c->y;
-    c->io = (weft_io){&c->input, 1, &c->output, 1};
+    bind(c);
 }
 
 static bool is_right(const call *c)
@@ -147,7 +102,7 @@ static void expect_refusal(const char *name, weft_status status, const char *wor
     if (strstr(error.message, words) == NULL) {
         fail_msg("'%s' is not in: %s", words, error.message);
     }
-    assert_all_is_given_back();
+    fake_driver_assert_empty();
 }
 
 static void test_names_of_several_cards(void **state)
@@ -173,7 +128,7 @@ static void test_names_of_several_cards(void **state)
         assert_non_null(strstr(info.description, " x "));
         assert_non_null(strstr(info.kind, " sm_"));
         weft_device_release(device);
-        assert_all_is_given_back();
+        fake_driver_assert_empty();
     }
 }
 
@@ -200,7 +155,7 @@ typedef struct stage {
 static void assert_spread(const fake_cuda_counts *before)
 {
     if (fake.there) {
-        fake_cuda_counts now = count();
+        fake_cuda_counts now = fake_driver_count();
         uint64_t first = now.launches[0] - before->launches[0];
         uint64_t second = now.launches[1] - before->launches[1];
         print_message("launches: %llu and %llu\n", (unsigned long long)first,
@@ -214,9 +169,7 @@ static void assert_spread(const fake_cuda_counts *before)
 static void run_on(stage *s, weft_context *context, uint32_t i, uint32_t *wrong)
 {
     call c = calls[i % CALLS];
-    c.io = (weft_io){&c.input, 1, &c.output, 1};
-    c.output.data = c.y;
-    c.input.data = c.x;
+    bind(&c);
     memset(c.y, 0, sizeof(c.y));
     weft_status status = context ? weft_context_run(context, s->model, &c.io, NULL)
                                  : weft_run(s->model, &c.io, NULL, NULL);
@@ -231,37 +184,30 @@ static void run_direct(void *user, uint32_t index)
     }
 }
 
-static void run_queued(void *user, uint32_t index)
+static void submit_calls(stage *s, weft_queue *queue, uint32_t index)
 {
-    stage *s = user;
     for (uint32_t i = 0; i < CALLS; i++) {
         call c = calls[(i + index) % CALLS];
-        c.io = (weft_io){&c.input, 1, &c.output, 1};
-        c.output.data = c.y;
-        c.input.data = c.x;
+        bind(&c);
         weft_request *request = NULL;
         weft_status status =
-            weft_queue_submit(s->queue, s->model, &c.io, NULL, &request, NULL);
+            queue ? weft_queue_submit(queue, s->model, &c.io, NULL, &request, NULL)
+                  : weft_submit(s->model, &c.io, NULL, &request, NULL);
         status = status ? status : weft_request_wait(request, WEFT_FOREVER, NULL);
         s->wrong[index] += status != WEFT_OK || !is_right(&c);
         weft_request_release(request);
     }
 }
 
-static void run_submitted(void *user, uint32_t index)
+static void run_queued(void *user, uint32_t index)
 {
     stage *s = user;
-    for (uint32_t i = 0; i < CALLS; i++) {
-        call c = calls[(i + index) % CALLS];
-        c.io = (weft_io){&c.input, 1, &c.output, 1};
-        c.output.data = c.y;
-        c.input.data = c.x;
-        weft_request *request = NULL;
-        weft_status status = weft_submit(s->model, &c.io, NULL, &request, NULL);
-        status = status ? status : weft_request_wait(request, WEFT_FOREVER, NULL);
-        s->wrong[index] += status != WEFT_OK || !is_right(&c);
-        weft_request_release(request);
-    }
+    submit_calls(s, s->queue, index);
+}
+
+static void run_submitted(void *user, uint32_t index)
+{
+    submit_calls(user, NULL, index);
 }
 
 static void test_all_ways_use_both_cards(void **state)
@@ -271,7 +217,7 @@ static void test_all_ways_use_both_cards(void **state)
                                                         run_submitted};
     for (size_t way = 0; way < WEFTI_COUNT_OF(ways); way++) {
         stage s = {.device = open_device("cuda:0,1")};
-        fake_cuda_counts before = count();
+        fake_cuda_counts before = fake_driver_count();
         weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
         params.workers = 4;
         params.max_batch_size = 2 * ROWS;
@@ -289,7 +235,7 @@ static void test_all_ways_use_both_cards(void **state)
         weft_queue_release(s.queue);
         weft_model_release(s.model);
         weft_device_release(s.device);
-        assert_all_is_given_back();
+        fake_driver_assert_empty();
     }
 }
 
@@ -313,7 +259,7 @@ static void test_devices_beside_each_other(void **state)
         weft_model_release(s[i].model);
         weft_device_release(s[i].device);
     }
-    assert_all_is_given_back();
+    fake_driver_assert_empty();
 }
 
 enum { HELD = 16 };
@@ -353,7 +299,7 @@ static void test_leases_are_even(void **state)
             give_back(held, wanted);
         }
         weft_device_release(device);
-        assert_all_is_given_back();
+        fake_driver_assert_empty();
     }
 }
 
@@ -380,7 +326,7 @@ static void test_the_idle_card_is_next(void **state)
     }
     give_back(held, 8);
     weft_device_release(device);
-    assert_all_is_given_back();
+    fake_driver_assert_empty();
 }
 
 static void assert_bytes(weft_stream *stream, const void *on_card, const char *wanted)
@@ -434,7 +380,7 @@ static void test_memory_is_of_a_card(void **state)
     weft_memory_release(memory[0]);
     give_back(held, 2);
     weft_device_release(device);
-    assert_all_is_given_back();
+    fake_driver_assert_empty();
 }
 
 static uint64_t memory_of(const char *name, size_t cap_bytes, weft_status *status)
@@ -475,7 +421,7 @@ static void test_memory_is_counted_in_all(void **state)
     assert_int_equal(status, WEFT_OK);
     (void)memory_of("cuda:0,1", two - 1, &status);
     assert_int_equal(status, WEFT_OUT_OF_MEMORY);
-    assert_all_is_given_back();
+    fake_driver_assert_empty();
 }
 
 /* Everything once, on each card; the first failure ends it. */
@@ -486,9 +432,7 @@ static weft_status use_cards(weft_device *device, weft_model **model, weft_error
     weft_status status = make_model(device, model, error);
     for (int32_t i = 0; i < 2 && status == WEFT_OK; i++) {
         call c = calls[0];
-        c.io = (weft_io){&c.input, 1, &c.output, 1};
-        c.output.data = c.y;
-        c.input.data = c.x;
+        bind(&c);
         status = weft_context_acquire(device, NULL, &held[i], error);
         status = status ? status : weft_context_run(held[i], *model, &c.io, error);
         assert_true(status != WEFT_OK || is_right(&c));
@@ -541,7 +485,7 @@ static void fail_each_call(int result, uint64_t skip_to)
         hit = fake.fail_at(0, 0) != 0;
         assert_true(status == WEFT_OK || error.message[0] != '\0');
         assert_true(hit || status == WEFT_OK);
-        assert_all_is_given_back();
+        fake_driver_assert_empty();
     }
     assert_true(n > skip_to);
 }
@@ -555,9 +499,9 @@ static void test_every_failed_call_is_an_answer(void **state)
     weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
     weft_device *device;
     params.worker_count = 2;
-    uint64_t before = count().calls;
+    uint64_t before = fake_driver_count().calls;
     assert_int_equal(weft_device_open("cuda:0,1", &params, &device, NULL), WEFT_OK);
-    uint64_t opening = count().calls - before;
+    uint64_t opening = fake_driver_count().calls - before;
     weft_device_release(device);
     fail_each_call(CUDA_ERROR_INVALID_VALUE, opening);
     fail_each_call(CUDA_ERROR_OUT_OF_MEMORY, opening);
@@ -594,7 +538,8 @@ static void test_the_wrong_card_is_seen(void **state)
     (void)fake.forgive(1);
     (void)driver->copy((cuda_pointer)(uintptr_t)bytes, (cuda_pointer)(uintptr_t)bytes,
                        1, second->memory_stream);
-    assert_int_equal(fake.forgive(0), 1);
+    (void)driver->stream_synchronize(second->memory_stream);
+    assert_int_equal(fake.forgive(0), 2);
     (void)fake.forgive(1); /* the other card's memory: */
     (void)driver->copy((cuda_pointer)(uintptr_t)bytes, address, WIDTH,
                        first->memory_stream);
@@ -617,7 +562,7 @@ static void test_the_wrong_card_is_seen(void **state)
     cuda->memory.free(second, far, WIDTH);
     cuda->device.close(second);
     cuda->device.close(first);
-    assert_all_is_given_back();
+    fake_driver_assert_empty();
 }
 
 /* Last: what the card had at the fault is gone, so counts no longer fit. The other card
@@ -651,10 +596,10 @@ static void test_a_fault_of_one_card(void **state)
     give_back(held, 2);
     weft_model_release(model);
     weft_device_release(device);
-    assert_int_equal(count().blocks_of[!sick], 0);
-    assert_true(count().blocks_of[sick] > 0);
-    assert_int_equal(count().contexts, 0);
-    assert_int_equal(count().violations, 0);
+    assert_int_equal(fake_driver_count().blocks_of[!sick], 0);
+    assert_true(fake_driver_count().blocks_of[sick] > 0);
+    assert_int_equal(fake_driver_count().contexts, 0);
+    assert_int_equal(fake_driver_count().violations, 0);
     (void)fake.fail_at(0, 0);
 }
 
@@ -685,6 +630,6 @@ int main(void)
         cmocka_unit_test(test_the_wrong_card_is_seen),
         cmocka_unit_test(test_a_fault_of_one_card),
     };
-    find_fake();
+    (void)fake_driver_find();
     return has_two_cards() ? cmocka_run_group_tests(tests, solve_on_cpu, NULL) : 0;
 }

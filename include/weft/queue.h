@@ -32,7 +32,7 @@ enum { WEFT_QUEUE_MAX_PREFERRED = 16 };
 
 typedef struct weft_queue_params {
     size_t struct_size;
-    /* Threads that execute batches; 0: one per core of the device, on a card at most 4.
+    /* Threads that execute batches; 0: one per core of the device, at most 4 per card.
      * At most 256. With 1 there is never more than one batch at a time; with more,
      * threads that wait for short requests run some beside the workers. */
     int32_t workers;

@@ -51,8 +51,9 @@ static PyObject *device_info(PyObject *self, PyObject *none)
     (void)none;
     weft_device_info info;
     weft_device_get_info(((door_device *)self)->device, &info);
-    return Py_BuildValue("{szszszsisisisK}", "name", info.name, "description",
-                         info.description, "isa", info.isa, "core_count",
+    return Py_BuildValue("{szszszszsisisisisK}", "name", info.name, "description",
+                         info.description, "kind", info.kind, "isa", info.isa,
+                         "card_count", (int)info.card_count, "core_count",
                          (int)info.core_count, "worker_count", (int)info.worker_count,
                          "max_contexts", (int)info.max_contexts, "memory_cap_bytes",
                          (unsigned long long)info.memory_cap_bytes);

@@ -10,7 +10,8 @@ from . import _weft
 
 
 class Device(_weft.Device):
-    """A CPU or a GPU: Device("cpu"), Device("cuda:0"), Device("null").
+    """A CPU or a GPU: Device("cpu"), Device("cuda:0"), Device("cuda:0,1"),
+    which is both cards as one, or Device("null").
 
     max_contexts      most runs at the same time; 0: 64, fewer on a card
     worker_count      threads for submit and for helping a lone caller; -1: one per core,

@@ -19,7 +19,7 @@ class Queue(_weft.Queue):
     The first argument is a model, several, or a device (or its name), to which models are
     added later. The parameters are those of weft_queue_params in C:
 
-    workers                threads that run batches; 0: one per core, on a card at most 4
+    workers                threads that run batches; 0: one per core, at most 4 per card
     max_batch_size         most rows in a batch; 0: 64. 1 joins nothing
     preferred_batch_sizes  rows at which a batch is as good as full, ascending
     max_queue_delay_us     how long a request may be held back for others to join it

@@ -598,6 +598,7 @@ static void without_workers(void **state)
     assert_true(info.core_count >= 1);
     assert_non_null(info.description);
     assert_non_null(info.isa);
+    assert_non_null(info.kind);
     assert_int_equal(own.backend->device.health(own.device, &error), WEFT_OK);
     assert_int_equal(own.backend->device.post(own.device, &task.task, &error),
                      WEFT_UNAVAILABLE);

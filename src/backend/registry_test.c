@@ -60,6 +60,50 @@ static void refuses_unknown_names(void **state)
                      WEFT_INVALID_ARGUMENT);
 }
 
+static void reads_lists_of_cards(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {
+        "null:0,",    "null:,0", "null:0,,1",          "null:0, 1", "null:all,",
+        "null:0,all", "null:al", "null:alls",          "null:0,-1", "null:0,1x",
+        "null:0;1",   "null,0",  "null:0,1,2147483648"};
+    const wefti_backend *backend;
+    wefti_card_list cards;
+    int32_t index;
+    assert_int_equal(wefti_backend_find_cards("null", &backend, &cards, NULL), WEFT_OK);
+    assert_int_equal(cards.count, 1);
+    assert_int_equal(cards.indices[0], -1);
+    assert_int_equal(wefti_backend_find_cards("null:all", &backend, &cards, NULL),
+                     WEFT_OK);
+    assert_true(cards.all);
+    assert_int_equal(wefti_backend_find_cards("null:3,0,12", &backend, &cards, NULL),
+                     WEFT_OK);
+    assert_false(cards.all);
+    assert_int_equal(cards.count, 3);
+    assert_int_equal(cards.indices[0], 3);
+    assert_int_equal(cards.indices[1], 0);
+    assert_int_equal(cards.indices[2], 12);
+    for (size_t i = 0; i < WEFTI_COUNT_OF(wrong); i++) {
+        assert_int_equal(wefti_backend_find_cards(wrong[i], &backend, &cards, NULL),
+                         WEFT_NOT_FOUND);
+        assert_null(backend);
+    }
+    assert_int_equal(wefti_backend_find_cards("null:1,2,1", &backend, &cards, NULL),
+                     WEFT_INVALID_ARGUMENT);
+    assert_int_equal(wefti_backend_find("null:1,2", &backend, &index, NULL),
+                     WEFT_INVALID_ARGUMENT);
+    assert_null(backend);
+    assert_int_equal(wefti_backend_find_cards("null:0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,"
+                                              "15",
+                                              &backend, &cards, NULL),
+                     WEFT_OK);
+    assert_int_equal(cards.count, WEFTI_MOST_CARDS);
+    assert_int_equal(wefti_backend_find_cards("null:0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,"
+                                              "15,16",
+                                              &backend, &cards, NULL),
+                     WEFT_NOT_FOUND);
+}
+
 static void an_index_that_is_not_there(void **state)
 {
     (void)state;
@@ -118,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_by_name),
         cmocka_unit_test(refuses_unknown_names),
+        cmocka_unit_test(reads_lists_of_cards),
         cmocka_unit_test(an_index_that_is_not_there),
         cmocka_unit_test(every_slot_is_required),
         cmocka_unit_test(names_end),

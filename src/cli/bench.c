@@ -227,7 +227,12 @@ static error_t parse(int key, char *value, struct argp_state *state)
      "Rows by name, or tables: table1 ... table5, race, batching, one, files, all",     \
      0},                                                                                \
         {"threads", 't', "LIST", 0, "Numbers of threads, such as 1,2,4,8", 0},          \
-        {"device", 'd', "NAME", 0, "Device (default: cpu)", 0},                         \
+        {"device",                                                                      \
+         'd',                                                                           \
+         "NAME",                                                                        \
+         0,                                                                             \
+         "Device: cpu, cuda:0, cuda:0,1 (both as one), null (default: cpu)",            \
+         0},                                                                            \
         {"isa", KEY_ISA, "NAME", 0, "CPU kernels: avx512, avx2, sse2, neon, reference", \
          0},                                                                            \
         {"precision",                                                                   \
@@ -255,7 +260,7 @@ static error_t parse(int key, char *value, struct argp_state *state)
      KEY_WORKERS,                                                                      \
      "LIST",                                                                           \
      0,                                                                                \
-     "Workers of the queue (default: one per core, on a card at most 4; table 5: "     \
+     "Workers of the queue (default: one per core, at most 4 per card; table 5: "      \
      "1,4)",                                                                           \
      0},                                                                               \
         {"max-batch",                                                                  \

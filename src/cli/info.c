@@ -28,7 +28,8 @@ static error_t parse(int key, char *value, struct argp_state *state)
 }
 
 static const struct argp_option list[] = {
-    {"device", 'd', "NAME", 0, "Device to tell about (default: cpu)", 0},
+    {"device", 'd', "NAME", 0,
+     "Device to tell about: cpu, cuda:0, cuda:0,1, null (default: cpu)", 0},
     {"isa", 'i', "NAME", 0, "CPU kernels: avx512, avx2, sse2, neon, reference", 0},
     {0},
 };
@@ -84,9 +85,14 @@ int cli_command_info(int argument_count, char **arguments)
     print_backends();
     print_cards();
     printf("device       %s: %s\n", info.name, info.description);
+    printf("kind         %s\n", info.kind);
     printf("kernels      %s\n", info.isa);
     printf("cores        %d\n", info.core_count);
     printf("workers      %d\n", info.worker_count);
+    if (info.card_count > 1) {
+        printf("cards        %d, which share the work; memory is counted in all\n",
+               info.card_count);
+    }
     printf("contexts     at most %d leased at once\n", info.max_contexts);
     if (info.memory_cap_bytes == 0) {
         printf("memory cap   none\n");

@@ -314,7 +314,8 @@ static error_t parse(int key, char *value, struct argp_state *state)
 }
 
 static const struct argp_option list[] = {
-    {"device", 'd', "NAME", 0, "Device (default: cpu)", 0},
+    {"device", 'd', "NAME", 0,
+     "Device: cpu, cuda:0, cuda:0,1 (both as one), null (default: cpu)", 0},
     {"seconds", 's', "N", 0, "How long (default: 3600)", 0},
     {"seed", 'e', "N", 0, "Of what is drawn by lot (default: 1)", 0},
     {"report", 'r', "FILE", 0, "Also write the report, a table in Markdown", 0},

@@ -15,6 +15,19 @@ static int32_t share_workers(int32_t wanted, int32_t card_count)
     return card_count == 1 ? wanted : (all + card_count - 1) / card_count;
 }
 
+/* As many as the cards would have each, as far as there are cores to run them. */
+static int32_t share_contexts(const weft_device_info *info)
+{
+    const int32_t least = info->card_count * LEAST_CONTEXTS_OF_A_CARD;
+    const int32_t most = info->card_count * info->max_contexts;
+    if (info->max_contexts == 0) {
+        return 0; /* the backend has no wish of its own */
+    }
+    return info->core_count < least
+               ? least
+               : (info->core_count < most ? info->core_count : most);
+}
+
 /* Bits may differ between kinds: then a request's would depend on where it ran. */
 static weft_status check_kind(weft_device *device, int32_t card, int32_t index,
                               weft_error *error)
@@ -85,10 +98,7 @@ weft_status wefti_cards_open(weft_device *device, const wefti_card_list *list,
         (void)snprintf(device->description, sizeof(device->description), "%d x %s",
                        (int)info->card_count, info->description);
         info->description = device->description;
-        const int32_t least = info->card_count * LEAST_CONTEXTS_OF_A_CARD;
-        if (info->max_contexts > 0 && info->max_contexts < least) {
-            info->max_contexts = least;
-        }
+        info->max_contexts = share_contexts(info);
     }
     return WEFT_OK;
 }

@@ -71,6 +71,7 @@ enum {
 
     STRICT_GIFTS = 64, /* after so many, waiters try to look again */
     PAUSES_OF_A_LOOK = 16,
+    KNOWN_THREADS_BITS = 10,
     CHOOSY_LOOKS = 8, /* at the thread's own slot, before any other */
 };
 
@@ -131,6 +132,8 @@ struct wefti_lease_pool {
     wefti_atomic_u32 holds;
 
     card_load loads[WEFTI_MOST_CARDS];
+    /* atomic: a thread, or two with one place -> its next lease. Relaxed: hints. */
+    wefti_atomic_u32 last_slots[1 << KNOWN_THREADS_BITS];
     lease_slot slots[];
 };
 
@@ -219,29 +222,53 @@ static int32_t own_choice(const wefti_lease_pool *pool)
     return (int32_t)(wefti_current_core() % pool->core_groups * pool->group_stride);
 }
 
-/* The card with the fewest leases, `own` among equals. */
-static int32_t least_loaded(const wefti_lease_pool *pool, int32_t own)
+/* The slot that the calling thread had last, + 1; 0: none that is known. */
+static wefti_atomic_u32 *last_of_thread(wefti_lease_pool *pool)
 {
+    const uint64_t mixed = wefti_thread_number() * UINT64_C(0x9e3779b97f4a7c15);
+    return &pool->last_slots[mixed >> (64 - KNOWN_THREADS_BITS)];
+}
+
+/* The card with the fewest leases; `own` while it has hardly more. Leases come and go
+ * all the time, and a thread that moves finds another's data in its caches. */
+static int32_t choose_card(const wefti_lease_pool *pool, int32_t own)
+{
+    const uint32_t here = wefti_atomic_u32_load_relaxed(&pool->loads[own].leases);
+    uint32_t fewest = here;
     int32_t best = own;
-    uint32_t fewest = wefti_atomic_u32_load_relaxed(&pool->loads[own].leases);
     for (int32_t card = 0; card < pool->card_count; card++) {
         const uint32_t leases =
             wefti_atomic_u32_load_relaxed(&pool->loads[card].leases);
         best = leases < fewest ? card : best;
         fewest = leases < fewest ? leases : fewest;
     }
-    return best;
+    return here > fewest + fewest / 4 ? best : own;
 }
 
-/* That slot, or where another card has less to do the one in its place there. */
-static int32_t first_choice(const wefti_lease_pool *pool)
+/* Of several cards, the slot that the thread had last, or where another card has less
+ * to do the one in its place there. */
+static int32_t first_choice(wefti_lease_pool *pool)
 {
-    const int32_t own = own_choice(pool), cards = pool->card_count;
+    const int32_t cards = pool->card_count;
     if (WEFTI_LIKELY(cards == 1)) {
-        return own;
+        return own_choice(pool);
     }
-    const int32_t slot = own - own % cards + least_loaded(pool, own % cards);
+    const uint32_t last = wefti_atomic_u32_load_relaxed(last_of_thread(pool));
+    const int32_t own = last > 0 ? (int32_t)last - 1 : own_choice(pool);
+    const int32_t slot = own - own % cards + choose_card(pool, own % cards);
     return slot < pool->slot_count ? slot : slot - cards;
+}
+
+/* For first_choice. */
+static void remember(wefti_lease_pool *pool, int32_t slot)
+{
+    if (WEFTI_LIKELY(pool->card_count == 1)) {
+        return;
+    }
+    wefti_atomic_u32 *last = last_of_thread(pool);
+    if (wefti_atomic_u32_load_relaxed(last) != (uint32_t)slot + 1) {
+        wefti_atomic_u32_store_relaxed(last, (uint32_t)slot + 1);
+    }
 }
 
 /* Tries all slots of the card of one, from that one on. */
@@ -264,6 +291,7 @@ static bool claim_any(wefti_lease_pool *pool, int32_t *slot)
     int32_t first = first_choice(pool);
     for (int32_t i = 0; i < pool->card_count; i++) {
         if (claim_on_card(pool, first, slot)) {
+            remember(pool, *slot);
             return true;
         }
         first = (first + 1) % pool->card_count;

@@ -71,6 +71,54 @@ static void test_every_slot_is_leased_once(void **state)
     wefti_lease_pool_destroy(pool);
 }
 
+enum { CARDS = 3 };
+
+static void lease_all_evenly(wefti_lease_pool *pool, int32_t slots)
+{
+    const int32_t cards = slots < CARDS ? slots : CARDS;
+    int32_t out[CARDS] = {0};
+    for (int32_t i = 0; i < slots; i++) {
+        out[lease(pool) % CARDS]++;
+        for (int32_t card = 0; card < cards; card++) {
+            assert_in_range(out[card], i / cards, i / cards + 1);
+        }
+    }
+}
+
+/* Each number of leases is as even as it can be, brisk or not. */
+static void test_slots_spread_over_cards(void **state)
+{
+    (void)state;
+    for (int32_t slots = 1; slots <= 11; slots++) {
+        for (uint32_t looks = 0; looks < 2; looks++) {
+            wefti_lease_pool *pool = make_pool(slots);
+            wefti_lease_pool_spread(pool, CARDS);
+            wefti_lease_pool_be_brisk(pool, looks);
+            lease_all_evenly(pool, slots);
+            for (int32_t i = 0; i < slots; i++) {
+                wefti_lease_release(pool, i);
+            }
+            wefti_lease_pool_destroy(pool);
+        }
+    }
+}
+
+static void test_who_comes_back_has_its_slot(void **state)
+{
+    (void)state;
+    wefti_lease_pool *pool = make_pool(16);
+    wefti_lease_pool_spread(pool, 2);
+    int32_t first = lease(pool), second = lease(pool);
+    assert_int_not_equal(first % 2, second % 2);
+    for (int32_t i = 0; i < 10; i++) {
+        wefti_lease_release(pool, second);
+        assert_int_equal(lease(pool), second);
+    }
+    wefti_lease_release(pool, first);
+    wefti_lease_release(pool, second);
+    wefti_lease_pool_destroy(pool);
+}
+
 static void test_wrong_params_are_refused(void **state)
 {
     (void)state;
@@ -600,6 +648,8 @@ int main(void)
         cmocka_unit_test(test_64_threads_share_16_slots),
         cmocka_unit_test(test_one_user_more_than_slots),
         cmocka_unit_test(test_overtaking_in_a_brisk_pool_ends),
+        cmocka_unit_test(test_slots_spread_over_cards),
+        cmocka_unit_test(test_who_comes_back_has_its_slot),
         cmocka_unit_test(test_leasing_twice_is_noticed),
         cmocka_unit_test(test_a_lost_wake_up_is_noticed),
         cmocka_unit_test(test_failures_are_forced),

@@ -12,7 +12,7 @@
 #include "base/memory.h"
 #include "base/thread.h"
 
-enum { LEAST_CONTEXTS = 8 };
+enum { LEAST_CONTEXTS = 8, MOST_CONTEXTS = 16 };
 
 const char *wefti_cuda_kernel_name(wefti_cuda_kernel kernel)
 {
@@ -315,9 +315,11 @@ static void device_get_info(const wefti_backend_device *device, weft_device_info
     info->core_count = device->core_count;
     info->worker_count = wefti_workers_count(device->workers);
     /* A thread that loses its core inside the driver holds up all others: so no more
-     * run at once than there are cores, the rest waits its turn for a context. */
-    info->max_contexts =
-        device->core_count < LEAST_CONTEXTS ? LEAST_CONTEXTS : device->core_count;
+     * run at once than there are cores, the rest waits its turn for a context. More
+     * than a card has use for only get in each other's way. */
+    info->max_contexts = device->core_count < LEAST_CONTEXTS  ? LEAST_CONTEXTS
+                         : device->core_count > MOST_CONTEXTS ? MOST_CONTEXTS
+                                                              : device->core_count;
 }
 
 static void device_add_statistics(const wefti_backend_device *device,

@@ -2,7 +2,6 @@
 /* The host's part of the CUDA backend on a driver made of C (tests/fake_cuda), which
  * checks the rules of graphs and memory and fails any call. Left out where the driver
  * is a real one or none. */
-#include <dlfcn.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,45 +16,9 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/thread.h"
-#include "fake_cuda/fake_cuda.h"
-
-static struct {
-    void (*count)(fake_cuda_counts *counts);
-    int (*fail_at)(uint64_t n, int result);
-    void (*fault_next_launch)(void);
-} fake;
+#include "support/fake_driver.h"
 
 static const wefti_backend *const cuda = &wefti_backend_cuda;
-
-static bool find_fake(void)
-{
-    void *library = dlopen("libcuda.so.1", RTLD_NOW);
-    void *found[3] = {NULL};
-    if (library != NULL) {
-        found[0] = dlsym(library, "fake_cuda_count");
-        found[1] = dlsym(library, "fake_cuda_fail_at");
-        found[2] = dlsym(library, "fake_cuda_fault_next_launch");
-    }
-    memcpy(&fake.count, &found[0], sizeof(found[0]));
-    memcpy(&fake.fail_at, &found[1], sizeof(found[1]));
-    memcpy(&fake.fault_next_launch, &found[2], sizeof(found[2]));
-    return found[0] != NULL;
-}
-
-static void assert_all_is_given_back(void)
-{
-    fake_cuda_counts counts;
-    fake.count(&counts);
-    assert_int_equal(counts.contexts, 0);
-    assert_int_equal(counts.modules, 0);
-    assert_int_equal(counts.streams, 0);
-    assert_int_equal(counts.events, 0);
-    assert_int_equal(counts.graphs, 0);
-    assert_int_equal(counts.executables, 0);
-    assert_int_equal(counts.device_blocks, 0);
-    assert_int_equal(counts.host_blocks, 0);
-    assert_int_equal(counts.violations, 0);
-}
 
 static weft_status open_device(wefti_backend_device **device, weft_error *error)
 {
@@ -161,7 +124,7 @@ static void devices_come_and_go(void **state)
         assert_int_equal(run(&a, (float)i, NULL), 0);
         drop(&a);
         cuda->device.close(device);
-        assert_all_is_given_back();
+        fake_driver_assert_empty();
     }
 }
 
@@ -180,7 +143,7 @@ static void cards_are_counted(void **state)
     cuda->device.get_info(device, &info);
     assert_non_null(strstr(info.description, "MiB"));
     cuda->device.close(device);
-    assert_all_is_given_back();
+    fake_driver_assert_empty();
 }
 
 typedef struct caller {
@@ -221,7 +184,7 @@ static void threads_have_their_own_answers(void **state)
         assert_int_equal(callers[i].wrong, 0);
     }
     cuda->device.close(device);
-    assert_all_is_given_back();
+    fake_driver_assert_empty();
 }
 
 /* Graphs are kept for the recipes used last, and made anew where a workspace moves. */
@@ -360,7 +323,7 @@ static void graphs_are_capped(void **state)
     a.recipe = NULL;
     drop(&a);
     cuda->device.close(device);
-    assert_all_is_given_back();
+    fake_driver_assert_empty();
 }
 
 /* Everything once; the first failure ends it. */
@@ -407,7 +370,7 @@ static void every_failed_call_is_an_answer(void **state)
             assert_false(lost);
             assert_true(status == WEFT_OK || error.message[0] != '\0');
             assert_true(hit || status == WEFT_OK);
-            assert_all_is_given_back();
+            fake_driver_assert_empty();
         }
         assert_true(n > 40);
     }
@@ -453,7 +416,7 @@ int main(void)
         cmocka_unit_test(every_failed_call_is_an_answer),
         cmocka_unit_test(a_fault_latches),
     };
-    if (!find_fake()) {
+    if (!fake_driver_find()) {
         print_message("left out: the driver is not tests/fake_cuda\n");
         return 0;
     }

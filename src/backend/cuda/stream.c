@@ -196,6 +196,10 @@ static weft_status run(void *user, wefti_recipe *recipe, void *const *slots,
     /* Relaxed: a hint, it orders nothing. */
     (void)wefti_atomic_u32_add_relaxed(&stream->device->running, 1);
     weft_status status = run_entered(stream, recipe, slots, error);
+    if (WEFTI_UNLIKELY(status != WEFT_OK)) {
+        /* What was launched may still be at the workspace, which is the caller's. */
+        (void)stream->device->driver.stream_synchronize(stream->handle);
+    }
     (void)wefti_atomic_u32_sub_acq_rel(&stream->device->running, 1);
     wefti_cuda_leave(stream->device);
     return status;
