@@ -174,7 +174,8 @@ WEFT_API WEFT_MUST_USE weft_status weft_queue_check_batching(weft_queue *queue,
  * the parameter; without room WEFT_BUSY (WEFT_QUEUE_FAIL, or in a callback) or
  * WEFT_TIMEOUT (timeout_us or deadline_us is over); WEFT_CLOSED, also while it waits
  * for room; WEFT_NOT_FOUND for a model that was not added, or was removed while it
- * waits; for shapes not met before also what building their plan fails with. An
+ * waits; WEFT_DEVICE_LOST of a device that has failed for good; for shapes not met
+ * before also what building their plan fails with. An
  * accepted request ends with WEFT_OK, WEFT_CANCELLED, WEFT_TIMEOUT, or the status that
  * its run failed with. */
 WEFT_API WEFT_MUST_USE weft_status weft_queue_submit(
