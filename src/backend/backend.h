@@ -150,6 +150,7 @@ typedef struct wefti_backend {
     const char *name;
     bool on_host;        /* its memory may be read and written by the host */
     uint32_t precisions; /* beside f32, as bits: 1 << WEFT_PRECISION_BF16 */
+    bool byte_products;  /* has WEFTI_KERNEL_MATMUL_BYTES */
     bool brisk; /* runs may take some microseconds only (wefti_lease_pool_be_brisk) */
     wefti_device_table device;
     wefti_memory_table memory;

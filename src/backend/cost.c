@@ -77,6 +77,10 @@ double wefti_kernel_flops(wefti_kernel kernel, const void *params)
     }
     case WEFTI_KERNEL_MATMUL:
         return matmul_flops(params);
+    case WEFTI_KERNEL_MATMUL_BYTES: {
+        const wefti_matmul_bytes_params *p = params;
+        return 2.0 * (double)p->batch * (double)p->m * (double)p->n * (double)p->k;
+    }
     case WEFTI_KERNEL_CONV:
         return conv_flops(params);
     case WEFTI_KERNEL_POOL: {
@@ -208,6 +212,12 @@ const char *wefti_kernel_shape(wefti_kernel kernel, const void *params, char *te
     case WEFTI_KERNEL_MATMUL:
         say_matmul(&out, params);
         break;
+    case WEFTI_KERNEL_MATMUL_BYTES: {
+        const wefti_matmul_bytes_params *p = params;
+        say(&out, "%" PRId64 " of %" PRId64 "x%" PRId64 " * %" PRId64 "x%" PRId64,
+            p->batch, p->m, p->k, p->k, p->n);
+        break;
+    }
     case WEFTI_KERNEL_CONV:
         say_conv(&out, params);
         break;

@@ -23,6 +23,7 @@ static const char *const kernel_names[WEFTI_KERNEL_COUNT] = {
     [WEFTI_KERNEL_POOL_INDICES] = "pool_indices",
     [WEFTI_KERNEL_LINEAR_ATTENTION] = "linear_attention",
     [WEFTI_KERNEL_DETERMINANT] = "determinant",
+    [WEFTI_KERNEL_MATMUL_BYTES] = "matmul_bytes",
 };
 
 const char *wefti_kernel_name(wefti_kernel kernel)

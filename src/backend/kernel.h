@@ -47,6 +47,7 @@ typedef enum wefti_kernel {
     WEFTI_KERNEL_POOL_INDICES,
     WEFTI_KERNEL_LINEAR_ATTENTION,
     WEFTI_KERNEL_DETERMINANT,
+    WEFTI_KERNEL_MATMUL_BYTES, /* only where wefti_backend.byte_products */
     WEFTI_KERNEL_COUNT,
 } wefti_kernel;
 
@@ -482,5 +483,21 @@ enum { WEFTI_DETERMINANT_INPUT = 0, WEFTI_DETERMINANT_OUTPUT = 1 };
 typedef struct wefti_determinant_params {
     int64_t count, n;
 } wefti_determinant_params;
+
+/* MATMUL_BYTES, dense: C[b][i][j] = sum over k of (A[b][i][k] - a_zero) *
+ * (B[b][k][j] - b_zero[j]) in i32, modulo 2^32 in any order. A and B are u8, or i8
+ * where `a_signed` or `b_signed`; a zero point has the type of its matrix and is 0 if
+ * absent. */
+enum {
+    WEFTI_MATMUL_BYTES_A = 0,
+    WEFTI_MATMUL_BYTES_B = 1,
+    WEFTI_MATMUL_BYTES_A_ZERO = 2, /* one; may be absent */
+    WEFTI_MATMUL_BYTES_B_ZERO = 3, /* one, or n where `b_zero_by_column`; so too */
+    WEFTI_MATMUL_BYTES_C = 4,
+};
+typedef struct wefti_matmul_bytes_params {
+    int64_t batch, m, n, k;
+    bool a_signed, b_signed, b_zero_by_column;
+} wefti_matmul_bytes_params;
 
 #endif

@@ -142,6 +142,7 @@ static weft_status build(wefti_plan *plan, const wefti_plan_source *source,
                           &plan->input_bytes, error));
     WEFTI_TRY(keep_shapes(plan, net->outputs, net->output_count, &plan->outputs,
                           &plan->output_bytes, error));
+    plan->program.byte_products = plan->backend->byte_products;
     WEFTI_TRY(wefti_net_lower(net, &plan->program, error));
     WEFTI_TRY(make_recipe(plan, source, error));
     plan->bytes = measure(plan);

@@ -210,6 +210,14 @@ static bool same_linear_attention(const wefti_program_step *a,
            same_operands(a, b, WEFTI_LINEAR_ATTENTION_PAST);
 }
 
+/* Sums of whole numbers have no order. */
+static bool same_bytes(const wefti_program_step *a, const wefti_program_step *b)
+{
+    const wefti_matmul_bytes_params *x = a->params, *y = b->params;
+    return x->k == y->k && x->a_signed == y->a_signed && x->b_signed == y->b_signed &&
+           x->b_zero_by_column == y->b_zero_by_column;
+}
+
 static bool same_pool_indices(const wefti_program_step *a, const wefti_program_step *b)
 {
     (void)a;
@@ -238,6 +246,7 @@ static bool same_arithmetic(const wefti_program_step *a, const wefti_program_ste
         [WEFTI_KERNEL_SAMPLE] = same_sample,
         [WEFTI_KERNEL_POOL_INDICES] = same_pool_indices,
         [WEFTI_KERNEL_LINEAR_ATTENTION] = same_linear_attention,
+        [WEFTI_KERNEL_MATMUL_BYTES] = same_bytes,
     };
     return a->kernel == b->kernel && strcmp(a->label, b->label) == 0 &&
            compare[a->kernel] != NULL && compare[a->kernel](a, b);

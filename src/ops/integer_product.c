@@ -8,7 +8,8 @@
 /* MatMulInteger, ConvInteger, QLinearMatMul, QLinearConv and QGemm. Products of bytes
  * are whole numbers of at most 255 * 255; floats add such numbers without rounding up
  * to 2^24. So the f32 kernels give the exact sums, in parts of the inner dimension, and
- * the parts are added as i32. */
+ * the parts are added as i32. Backends with a kernel for bytes do matrices by it, with
+ * the same sums. */
 enum { EXACT = 1 << 24, MOST_PARTS = 1 << 12 };
 
 /* What a product of integers reads. A zero point broadcasts to its matrix, or is
@@ -97,9 +98,78 @@ static void check_parts(wefti_body *body, int64_t inner, int64_t part)
     }
 }
 
+/* Zero points that the kernel for bytes takes: one for A, one or n for B. */
+static bool zeros_fit(const operand *a, const operand *b, int64_t n)
+{
+    const wefti_known *p = &a->zero_point.known, *q = &b->zero_point.known;
+    const bool a_fits = !wefti_body_has(&a->zero_point) ||
+                        (p->rank <= 1 && wefti_known_element_count(p) == 1);
+    const int64_t q_count = wefti_known_element_count(q);
+    return a_fits && (!wefti_body_has(&b->zero_point) ||
+                      (q->rank <= 1 && (q_count == 1 || q_count == n)));
+}
+
+/* The sizes of a product as the kernel for bytes wants it; false when it does not fit:
+ * B is one matrix for all, or there is one for each of A's. */
+static bool bytes_fit(const operand *a, const operand *b,
+                      wefti_matmul_bytes_params *params)
+{
+    const wefti_known *x = &a->value.known, *y = &b->value.known;
+    if (x->rank < 2 || y->rank < 2) {
+        return false;
+    }
+    *params = (wefti_matmul_bytes_params){
+        .batch = 1,
+        .m = x->dims[x->rank - 2],
+        .n = y->dims[y->rank - 1],
+        .k = x->dims[x->rank - 1],
+        .a_signed = x->type == WEFT_TYPE_I8,
+        .b_signed = y->type == WEFT_TYPE_I8,
+    };
+    const int64_t outer = wefti_count_dims(x->rank - 2, x->dims);
+    if (y->rank == 2) {
+        params->m *= outer;
+    } else if (x->rank == y->rank &&
+               memcmp(x->dims, y->dims, (size_t)(x->rank - 2) * sizeof(*x->dims)) ==
+                   0) {
+        params->batch = outer;
+    } else {
+        return false;
+    }
+    params->b_zero_by_column = wefti_body_has(&b->zero_point) &&
+                               wefti_known_element_count(&b->zero_point.known) > 1;
+    return y->dims[y->rank - 2] == params->k && params->m > 0 && params->n > 0 &&
+           params->batch > 0 && zeros_fit(a, b, params->n);
+}
+
+static wefti_term bytes_matmul(wefti_body *body, const operand *a, const operand *b,
+                               wefti_matmul_bytes_params *params)
+{
+    int64_t dims[WEFT_MAX_RANK];
+    const wefti_known *x = &a->value.known;
+    memcpy(dims, x->dims, sizeof(dims));
+    dims[x->rank - 1] = params->n;
+    wefti_term sum = wefti_body_new(body, WEFT_TYPE_I32, x->rank, dims);
+    const wefti_term operands[] = {
+        wefti_body_dense(body, a->value), wefti_body_dense(body, b->value),
+        wefti_body_has(&a->zero_point) ? wefti_body_dense(body, a->zero_point)
+                                       : a->zero_point,
+        wefti_body_has(&b->zero_point) ? wefti_body_dense(body, b->zero_point)
+                                       : b->zero_point,
+        sum};
+    wefti_body_step(body, WEFTI_KERNEL_MATMUL_BYTES, params, sizeof(*params), 5,
+                    operands);
+    return sum;
+}
+
 static wefti_term integer_matmul(wefti_body *body, operand a, operand b)
 {
     wefti_term sum = {.known = {.type = WEFT_TYPE_NONE}};
+    wefti_matmul_bytes_params params;
+    if (!wefti_body_failed(body) && body->lowering != NULL &&
+        body->lowering->program->byte_products && bytes_fit(&a, &b, &params)) {
+        return bytes_matmul(body, &a, &b, &params);
+    }
     a.zero_point = along(body, a.zero_point, &a.value.known, 2);
     b.zero_point = along(body, b.zero_point, &b.value.known, 1);
     check_zero_point(body, &a);

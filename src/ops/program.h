@@ -53,7 +53,8 @@ typedef struct wefti_program {
     size_t buffer_count, buffer_capacity;
     wefti_program_step *steps;
     size_t step_count, step_capacity;
-    size_t made_bytes; /* of constants that lowering made; see wefti_lower_constant */
+    bool byte_products; /* of the backend: WEFTI_KERNEL_MATMUL_BYTES may be used */
+    size_t made_bytes;  /* of constants that lowering made; see wefti_lower_constant */
 } wefti_program;
 
 void wefti_program_init(wefti_program *program);

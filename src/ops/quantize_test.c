@@ -84,6 +84,53 @@ static void test_scales_do_not_repeat(void **state)
     op_end(&c);
 }
 
+/* Products of whole numbers of all the shapes that kernels take and those that they do
+ * not: a matrix for all, one for each, one row's zero point each, vectors. */
+static void test_integer_products(void **state)
+{
+    (void)state;
+    enum { MOST = 2 * 3 * 5 * 300 };
+    static const struct {
+        int32_t a_rank, b_rank;
+        int64_t a[4], b[4], a_zeros, b_zeros;
+    } cases[] = {
+        {2, 2, {5, 7}, {7, 4}, 0, 0},
+        {2, 2, {5, 7}, {7, 4}, 1, 4},
+        {2, 2, {5, 7}, {7, 4}, 5, 1},
+        {4, 2, {2, 3, 5, 7}, {7, 4}, 1, 4},
+        {4, 4, {2, 3, 5, 7}, {2, 3, 7, 4}, 1, 1},
+        {4, 4, {2, 3, 5, 7}, {1, 3, 7, 4}, 1, 1},
+        {2, 2, {2, 300}, {300, 3}, 1, 1},
+        {1, 2, {7}, {7, 4}, 1, 1},
+    };
+    uint64_t seed = 6174;
+    uint8_t a[MOST], b[MOST], zeros[8];
+    for (size_t i = 0; i < MOST; i++) {
+        a[i] = (uint8_t)kernel_next(&seed);
+        b[i] = (uint8_t)kernel_next(&seed);
+        zeros[i % 8] = (uint8_t)kernel_next(&seed);
+    }
+    for (size_t i = 0; i < 2 * WEFTI_COUNT_OF(cases); i++) {
+        op_case c;
+        const size_t which = i / 2;
+        op_begin(&c, "", "MatMulInteger", 10);
+        op_input(&c, WEFT_TYPE_U8, cases[which].a_rank, cases[which].a, a);
+        if (i % 2 == 0) {
+            op_constant(&c, WEFT_TYPE_I8, cases[which].b_rank, cases[which].b, b);
+        } else {
+            op_input(&c, WEFT_TYPE_I8, cases[which].b_rank, cases[which].b, b);
+        }
+        if (cases[which].a_zeros > 0) {
+            const int32_t a_one = cases[which].a_zeros > 1,
+                          b_one = cases[which].b_zeros > 1;
+            op_input(&c, WEFT_TYPE_U8, a_one, &cases[which].a_zeros, zeros);
+            op_input(&c, WEFT_TYPE_I8, b_one, &cases[which].b_zeros, zeros);
+        }
+        op_run(&c, 1);
+        op_end(&c);
+    }
+}
+
 /* The bytes go with the scale that is told, however small it is. */
 static void test_small_ranges(void **state)
 {
@@ -108,6 +155,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scales_of_products),
         cmocka_unit_test(test_scales_do_not_repeat),
+        cmocka_unit_test(test_integer_products),
         cmocka_unit_test(test_small_ranges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -284,6 +284,7 @@ static void run_mode(op_case *c, const op_mode *mode)
     wefti_program program;
     op_operands operands = {0};
     wefti_program_init(&program);
+    program.byte_products = mode->packed; /* the sums are the same */
     add_operands(c, mode, &program, &operands);
     if (lower(c, mode->alias, &program, &operands) != WEFT_OK) {
         fail_msg("lowering: %s", c->error.message);

@@ -187,6 +187,7 @@ static weft_status recipe_create(wefti_backend_device *device,
 const wefti_backend wefti_backend_cpu = {
     .name = "cpu",
     .on_host = true,
+    .byte_products = true,
     .device =
         {
             .open = device_open,

@@ -15,6 +15,7 @@
     WEFTI_DECLARE_PREPARE(wefti_prepare_layer_norm_##isa);                             \
     WEFTI_DECLARE_PREPARE(wefti_prepare_matmul_##isa);                                 \
     WEFTI_DECLARE_PREPARE(wefti_prepare_conv_##isa);                                   \
+    WEFTI_DECLARE_PREPARE(wefti_prepare_matmul_bytes_##isa);                           \
     WEFTI_DECLARE_PREPARE(wefti_prepare_pool_##isa);                                   \
     WEFTI_DECLARE_PREPARE(wefti_prepare_gather_##isa);                                 \
     WEFTI_DECLARE_PREPARE(wefti_prepare_attention_##isa);                              \

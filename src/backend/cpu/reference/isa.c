@@ -32,5 +32,6 @@ const wefti_cpu_isa wefti_cpu_isa_reference = {
             [WEFTI_KERNEL_POOL_INDICES] = wefti_prepare_pool_indices_reference,
             [WEFTI_KERNEL_LINEAR_ATTENTION] = wefti_prepare_linear_attention_reference,
             [WEFTI_KERNEL_DETERMINANT] = wefti_prepare_determinant_reference,
+            [WEFTI_KERNEL_MATMUL_BYTES] = wefti_prepare_matmul_bytes_reference,
         },
 };

@@ -31,6 +31,7 @@ WEFTI_DECLARE_PREPARE(wefti_prepare_roi_align_reference);
 WEFTI_DECLARE_PREPARE(wefti_prepare_pool_indices_reference);
 WEFTI_DECLARE_PREPARE(wefti_prepare_linear_attention_reference);
 WEFTI_DECLARE_PREPARE(wefti_prepare_determinant_reference);
+WEFTI_DECLARE_PREPARE(wefti_prepare_matmul_bytes_reference);
 
 extern const wefti_cpu_isa wefti_cpu_isa_reference;
 
