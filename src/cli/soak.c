@@ -39,14 +39,84 @@ static void add_tally(soak_tally *total, const soak_tally *part)
     }
 }
 
+/* What malloc keeps of freed memory depends on the threads that came and went: large
+ * blocks of its own mapping and few arenas let resident memory tell what is held. */
+static void make_memory_tell(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    mallopt(M_ARENA_MAX, 2);
+}
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long pages = 0, resident = 0;
+    malloc_trim(0);
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file != NULL) {
+        if (fscanf(file, "%llu %llu", &pages, &resident) != 2) {
+            resident = 0;
+        }
+        fclose(file);
+    }
+    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void keep_most(uint64_t *most, uint64_t bytes)
+{
+    *most = bytes > *most ? bytes : *most;
+}
+
+/* Returns the bytes that the process has. */
+static uint64_t look_at_memory(soak *self)
+{
+    const double limit = (double)self->options->seconds;
+    const double seconds = (double)(cli_now_ns() - self->begin_ns) * 1e-9;
+    soak_memory *seen = &self->seen;
+    const uint64_t bytes = resident_bytes();
+    weft_device_statistics s;
+    weft_device_get_statistics(self->device, &s);
+    if (seconds < limit / 3 || seen->first == 0) {
+        keep_most(&seen->first, bytes);
+        keep_most(&seen->device_first, s.memory_bytes);
+    } else if (seconds > limit * 2 / 3) {
+        keep_most(&seen->last, bytes);
+        keep_most(&seen->device_last, s.memory_bytes);
+    }
+    return bytes;
+}
+
+static void tell(soak *self, double seconds, uint64_t bytes)
+{
+    fprintf(stderr, "\r%.0f of %lld s: %u rounds, %llu answers, %.0f MB ", seconds,
+            (long long)self->options->seconds, self->round,
+            (unsigned long long)self->tally.done, (double)bytes * 1e-6);
+}
+
+/* Until the only round ends. */
+static void watch_memory(soak *self)
+{
+    while (cli_now_ns() < self->round_end_ns) {
+        usleep(500000);
+        uint64_t bytes = look_at_memory(self);
+        tell(self, (double)(cli_now_ns() - self->begin_ns) * 1e-9, bytes);
+    }
+}
+
+static bool is_flat(const soak_memory *seen)
+{
+    return seen->last <= seen->first + seen->first / 20 + (8u << 20);
+}
+
 static void run_callers(soak *self, uint32_t count)
 {
     uint32_t started = 0;
     pthread_t tender;
     for (; started < count; started++) {
         soak_caller *one = &self->callers[started];
-        const cli_trial *trial = self->trials[started % SOAK_TRIALS];
-        one->lane = &trial->lanes[(int32_t)(started / SOAK_TRIALS) % trial->lane_count];
+        const int32_t row = (int32_t)started % self->trial_count;
+        const cli_trial *trial = self->trials[row];
+        one->lane =
+            &trial->lanes[(int32_t)started / self->trial_count % trial->lane_count];
         one->dice = (soak_dice){.soak = self, .thread = started + 1};
         one->tally = (soak_tally){.direct = 0};
         if (pthread_create(&one->thread, NULL, soak_caller_main, one) != 0) {
@@ -55,6 +125,9 @@ static void run_callers(soak *self, uint32_t count)
         }
     }
     if (pthread_create(&tender, NULL, soak_tend_queues, self) == 0) {
+        if (self->options->threads > 0) {
+            watch_memory(self);
+        }
         pthread_join(tender, NULL);
     } else {
         self->broken++;
@@ -77,15 +150,16 @@ static cli_trial *make_trial(soak *self, cli_row *row, const cli_row *chosen)
     return cli_trial_create(self->device, row, SOAK_LANES);
 }
 
-/* Row `round` of the tables in turn, another one beside it, and models of no table. */
+/* Row `round` of the tables in turn, others beside it, and models of no table. */
 static bool make_trials(soak *self, const cli_row *rows, size_t row_count)
 {
-    const size_t chosen[] = {self->round % row_count,
-                             soak_draw(&self->dice, (uint32_t)row_count)};
     bool ready = true;
-    for (int t = 0; t < SOAK_TRIALS; t++) {
-        self->trials[t] = t < SOAK_ODD
-                              ? make_trial(self, &self->rows[t], &rows[chosen[t]])
+    self->trial_count = self->options->threads > 0 ? SOAK_TRIALS : SOAK_USUAL_TRIALS;
+    for (int t = 0; t < self->trial_count; t++) {
+        size_t chosen = t == 0 ? self->round % row_count
+                               : soak_draw(&self->dice, (uint32_t)row_count);
+        self->trials[t] = t < self->trial_count - 1
+                              ? make_trial(self, &self->rows[t], &rows[chosen])
                               : soak_make_odd_trial(self->device, &self->dice);
         if (self->trials[t]->failure[0] != '\0') {
             cli_complain("%s: %s", self->trials[t]->row->name,
@@ -111,55 +185,27 @@ static void give_up(int signal)
 
 static bool run_round(soak *self, const cli_row *rows, size_t row_count)
 {
-    alarm(PATIENCE_S);
+    alarm(PATIENCE_S +
+          (self->options->threads > 0 ? (unsigned int)self->options->seconds : 0));
     weft_device_statistics s;
     self->dice = (soak_dice){.soak = self};
     bool ready = make_trials(self, rows, row_count) && soak_open_queue(self);
     if (ready) {
-        uint32_t count = 1 + soak_draw(&self->dice, SOAK_CALLERS);
-        self->round_end_ns = cli_now_ns() + 1000000000;
+        const soak_options *chosen = self->options;
+        uint32_t count = 1 + soak_draw(&self->dice, SOAK_USUAL_CALLERS);
+        count = chosen->threads > 0 ? (uint32_t)chosen->threads : count;
+        self->round_end_ns =
+            cli_now_ns() + (chosen->threads > 0 ? chosen->seconds : 1) * 1000000000;
         run_callers(self, count);
         weft_device_get_statistics(self->device, &s);
         self->unbalanced += s.accepted != s.done + s.failed + s.cancelled + s.timed_out;
     }
-    for (int t = 0; t < SOAK_TRIALS; t++) {
+    for (int t = 0; t < self->trial_count; t++) {
         cli_trial_destroy(self->trials[t]);
         self->trials[t] = NULL;
     }
     self->round++;
     return ready && weft_device_trim(self->device, NULL) == WEFT_OK;
-}
-
-/* What malloc keeps of freed memory depends on the threads that came and went: large
- * blocks of its own mapping and few arenas let resident memory tell what is held. */
-static void make_memory_tell(void)
-{
-    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
-    mallopt(M_ARENA_MAX, 2);
-}
-
-static uint64_t resident_bytes(void)
-{
-    unsigned long long pages = 0, resident = 0;
-    malloc_trim(0);
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (file != NULL) {
-        if (fscanf(file, "%llu %llu", &pages, &resident) != 2) {
-            resident = 0;
-        }
-        fclose(file);
-    }
-    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-/* Memory between rounds, in the first and the last third of the time. */
-typedef struct memory {
-    uint64_t first, last;
-} memory;
-
-static bool is_flat(const memory *seen)
-{
-    return seen->last <= seen->first + seen->first / 20 + (8u << 20);
 }
 
 static unsigned long long number(uint64_t value)
@@ -199,9 +245,9 @@ static void write_calls(FILE *file, const soak_tally *t)
             number(t->disordered));
 }
 
-static void write_report(FILE *file, const soak *self, const memory *seen,
-                         double seconds, bool passed)
+static void write_report(FILE *file, const soak *self, double seconds, bool passed)
 {
+    const soak_memory *seen = &self->seen;
     const soak_tally *t = &self->tally;
     weft_device_statistics s;
     weft_device_info info;
@@ -226,9 +272,12 @@ static void write_report(FILE *file, const soak *self, const memory *seen,
     fprintf(file, "| queues whose requests did not add up | %llu |\n",
             number(self->unbalanced));
     fprintf(file,
-            "| resident memory between rounds, most in the first and in the last "
+            "| resident memory %s, most in the first and in the last "
             "third | %.1f MB, %.1f MB |\n",
+            self->options->threads > 0 ? "while they run" : "between rounds",
             (double)seen->first * 1e-6, (double)seen->last * 1e-6);
+    fprintf(file, "| memory of the device, likewise | %.1f MB, %.1f MB |\n",
+            (double)seen->device_first * 1e-6, (double)seen->device_last * 1e-6);
     struct mallinfo2 heap = mallinfo2();
     fprintf(file, "| memory in use at the end | %.1f MB |\n",
             (double)(heap.uordblks + heap.hblkhd) * 1e-6);
@@ -251,36 +300,28 @@ static int run(soak *self)
 {
     size_t row_count;
     const cli_row *rows = cli_rows(&row_count);
-    int64_t begin_ns = cli_now_ns();
     double limit = (double)self->options->seconds, seconds = 0, told = 0;
-    memory seen = {0, 0};
+    self->begin_ns = cli_now_ns();
     bool ready = true;
     while (ready && seconds < limit && is_right(self)) {
         ready = run_round(self, rows, row_count);
-        seconds = (double)(cli_now_ns() - begin_ns) * 1e-9;
-        uint64_t bytes = resident_bytes();
-        bool first = seconds < limit / 3 || seen.first == 0;
-        uint64_t *most = first ? &seen.first : &seen.last;
-        if (first || seconds > limit * 2 / 3) {
-            *most = bytes > *most ? bytes : *most;
-        }
+        seconds = (double)(cli_now_ns() - self->begin_ns) * 1e-9;
+        uint64_t bytes = self->options->threads > 0 ? 0 : look_at_memory(self);
         if (seconds > told + 5) {
             told = seconds;
-            fprintf(stderr, "\r%.0f of %.0f s: %u rounds, %llu answers, %.0f MB ",
-                    seconds, limit, self->round, (unsigned long long)self->tally.done,
-                    (double)bytes * 1e-6);
+            tell(self, seconds, bytes);
         }
     }
     alarm(0);
     fprintf(stderr, "\n");
-    bool passed = ready && is_right(self) && is_flat(&seen);
-    write_report(stdout, self, &seen, seconds, passed);
+    bool passed = ready && is_right(self) && is_flat(&self->seen);
+    write_report(stdout, self, seconds, passed);
     if (self->options->report != NULL) {
         cli_output output;
         if (!cli_output_begin(&output, self->options->report)) {
             return 1;
         }
-        write_report(output.file, self, &seen, seconds, passed);
+        write_report(output.file, self, seconds, passed);
         passed = cli_output_end(&output, true) && passed;
     }
     return passed ? 0 : 1;
@@ -301,6 +342,12 @@ static error_t parse(int key, char *value, struct argp_state *state)
             cli_usage("soak", "--seconds takes a number of seconds, not '%s'", value);
         }
         return 0;
+    case 't':
+        if (!cli_parse_number(value, 1, SOAK_CALLERS, &chosen->threads)) {
+            cli_usage("soak", "--threads takes a number of 1 to %d, not '%s'",
+                      SOAK_CALLERS, value);
+        }
+        return 0;
     case 'e':
         if (!cli_parse_number(value, 0, INT64_MAX, &chosen->seed)) {
             cli_usage("soak", "--seed takes a number, not '%s'", value);
@@ -318,6 +365,12 @@ static const struct argp_option list[] = {
      "Device: cpu, cuda:0, cuda:0,1 (both as one), null (default: cpu)", 0},
     {"seconds", 's', "N", 0, "How long (default: 3600)", 0},
     {"seed", 'e', "N", 0, "Of what is drawn by lot (default: 1)", 0},
+    {"threads", 't', "N", 0,
+     "The same callers all the time, on five rows and more at once (default: other "
+     "ones, by "
+     "lot, "
+     "each second)",
+     0},
     {"report", 'r', "FILE", 0, "Also write the report, a table in Markdown", 0},
     {0},
 };

@@ -15,17 +15,19 @@
  * compared, every request is accounted for, and memory must stay flat. */
 
 enum {
-    SOAK_TRIALS = 3, /* at the same time: two rows, and what no table has */
-    SOAK_ODD = 2,    /* which of them */
-    SOAK_LANES = 3,  /* models of a row */
-    SOAK_CALLERS = 24,
-    SOAK_SLOTS = 4, /* requests of a caller at the same time */
+    SOAK_TRIALS = 6,         /* at the same time, at most: rows; last, what none has */
+    SOAK_USUAL_TRIALS = 3,   /* where the callers are drawn by lot */
+    SOAK_LANES = 3,          /* models of a row */
+    SOAK_CALLERS = 64,       /* at most */
+    SOAK_USUAL_CALLERS = 24, /* by lot */
+    SOAK_SLOTS = 4,          /* requests of a caller at the same time */
     SOAK_PATTERN = 0xa5,
 };
 
 typedef struct soak_options {
     const char *device, *report;
     int64_t seconds, seed;
+    int64_t threads; /* the same ones all the time, in one round; 0: by lot, in many */
 } soak_options;
 
 /* What has happened so far. */
@@ -110,16 +112,26 @@ typedef struct soak_caller {
     pthread_cond_t ended;
 } soak_caller;
 
+/* Memory between rounds, or once a second of a single one, the most in the first and in
+ * the last third of the time: of the process, and what its device counts. */
+typedef struct soak_memory {
+    uint64_t first, last;
+    uint64_t device_first, device_last;
+} soak_memory;
+
 struct soak {
     const soak_options *options;
     weft_device *device;
-    cli_row rows[SOAK_ODD];
+    int32_t trial_count;
+    cli_row rows[SOAK_TRIALS];
     cli_trial *trials[SOAK_TRIALS];
     soak_caller callers[SOAK_CALLERS];
     int64_t round_end_ns;
     uint32_t round;
     soak_tally tally;
     uint64_t threads, models;
+    int64_t begin_ns;
+    soak_memory seen;
 
     /* by the thread that tends the queues, or while there is none */
     soak_dice dice;

@@ -27,12 +27,12 @@ static void broke(soak *self, const char *what, const weft_error *error)
 static size_t list_models(const soak *self, weft_model *models[MOST_MODELS])
 {
     size_t count = 0;
-    for (int32_t i = 0; i < SOAK_TRIALS * SOAK_LANES; i++) {
-        const cli_trial *trial = self->trials[i % SOAK_TRIALS];
-        if (i / SOAK_TRIALS >= trial->lane_count) {
+    for (int32_t i = 0; i < self->trial_count * SOAK_LANES; i++) {
+        const cli_trial *trial = self->trials[i % self->trial_count];
+        if (i / self->trial_count >= trial->lane_count) {
             continue;
         }
-        const cli_lane *lane = &trial->lanes[i / SOAK_TRIALS];
+        const cli_lane *lane = &trial->lanes[i / self->trial_count];
         for (int32_t k = 0; k < lane->case_count; k++) {
             weft_model *model = lane->cases[k].model;
             size_t at = 0;
