@@ -3,6 +3,7 @@
 
 #include "cli/output.h"
 #include "cli/suite.h"
+#include "cli/trial.h"
 
 static const char *verdict_name(cli_verdict verdict)
 {
@@ -104,7 +105,7 @@ static void set_to_beat(json_t *object, const cli_result *result)
     }
 }
 
-static json_t *result_json(const cli_result *result)
+static json_t *result_json(const cli_result *result, weft_precision precision)
 {
     json_t *object = json_object();
     set_text(object, "table", cli_table_describe(result->row->table)->key);
@@ -118,8 +119,14 @@ static json_t *result_json(const cli_result *result)
     set_number(object, "largest_error", result->judgement.largest_error);
     set_number(object, "largest_error_of_allowed", result->judgement.largest_fraction);
     set_count(object, "values_judged", result->judgement.value_count);
-    set_number(object, "atol", result->row->atol);
-    set_number(object, "rtol", result->row->rtol);
+    const double tolerance = cli_tolerance(precision);
+    if (precision == WEFT_PRECISION_F32) {
+        set_number(object, "atol", result->row->atol);
+        set_number(object, "rtol", result->row->rtol);
+    } else {
+        set_number(object, "atol_of_root_mean_square", tolerance);
+        set_number(object, "rtol", tolerance);
+    }
     json_object_set_new(object, "checked", pass_json(&result->checked));
     if (result->rate > 0) {
         json_object_set_new(object, "timed", pass_json(&result->timed));
@@ -139,11 +146,11 @@ static json_t *result_json(const cli_result *result)
     return object;
 }
 
-static json_t *results_json(const cli_results *results)
+static json_t *results_json(const cli_results *results, weft_precision precision)
 {
     json_t *array = json_array();
     for (size_t i = 0; i < results->count; i++) {
-        json_array_append_new(array, result_json(&results->list[i]));
+        json_array_append_new(array, result_json(&results->list[i], precision));
     }
     return array;
 }
@@ -232,14 +239,15 @@ bool cli_write_json(const cli_suite *suite, const char *path)
     set_count(device, "cores", (uint64_t)suite->info.core_count);
     set_count(device, "workers", (uint64_t)suite->info.worker_count);
     json_object_set_new(root, "device", device);
-    set_text(root, "precision", weft_precision_name(suite->options->precision));
+    const weft_precision precision = suite->options->precision;
+    set_text(root, "precision", weft_precision_name(precision));
     json_object_set_new(root, "passed", json_boolean(cli_suite_passed(suite)));
     set_count(root, "rows", suite->row_count);
     set_count(root, "failed_rows", suite->failed_row_count);
     set_number(root, "seconds", suite->seconds);
-    json_object_set_new(root, "results", results_json(&suite->direct));
+    json_object_set_new(root, "results", results_json(&suite->direct, precision));
     if (suite->queued.count > 0) {
-        json_object_set_new(root, "queued", results_json(&suite->queued));
+        json_object_set_new(root, "queued", results_json(&suite->queued, precision));
     }
     if (suite->open_loop_count > 0) {
         json_object_set_new(root, "open_loops", open_loops_json(suite));

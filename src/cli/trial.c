@@ -63,6 +63,11 @@ static const double tolerances[WEFT_PRECISION_COUNT] = {
     [WEFT_PRECISION_F16] = 0x1p-7,
 };
 
+double cli_tolerance(weft_precision precision)
+{
+    return tolerances[precision];
+}
+
 typedef struct allowance {
     double atol, rtol;
 } allowance;

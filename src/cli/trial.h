@@ -48,6 +48,10 @@ typedef struct cli_trial {
     char failure[CLI_REASON_SIZE]; /* empty: ready and right */
 } cli_trial;
 
+/* What an answer may be off by in another precision than f32, as a part of the root of
+ * the mean square of all, and of itself. */
+double cli_tolerance(weft_precision precision);
+
 /* Makes weights, inputs and models of every thread, runs each request alone, and
  * judges those answers against the reference. What went wrong is in `failure`. */
 cli_trial *cli_trial_create(weft_device *device, const cli_row *row, int32_t threads);
