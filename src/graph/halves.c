@@ -41,6 +41,21 @@ static bool is_one_of(const wefti_net_node *node, const char *const *names,
     return false;
 }
 
+/* NULL also where it is of another kind, which its operator refuses later. */
+static const weft_attribute *find_attribute(const wefti_net_node *node,
+                                            const char *name, weft_attribute_kind kind)
+{
+    const weft_attribute *found = wefti_attribute_find(&node->view, name);
+    return found != NULL && found->kind == kind ? found : NULL;
+}
+
+static weft_type type_named(const wefti_net_node *node, const char *name)
+{
+    const weft_attribute *found = find_attribute(node, name, WEFT_ATTRIBUTE_INT);
+    const bool fits = found != NULL && found->i > 0 && found->i <= WEFT_TYPE_BF16;
+    return fits ? (weft_type)found->i : WEFT_TYPE_NONE;
+}
+
 static weft_type type_of(const widener *w, int32_t value)
 {
     return value >= 0 && (size_t)value < w->count ? w->values[value].type
@@ -140,10 +155,11 @@ static bool only_moves(const wefti_net_node *node)
         "GatherElements",  "GatherND",     "Identity",  "Pad",          "Reshape",
         "ScatterElements", "ScatterND",    "Slice",     "SpaceToDepth", "Split",
         "Squeeze",         "Tile",         "Transpose", "Unsqueeze"};
+    const weft_attribute *how =
+        find_attribute(node, "reduction", WEFT_ATTRIBUTE_STRING);
     return node->op->domain[0] == '\0' &&
            is_one_of(node, names, WEFTI_COUNT_OF(names)) &&
-           strcmp(wefti_attribute_string(&node->view, "reduction", "none"), "none") ==
-               0;
+           (how == NULL || how->s == NULL || strcmp(how->s, "none") == 0);
 }
 
 /* Their inputs in 16 bits are all stored so, and of one type. */
@@ -252,14 +268,16 @@ static weft_type type_by_attribute(const wefti_net_node *node)
                                             "RandomNormal",  "RandomNormalLike",
                                             "RandomUniform", "RandomUniformLike"};
     if (wefti_net_is(node, "Cast") || wefti_net_is(node, "BitCast")) {
-        return (weft_type)wefti_attribute_int(&node->view, "to", WEFT_TYPE_NONE);
+        return type_named(node, "to");
     }
     if (is_one_of(node, with_value, WEFTI_COUNT_OF(with_value))) {
-        const weft_tensor *tensor = wefti_attribute_tensor(&node->view, "value");
-        return tensor == NULL ? WEFT_TYPE_F32 : tensor->type;
+        const weft_attribute *value =
+            find_attribute(node, "value", WEFT_ATTRIBUTE_TENSOR);
+        return value == NULL || value->tensor == NULL ? WEFT_TYPE_F32
+                                                      : value->tensor->type;
     }
     return is_one_of(node, with_type, WEFTI_COUNT_OF(with_type))
-               ? (weft_type)wefti_attribute_int(&node->view, "dtype", WEFT_TYPE_NONE)
+               ? type_named(node, "dtype")
                : WEFT_TYPE_NONE;
 }
 

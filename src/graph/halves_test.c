@@ -179,6 +179,29 @@ static void test_type_of_products(void **state)
     assert_int_equal(products_of("x: f16[3,8]; y = Exp(x); -> y"), WEFT_TYPE_NONE);
 }
 
+/* Attributes are looked at before their operators have refused those of a wrong kind.
+ */
+static void test_attributes_of_a_wrong_kind(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "x: f16[3,8]; i = i64{0}; y = ScatterElements(x,i,x) reduction=3; -> y",
+        "x: f16[3,8]; y = Cast(x) to='f32'; z = Exp(y); -> z",
+        "x: f16[3,8]; s = i64{3}; y = ConstantOfShape(s) value=1; z = Add(x,y); -> z",
+        "x: f16[3,8]; y = EyeLike(x) dtype='f16'; z = Add(x,y); -> z",
+        "x: f16[3,8]; y = Cast(x) to=-9223372036854775807; z = Exp(y); -> z",
+    };
+    for (size_t i = 0; i < WEFTI_COUNT_OF(texts); i++) {
+        weft_model *model = NULL;
+        weft_error error = {0};
+        weft_status status = make(texts[i], WEFT_TYPE_F16, &model, &error);
+        if (status != WEFT_INVALID_MODEL && status != WEFT_UNSUPPORTED) {
+            fail_msg("%s: %s '%s'", texts[i], weft_status_name(status), error.message);
+        }
+        assert_null(model);
+    }
+}
+
 static void test_every_failure_is_an_answer(void **state)
 {
     (void)state;
@@ -207,6 +230,7 @@ int main(void)
         cmocka_unit_test(test_as_in_f32),
         cmocka_unit_test(test_moved_bits_stay),
         cmocka_unit_test(test_type_of_products),
+        cmocka_unit_test(test_attributes_of_a_wrong_kind),
         cmocka_unit_test(test_every_failure_is_an_answer),
     };
     return cmocka_run_group_tests(tests, group_device_open, group_device_close);
