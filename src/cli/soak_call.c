@@ -281,8 +281,8 @@ static void prepare(soak_slot *slot)
     slot->queue = NULL;
     pthread_mutex_unlock(&caller->lock);
     const cli_case *request = slot->request;
-    const soak *soak = caller->soak;
-    caller->tally.odd += lane->row == soak->trials[soak->trial_count - 1]->row;
+    const soak *self = caller->soak;
+    caller->tally.odd += lane->row == self->trials[self->trial_count - 1]->row;
     for (size_t i = 0; i < request->output_count; i++) {
         slot->outputs[i] = request->expected[i];
         slot->outputs[i].data = slot->buffers[i];

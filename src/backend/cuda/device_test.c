@@ -287,7 +287,7 @@ static void halves_are_converted_on_their_way(void **state)
     cuda->recipe.destroy(recipe);
     cuda->memory.free(device, workspace, size_bytes);
     cuda->device.close(device);
-    assert_all_is_given_back();
+    fake_driver_assert_empty();
 }
 
 static void graphs_are_capped(void **state)
