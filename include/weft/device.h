@@ -59,9 +59,10 @@ typedef struct weft_device_params {
     }
 
 /* In what the products of MatMul, Gemm, Conv and Attention are computed, and what
- * becomes one of them. Their sums, and all else, are f32: tensors, norms, softmax,
- * elementwise functions. The operands of a product are rounded to the nearest, weights
- * once for the model, results of other nodes each time:
+ * becomes one of them. Their sums, and all else, are f32: results of nodes, norms,
+ * softmax, elementwise functions; inputs, constants and outputs that are f16 or bf16 in
+ * the graph are kept so and widened, or rounded, once. The operands of a product are
+ * rounded to the nearest, weights once for the model, results of other nodes each time:
  *
  *   f32    not at all; 24 bits
  *   tf32   to 11 bits, range as f32

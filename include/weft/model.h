@@ -84,7 +84,9 @@ typedef struct weft_model_params {
     const weft_bucket_params *buckets;
     size_t bucket_count;
     /* In what matrix products, convolutions and attention are computed. One that the
-     * device does not have is WEFT_UNSUPPORTED. */
+     * device does not have is WEFT_UNSUPPORTED. Where it is f32, and the operands of
+     * all products are f16 in the graph, or all bf16, they are computed in that type on
+     * devices that have it. */
     weft_precision precision;
 } weft_model_params;
 
