@@ -23,6 +23,10 @@ static const int64_t MOST_PROBE_REST_NS = 1000000000;
 /* Joining has to pay for copying: a joined row may take this part of a lone one. */
 static const double WORTH_JOINING = 0.98;
 
+/* What is copied into a batch and out of it: more does not stay in any cache, and each
+ * thread that runs batches keeps as much. */
+enum { MOST_STAGING_BYTES = 64 * 1024 * 1024 };
+
 /* New measurements count for an eighth, and outliers (a thread that was preempted)
  * for no more than four times what was known. */
 static void learn(double *known, double measured)
@@ -70,14 +74,47 @@ double wefti_queue_joining_gain_ns(const wefti_queue_class *class)
     return is_joining(class) ? class->alone_ns - class->joined_ns : 0;
 }
 
+static double reckon_row_bytes(const wefti_queue_class *class)
+{
+    const weft_model *model = class->model->model;
+    size_t count = weft_model_input_count(model) + weft_model_output_count(model);
+    double all = 0;
+    for (size_t i = 0; i < count; i++) {
+        const weft_tensor *tensor = &class->tensors[i];
+        double bytes = (double)weft_type_size(tensor->type);
+        if (class->axes[i] < 0) {
+            continue;
+        }
+        for (int32_t k = 0; k < tensor->rank; k++) {
+            bytes *= (double)(k == class->axes[i] ? class->rows_per_row[i]
+                                                  : tensor->dims[k]);
+        }
+        all += bytes;
+    }
+    return all;
+}
+
+/* Most rows of a joined batch. */
+static int32_t most_joined_rows_locked(wefti_queue_class *class)
+{
+    if (class->most_rows == 0) {
+        int32_t most = class->model->queue->params.max_batch_size;
+        double fit = MOST_STAGING_BYTES / (1 + reckon_row_bytes(class));
+        class->most_rows = fit >= most ? most : fit < 1 ? 1 : (int32_t)fit;
+    }
+    return class->most_rows;
+}
+
 /* With a delay: how long the class's batch is held back for more to join, WEFTI_PAST
  * for not at all. */
-static int64_t held_until(const weft_queue *queue, const wefti_queue_class *class)
+static int64_t held_until(const weft_queue *queue, wefti_queue_class *class)
 {
     const weft_queue_params *params = &queue->params;
-    int32_t enough = params->preferred_batch_size_count > 0
+    int32_t most = most_joined_rows_locked(class);
+    int32_t enough = params->preferred_batch_size_count > 0 &&
+                             params->preferred_batch_sizes[0] < most
                          ? params->preferred_batch_sizes[0]
-                         : params->max_batch_size;
+                         : most;
     if (params->max_queue_delay_us == 0 || queue->closed || !is_joining(class) ||
         class->waiting_rows >= enough) {
         return WEFTI_PAST;
@@ -105,7 +142,7 @@ static wefti_queue_request *first_of_model(const weft_queue *queue,
                                            int64_t *wake_ns)
 {
     wefti_queue_request *found = NULL;
-    const wefti_queue_class *class = model->classes;
+    wefti_queue_class *class = model->classes;
     for (; class; class = class->next) {
         wefti_queue_request *first = wefti_queue_first_by_class(class, level);
         if (!first || !is_sooner(first, found)) {
@@ -177,10 +214,9 @@ static void take(wefti_queue_batch *batch, wefti_queue_request *request, int64_t
 
 /* Most rows of a batch. Who leads is to come back soon, as far as is known: the first
  * lone run has built a plan, so its time says nothing of a batch. */
-static int32_t most_rows(const weft_queue *queue, const wefti_queue_class *class,
-                         bool leads)
+static int32_t most_rows(wefti_queue_class *class, bool leads)
 {
-    int32_t most = queue->params.max_batch_size;
+    int32_t most = most_joined_rows_locked(class);
     double row_ns = class->joined_ns;
     bool bound = leads && row_ns * most > WEFTI_QUEUE_MOST_LED_NS;
     return bound ? (int32_t)(WEFTI_QUEUE_MOST_LED_NS / row_ns) : most;
@@ -188,11 +224,10 @@ static int32_t most_rows(const weft_queue *queue, const wefti_queue_class *class
 
 /* Fills the batch from the class of its first. `leads`: with what may be led only, for
  * a callback is not for the thread of a stranger. */
-static void fill(const weft_queue *queue, wefti_queue_batch *batch, int64_t now_ns,
-                 bool leads)
+static void fill(wefti_queue_batch *batch, int64_t now_ns, bool leads)
 {
     wefti_queue_class *class = batch->class;
-    int32_t most = most_rows(queue, class, leads);
+    int32_t most = most_rows(class, leads);
     for (uint32_t i = 0; i < WEFTI_QUEUE_LEVELS; i++) {
         wefti_queue_request *request = wefti_queue_first_by_class(class, i);
         while (request && request->rows <= most - batch->rows) {
@@ -309,7 +344,7 @@ void wefti_queue_choose_locked(weft_queue *queue, wefti_queue_batch *batch)
         take(batch, leader, now_ns);
     }
     if (is_joining(batch->class) && batch->requests[0]->may_join) {
-        fill(queue, batch, now_ns, false);
+        fill(batch, now_ns, false);
     }
     record_choice(queue, batch, now_ns);
 }
@@ -326,7 +361,7 @@ void wefti_queue_choose_with_locked(wefti_queue_request *request,
         return;
     }
     if (is_joining(batch->class) && request->may_join) {
-        fill(request->queue, batch, now_ns, true);
+        fill(batch, now_ns, true);
     }
     record_choice(request->queue, batch, now_ns);
 }

@@ -4,7 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -37,14 +37,22 @@ static void set_up(stage *s)
     assert_null(s->class->next);
 }
 
-static void tear_down(stage *s)
+static void tear_down_after(stage *s, weft_request **others, size_t count)
 {
     queue_case_plug_out(&s->plug);
+    for (size_t i = 0; i < count; i++) {
+        queue_case_wait_ok(others[i]);
+    }
     for (uint32_t i = 0; i < REQUESTS; i++) {
         queue_case_wait_ok(s->requests[i]);
         assert_true(queue_case_is_right(&s->calls[i]));
     }
     queue_case_tear_down(&s->f);
+}
+
+static void tear_down(stage *s)
+{
+    tear_down_after(s, NULL, 0);
 }
 
 /* What is known of the class, in ns for a row. */
@@ -116,11 +124,74 @@ static void test_all_join_where_it_pays(void **state)
     tear_down(&s);
 }
 
+/* y = relu(x), x of [batch, LARGE]. */
+enum { LARGE = 3 << 20 };
+
+static weft_model *make_large_model(weft_device *device)
+{
+    const weft_value_info input = {.name = "x",
+                                   .type = WEFT_TYPE_F32,
+                                   .rank = 2,
+                                   .dims = {WEFT_DIM_DYNAMIC, LARGE},
+                                   .dim_names = {"batch"}};
+    const char *const inputs[] = {"x"}, *const outputs[] = {"y"};
+    const weft_node node = {.op_type = "Relu",
+                            .inputs = inputs,
+                            .input_count = 1,
+                            .outputs = outputs,
+                            .output_count = 1};
+    weft_graph *graph;
+    weft_model *model;
+    assert_int_equal(weft_graph_create(18, &graph, NULL), WEFT_OK);
+    assert_int_equal(weft_graph_add_input(graph, &input, NULL), WEFT_OK);
+    assert_int_equal(weft_graph_add_node(graph, &node, NULL), WEFT_OK);
+    assert_int_equal(weft_graph_add_output(graph, "y", NULL), WEFT_OK);
+    assert_int_equal(weft_model_create(device, graph, NULL, &model, NULL), WEFT_OK);
+    weft_graph_release(graph);
+    return model;
+}
+
+/* Rows of 24 MiB, in and out: two fill the memory for a batch. */
+static void test_large_rows_make_small_batches(void **state)
+{
+    (void)state;
+    stage s;
+    wefti_queue_batch batch;
+    weft_request *requests[3];
+    float *memory = calloc(4 * (size_t)LARGE, sizeof *memory);
+    assert_non_null(memory);
+    set_up(&s);
+    weft_model *model = make_large_model(s.f.device);
+    assert_int_equal(weft_queue_add_model(s.f.queue, model, NULL, NULL), WEFT_OK);
+    for (size_t i = 0; i < 3; i++) {
+        weft_queue_submit_params params = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
+        weft_tensor x = {
+            .data = memory, .type = WEFT_TYPE_F32, .rank = 2, .dims = {1, LARGE}};
+        weft_tensor y = x;
+        y.data = memory + (i + 1) * LARGE;
+        weft_io io = {&x, 1, &y, 1};
+        params.priority = 1;
+        assert_int_equal(
+            weft_queue_submit(s.f.queue, model, &io, &params, &requests[i], NULL),
+            WEFT_OK);
+    }
+    s.class = wefti_queue_find_model_locked(s.f.queue, model)->classes;
+    set_costs(&s, 1e6, 1000);
+    wefti_queue_scratch *scratch = choose(&s, &batch);
+    assert_ptr_equal(batch.class, s.class);
+    assert_int_equal(batch.count, 2);
+    serve(scratch, &batch);
+    tear_down_after(&s, requests, 3);
+    weft_model_release(model);
+    free(memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_tries_for_all),
         cmocka_unit_test(test_all_join_where_it_pays),
+        cmocka_unit_test(test_large_rows_make_small_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,6 +133,7 @@ struct wefti_queue_class {
     uint64_t last_used; /* sequence of the last request */
     wefti_queue_form *forms;
     size_t form_count;
+    int32_t most_rows; /* that the memory for a batch may hold; 0: not reckoned yet */
     double alone_ns, joined_ns; /* measured time for a row; 0: not known yet */
     uint32_t since_probe;       /* batches since the worse way was last tried */
     int64_t probe_rest_ns;      /* time in batches until it may be tried again */
