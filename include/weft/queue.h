@@ -36,7 +36,8 @@ typedef struct weft_queue_params {
      * At most 256. With 1 there is never more than one batch at a time; with more,
      * threads that wait for short requests run some beside the workers. */
     int32_t workers;
-    /* Most rows in a batch; 0: 64. 1 joins nothing. At most 65536. */
+    /* Most rows in a batch; 0: 64. 1 joins nothing. At most 65536. Rows that take much
+     * memory make smaller batches: inputs and outputs together up to 64 MiB. */
     int32_t max_batch_size;
     /* Rows at which a batch is as good as full, ascending: with a delay, requests are
      * held back only until the first of them is reached. */
