@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "queue/queue.h"
+#include "support/graph_text.h"
 #include "support/queue_case.h"
 
 enum { REQUESTS = 8, MOST = 4, PROBE_PERIOD = 64 };
@@ -124,32 +125,7 @@ static void test_all_join_where_it_pays(void **state)
     tear_down(&s);
 }
 
-/* y = relu(x), x of [batch, LARGE]. */
-enum { LARGE = 3 << 20 };
-
-static weft_model *make_large_model(weft_device *device)
-{
-    const weft_value_info input = {.name = "x",
-                                   .type = WEFT_TYPE_F32,
-                                   .rank = 2,
-                                   .dims = {WEFT_DIM_DYNAMIC, LARGE},
-                                   .dim_names = {"batch"}};
-    const char *const inputs[] = {"x"}, *const outputs[] = {"y"};
-    const weft_node node = {.op_type = "Relu",
-                            .inputs = inputs,
-                            .input_count = 1,
-                            .outputs = outputs,
-                            .output_count = 1};
-    weft_graph *graph;
-    weft_model *model;
-    assert_int_equal(weft_graph_create(18, &graph, NULL), WEFT_OK);
-    assert_int_equal(weft_graph_add_input(graph, &input, NULL), WEFT_OK);
-    assert_int_equal(weft_graph_add_node(graph, &node, NULL), WEFT_OK);
-    assert_int_equal(weft_graph_add_output(graph, "y", NULL), WEFT_OK);
-    assert_int_equal(weft_model_create(device, graph, NULL, &model, NULL), WEFT_OK);
-    weft_graph_release(graph);
-    return model;
-}
+enum { LARGE = 3145728 };
 
 /* Rows of 24 MiB, in and out: two fill the memory for a batch. */
 static void test_large_rows_make_small_batches(void **state)
@@ -161,7 +137,10 @@ static void test_large_rows_make_small_batches(void **state)
     float *memory = calloc(4 * (size_t)LARGE, sizeof *memory);
     assert_non_null(memory);
     set_up(&s);
-    weft_model *model = make_large_model(s.f.device);
+    weft_model *model;
+    weft_graph *graph = graph_text_make("x: f32[batch,3145728]; y = Relu(x); -> y", 18);
+    assert_int_equal(weft_model_create(s.f.device, graph, NULL, &model, NULL), WEFT_OK);
+    weft_graph_release(graph);
     assert_int_equal(weft_queue_add_model(s.f.queue, model, NULL, NULL), WEFT_OK);
     for (size_t i = 0; i < 3; i++) {
         weft_queue_submit_params params = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
