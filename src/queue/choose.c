@@ -223,8 +223,10 @@ static int32_t most_rows(wefti_queue_class *class, bool leads)
 }
 
 /* Fills the batch from the class of its first. `leads`: with what may be led only, for
- * a callback is not for the thread of a stranger. */
-static void fill(wefti_queue_batch *batch, int64_t now_ns, bool leads)
+ * a callback is not for the thread of a stranger. `only`: with what comes from there.
+ */
+static void fill_from(wefti_queue_batch *batch, int64_t now_ns, bool leads,
+                      const wefti_queue_pool *only)
 {
     wefti_queue_class *class = batch->class;
     int32_t most = most_rows(class, leads);
@@ -233,12 +235,28 @@ static void fill(wefti_queue_batch *batch, int64_t now_ns, bool leads)
         while (request && request->rows <= most - batch->rows) {
             wefti_queue_request *next = wefti_queue_next_by_class(request);
             /* then it has a row at least */
-            if (request->may_join && (request->leadable || !leads)) {
+            if (request->may_join && (request->leadable || !leads) &&
+                (!only || request->pool == only)) {
                 take(batch, request, now_ns);
             }
             request = next;
         }
     }
+}
+
+/* In a crowd whose workers have a core each, a worker takes what the threads of its own
+ * core have submitted, if that is about its share: they are the ones that run next, and
+ * then they all have answers to go on with, instead of every second one. */
+static void fill(wefti_queue_batch *batch, int64_t now_ns, bool leads)
+{
+    weft_queue *queue = batch->class->model->queue;
+    if (!leads && queue->params.workers > 1 && wefti_queue_is_crowded_locked(queue)) {
+        fill_from(batch, now_ns, leads, wefti_queue_pool_here(queue));
+        if (2 * (double)batch->count * queue->params.workers >= queue->crowd) {
+            return;
+        }
+    }
+    fill_from(batch, now_ns, leads, NULL);
 }
 
 bool wefti_queue_leave_loading(wefti_queue_request *request, wefti_request_state next)

@@ -143,11 +143,16 @@ static weft_status make_room(wefti_queue_request *request, size_t tensor_count,
     return WEFT_OK;
 }
 
+wefti_queue_pool *wefti_queue_pool_here(weft_queue *queue)
+{
+    return &queue->pools[wefti_current_core() % WEFTI_QUEUE_POOLS];
+}
+
 weft_status wefti_queue_request_create(weft_queue *queue, const weft_io *io,
                                        wefti_queue_lookup *lookup,
                                        wefti_queue_request **request, weft_error *error)
 {
-    wefti_queue_pool *pool = &queue->pools[wefti_current_core() % WEFTI_QUEUE_POOLS];
+    wefti_queue_pool *pool = wefti_queue_pool_here(queue);
     wefti_queue_request *made = take_free(queue, pool, io, lookup);
     weft_status status = made ? WEFT_OK : make_request(&made, error);
     if (status == WEFT_OK) {

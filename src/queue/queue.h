@@ -480,6 +480,9 @@ wefti_queue_request *wefti_queue_run_batch(wefti_queue_scratch *scratch,
 
 /* ---- pool.c ---- */
 
+/* The pool of the core that the calling thread is on. */
+wefti_queue_pool *wefti_queue_pool_here(weft_queue *queue);
+
 /* A request object, taken from those that came back or new, with room for the call's
  * tensors; it has two owners, the caller and the queue, and a hold on the queue. With
  * `lookup` the call is looked for among the recent ones, too. */
