@@ -438,12 +438,14 @@ static void test_models_that_are_refused(void **state)
 static void test_drawn_numbers(void **state)
 {
     (void)state;
+    static const char constants[] =
+        "x: f32[batch,n]; s = Shape(x); c = ConstantOfShape(s); "
+        "r = RandomNormalLike(c); y = Add(x,r); -> y";
     static const char *const shifting[] = {
         "x: f32[batch,n]; r = RandomNormalLike(x); y = Add(x,r); -> y",
         "x: f32[batch,n]; r = RandomUniformLike(x) seed=2.5; y = Add(x,r); -> y",
         "x: f32[batch,n]; r = Bernoulli(x); y = Add(x,r); -> y",
-        "x: f32[batch,n]; s = Shape(x); c = ConstantOfShape(s); "
-        "r = RandomNormalLike(c); y = Add(x,r); -> y",
+        constants,
     };
     static const char first[] = "x: f32[n,3]; r = RandomNormalLike(x); y = Add(x,r); "
                                 "u = RandomUniform() shape=[3]; z = Add(y,u); -> z";
