@@ -1,44 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backend/cpu/kernels/conv.h"
+#include "backend/cpu/kernels/even_lanes.h"
 
-/* Shorter than memcpy takes to find out how long it is. */
-static void copy_floats(float *to, const float *from, int64_t count)
+/* The floats at `from`, of which `left` (maybe none) are inside; zeros behind them. */
+WEFTI_INLINE vf load_inside(const float *from, int64_t left)
 {
-    int64_t i = 0;
-    for (; i + WEFTI_LANES <= count; i += WEFTI_LANES) {
-        vf_store(to + i, vf_load(from + i));
+    if (left >= WEFTI_LANES) {
+        return vf_load(from);
     }
-    if (i < count) {
-        const int32_t rest = (int32_t)(count - i);
-        vf_store_partial(to + i, vf_load_partial(from + i, rest), rest);
-    }
+    return left > 0 ? vf_load_partial(from, (int32_t)left) : vf_zero();
 }
 
-/* One row of the copy: to[i] = from[first + i * stride], zero outside [0, width). */
+/* One row of the copy: to[i] = from[first + i * stride], zero outside [0, width).
+ * Whole vectors are written: what lies behind the row is written later. */
 static void copy_row(float *to, int64_t count, const float *from, int64_t width,
                      int64_t first, int64_t stride)
 {
-    /* The first i at or behind 0, and the first at or behind `width`. */
+    /* The first i at or behind 0. */
     int64_t begin = first < 0 ? (-first + stride - 1) / stride : 0;
-    int64_t end = first < width ? (width - first + stride - 1) / stride : 0;
-    end = end > count ? count : end;
-    begin = begin > end ? end : begin;
-    for (int64_t i = 0; i < begin; i++) {
-        to[i] = 0.0f;
+    begin = width == 0 || begin > count ? count : begin;
+    for (int64_t i = 0; i < begin; i += WEFTI_LANES) {
+        vf_store(to + i, vf_zero());
     }
-    if (stride == 1 && end > begin) {
-        copy_floats(to + begin, from + first + begin, end - begin);
-    } else if (stride == 2) { /* a constant stride becomes shuffles */
-        for (int64_t i = begin; i < end; i++) {
-            to[i] = from[first + i * 2];
+    if (stride > 2) {
+        for (int64_t i = begin; i < count; i++) {
+            const int64_t at = first + i * stride;
+            to[i] = at < width ? from[at] : 0.0f;
         }
-    } else {
-        for (int64_t i = begin; i < end; i++) {
-            to[i] = from[first + i * stride];
-        }
+        return;
     }
-    for (int64_t i = end; i < count; i++) {
-        to[i] = 0.0f;
+    for (int64_t i = begin; i < count; i += WEFTI_LANES) {
+        const int64_t at = first + i * stride, left = width - at;
+        const float *inside = left > 0 ? from + at : from;
+        vf value = load_inside(inside, left);
+        if (stride == 2) {
+            const bool both = left > WEFTI_LANES;
+            const float *next = both ? inside + WEFTI_LANES : inside;
+            value = vf_even(value, load_inside(next, both ? left - WEFTI_LANES : 0));
+        }
+        vf_store(to + i, value);
     }
 }
 
