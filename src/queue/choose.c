@@ -101,6 +101,10 @@ static int32_t most_joined_rows_locked(wefti_queue_class *class)
         int32_t most = class->model->queue->params.max_batch_size;
         double fit = MOST_STAGING_BYTES / (1 + reckon_row_bytes(class));
         class->most_rows = fit >= most ? most : fit < 1 ? 1 : (int32_t)fit;
+        while (fit<most &&class->most_rows> 1 &&
+               wefti_queue_padded_rows(class->most_rows) > fit) {
+            class->most_rows--; /* its batch would be padded beyond */
+        }
     }
     return class->most_rows;
 }
@@ -223,10 +227,8 @@ static int32_t most_rows(wefti_queue_class *class, bool leads)
 }
 
 /* Fills the batch from the class of its first. `leads`: with what may be led only, for
- * a callback is not for the thread of a stranger. `only`: with what comes from there.
- */
-static void fill_from(wefti_queue_batch *batch, int64_t now_ns, bool leads,
-                      const wefti_queue_pool *only)
+ * a callback is not for the thread of a stranger. */
+static void fill(wefti_queue_batch *batch, int64_t now_ns, bool leads)
 {
     wefti_queue_class *class = batch->class;
     int32_t most = most_rows(class, leads);
@@ -235,8 +237,7 @@ static void fill_from(wefti_queue_batch *batch, int64_t now_ns, bool leads,
         while (request && request->rows <= most - batch->rows) {
             wefti_queue_request *next = wefti_queue_next_by_class(request);
             /* then it has a row at least */
-            if (request->may_join && (request->leadable || !leads) &&
-                (!only || request->pool == only)) {
+            if (request->may_join && (request->leadable || !leads)) {
                 take(batch, request, now_ns);
             }
             request = next;
@@ -245,18 +246,31 @@ static void fill_from(wefti_queue_batch *batch, int64_t now_ns, bool leads,
 }
 
 /* In a crowd whose workers have a core each, a worker takes what the threads of its own
- * core have submitted, if that is about its share: they are the ones that run next, and
- * then they all have answers to go on with, instead of every second one. */
-static void fill(wefti_queue_batch *batch, int64_t now_ns, bool leads)
+ * core have submitted: they are the ones that run next, and then they all have answers
+ * to go on with, instead of every second one. Only while those of other cores that it
+ * passes over are no more urgent, and few enough to look at. False: it is less than
+ * about its share, and the batch is to be filled with whatever waits. */
+static bool fill_from_own_core(wefti_queue_batch *batch, int64_t now_ns)
 {
-    weft_queue *queue = batch->class->model->queue;
-    if (!leads && queue->params.workers > 1 && wefti_queue_is_crowded_locked(queue)) {
-        fill_from(batch, now_ns, leads, wefti_queue_pool_here(queue));
-        if (2 * (double)batch->count * queue->params.workers >= queue->crowd) {
-            return;
+    const weft_queue *queue = batch->class->model->queue;
+    int32_t most = most_rows(batch->class, false);
+    int32_t passed = 0;
+    for (uint32_t i = 0; i < WEFTI_QUEUE_LEVELS && passed == 0; i++) {
+        wefti_queue_request *request = wefti_queue_first_by_class(batch->class, i);
+        while (request && request->rows <= most - batch->rows && passed < most) {
+            wefti_queue_request *next = wefti_queue_next_by_class(request);
+            bool own = request->pool == batch->own_pool;
+            if (!own && request->deadline_ns != WEFTI_NEVER) {
+                return false;
+            }
+            passed += own ? 0 : 1;
+            if (own && request->may_join) {
+                take(batch, request, now_ns);
+            }
+            request = next;
         }
     }
-    fill_from(batch, now_ns, leads, NULL);
+    return 2 * (double)batch->count * queue->params.workers >= queue->crowd;
 }
 
 bool wefti_queue_leave_loading(wefti_queue_request *request, wefti_request_state next)
@@ -325,6 +339,7 @@ static void record_choice(weft_queue *queue, wefti_queue_batch *batch, int64_t n
     statistics->batch_count++;
     batch->chosen_ns = now_ns;
     if (batch->count > 1) {
+        batch->tries = !is_worth_joining(batch->class);
         begin_probe(batch->class);
     }
     for (int32_t i = 0; i < batch->count; i++) {
@@ -345,6 +360,7 @@ static void begin_batch(wefti_queue_batch *batch)
 {
     batch->count = batch->rows = batch->padded_rows = 0;
     batch->joined = batch->ran = batch->was_split = batch->leads = false;
+    batch->tries = false;
     batch->expired = NULL;
     batch->wake_ns = WEFTI_NEVER;
 }
@@ -361,7 +377,8 @@ void wefti_queue_choose_locked(weft_queue *queue, wefti_queue_batch *batch)
         batch->class = leader->class;
         take(batch, leader, now_ns);
     }
-    if (is_joining(batch->class) && batch->requests[0]->may_join) {
+    bool joins = is_joining(batch->class) && batch->requests[0]->may_join;
+    if (joins && !(batch->own_pool && fill_from_own_core(batch, now_ns))) {
         fill(batch, now_ns, false);
     }
     record_choice(queue, batch, now_ns);
@@ -443,6 +460,9 @@ void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batc
         class->probe_rest_ns -= took_ns;
     } else {
         learn_joined(class, batch, took_ns);
+    }
+    if (batch->tries && !batch->joined) {
+        class->probe_rest_ns = 0; /* it did not come to that */
     }
     wefti_atomic_u64_store_relaxed(&class->hint_row_ns,
                                    (uint64_t)wefti_queue_expected_ns(class, 1));

@@ -65,28 +65,44 @@ wefti_queue_class *wefti_queue_find_class_locked(const wefti_queue_model *model,
     return class;
 }
 
-wefti_queue_class *wefti_queue_add_class_locked(wefti_queue_model *model,
-                                                wefti_queue_class *class)
+/* Takes the class out that was not used for longest, but for the newest, if there are
+ * too many. */
+static wefti_queue_class *take_oldest(wefti_queue_model *model)
 {
-    class->next = model->classes;
-    model->classes = class;
-    if (++model->class_count <= MOST_CLASSES ||
+    wefti_queue_class **oldest = NULL;
+    if (model->class_count <= MOST_CLASSES ||
         wefti_atomic_u32_load_acquire(&model->posting) > 0) {
         return NULL;
     }
-    wefti_queue_class **oldest = NULL;
-    for (wefti_queue_class **link = &class->next; *link; link = &(*link)->next) {
+    for (wefti_queue_class **link = &model->classes->next; *link;
+         link = &(*link)->next) {
         if ((*link)->live_count == 0 &&
             (!oldest || (*link)->last_used < (*oldest)->last_used)) {
             oldest = link;
         }
     }
-    if (!oldest) {
-        return NULL;
+    wefti_queue_class *found = oldest ? *oldest : NULL;
+    if (found) {
+        *oldest = found->next;
+        model->class_count--;
     }
-    wefti_queue_class *unused = *oldest;
-    *oldest = unused->next;
-    model->class_count--;
+    return found;
+}
+
+wefti_queue_class *wefti_queue_add_class_locked(wefti_queue_model *model,
+                                                wefti_queue_class *class)
+{
+    wefti_queue_class *unused = NULL, *oldest = NULL;
+    class->next = model->classes;
+    model->classes = class;
+    model->class_count++;
+    do {
+        oldest = take_oldest(model);
+        if (oldest) {
+            oldest->next = unused;
+            unused = oldest;
+        }
+    } while (oldest);
     return unused;
 }
 

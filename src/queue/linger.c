@@ -33,10 +33,15 @@ void wefti_patience_init(wefti_patience *patience)
     wefti_atomic_u32_init(&patience->interval, FIRST_INTERVAL);
 }
 
-bool wefti_patience_try(wefti_patience *patience)
+bool wefti_patience_has_trust(const wefti_patience *patience)
 {
     /* Relaxed, here and below: hints. */
-    if (WEFTI_LIKELY(wefti_atomic_u32_load_relaxed(&patience->trust) > 0)) {
+    return wefti_atomic_u32_load_relaxed(&patience->trust) > 0;
+}
+
+bool wefti_patience_try(wefti_patience *patience)
+{
+    if (WEFTI_LIKELY(wefti_patience_has_trust(patience))) {
         return true;
     }
     uint32_t skipped = wefti_atomic_u32_load_relaxed(&patience->skipped) + 1;

@@ -30,6 +30,9 @@ enum { WEFTI_LINGER_YIELDS = 8 };
 
 void wefti_patience_init(wefti_patience *patience);
 
+/* Whether it works of late; counts no try. Threads: any. */
+bool wefti_patience_has_trust(const wefti_patience *patience);
+
 /* Whether to linger now. Threads: any. */
 bool wefti_patience_try(wefti_patience *patience);
 

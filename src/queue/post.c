@@ -17,6 +17,10 @@
 /* In a box. */
 enum { MOST_POSTS = 16 };
 
+/* Room in the queue for what may be posted before everybody knows that there is none:
+ * all boxes twice, and what was on its way into each. */
+enum { ROOM_FOR_POSTS = WEFTI_QUEUE_POOLS * (2 * MOST_POSTS + 1) };
+
 static void count_recent_locked(wefti_queue_recent *recent, bool comes)
 {
     recent->model->users += comes ? 1 : (size_t)-1;
@@ -49,7 +53,9 @@ void wefti_queue_look_up_locked(wefti_queue_pool *pool, const weft_io *io,
 void wefti_queue_remember_locked(const wefti_queue_request *request)
 {
     wefti_queue_pool *pool = request->pool;
-    if (!request->leadable || request->model->removed ||
+    /* Why several rows may not join it is better asked again. */
+    bool asked = request->may_join || !request->class->joins;
+    if (!request->leadable || !asked || request->model->removed ||
         !wefti_atomic_u32_load_relaxed(&request->queue->attended)) {
         return;
     }
@@ -93,7 +99,7 @@ bool wefti_queue_is_for_post(const wefti_queue_request *request)
     return request->leadable &&
            !wefti_atomic_u32_load_relaxed(&request->class->hint_crowded) &&
            wefti_atomic_u32_load_relaxed(&queue->attended) &&
-           wefti_patience_try(&queue->promises);
+           wefti_patience_has_trust(&queue->promises);
 }
 
 wefti_queue_posted wefti_queue_post(wefti_queue_request *request)
@@ -103,15 +109,17 @@ wefti_queue_posted wefti_queue_post(wefti_queue_request *request)
     uint32_t bit = UINT32_C(1) << (pool - queue->pools);
     wefti_mutex_lock(&pool->lock);
     uint32_t before = pool->post_count;
-    if (before < MOST_POSTS) {
+    /* Relaxed: a hint, so that no more are posted than there is room for. */
+    bool open = before < MOST_POSTS && wefti_atomic_u32_load_relaxed(&queue->attended);
+    if (open) {
         request->next_report = NULL;
         *(before == 0 ? &pool->first_post : &pool->last_post->next_report) = request;
         pool->last_post = request;
         pool->post_count++;
     }
     wefti_mutex_unlock(&pool->lock);
-    if (before == MOST_POSTS) {
-        return WEFTI_QUEUE_BOX_FULL;
+    if (!open) {
+        return WEFTI_QUEUE_BOX_SHUT;
     }
     /* Also behind another, who may not have got so far: whoever takes the lock from
      * here on, such as who cancels this request, has it taken in. */
@@ -180,9 +188,7 @@ static bool is_attended_locked(const weft_queue *queue)
     bool looks = queue->watching || queue->sleeping <= queue->woken;
     return looks && !queue->closed &&
            queue->census.now >= (uint32_t)queue->params.workers &&
-           queue->waiting_count + queue->held_count +
-                   (size_t)WEFTI_QUEUE_POOLS * MOST_POSTS <=
-               most;
+           queue->waiting_count + queue->held_count + ROOM_FOR_POSTS <= most;
 }
 
 void wefti_queue_attend_locked(weft_queue *queue)

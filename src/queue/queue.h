@@ -336,8 +336,8 @@ weft_status wefti_queue_class_create(wefti_queue_model *model, const weft_io *io
                                      wefti_queue_class **class, weft_error *error);
 void wefti_queue_class_destroy(wefti_queue_class *class);
 
-/* Puts a class into its model's list; returns one to be destroyed, without lock, that
- * was not used for longest, or NULL. */
+/* Puts a class into its model's list; returns a chain, by `next`, of those to be
+ * destroyed, without lock, that were not used for longest. */
 wefti_queue_class *wefti_queue_add_class_locked(wefti_queue_model *model,
                                                 wefti_queue_class *class);
 
@@ -407,11 +407,13 @@ typedef struct wefti_queue_batch {
     int32_t count, rows;
     double expected_ns;
     int64_t chosen_ns;
-    bool leads;                   /* taken by who waits for its first request */
-    bool joined;                  /* it ran as one */
-    bool ran;                     /* not all of them were cancelled before */
-    wefti_queue_form *form;       /* of those that are joined */
-    int32_t padded_rows;          /* computed for nobody */
+    const wefti_queue_pool *own_pool; /* where the worker takes from first, or NULL */
+    bool leads;                       /* taken by who waits for its first request */
+    bool tries;                       /* whether joining pays */
+    bool joined;                      /* it ran as one */
+    bool ran;                         /* not all of them were cancelled before */
+    wefti_queue_form *form;           /* of those that are joined */
+    int32_t padded_rows;              /* computed for nobody */
     bool was_split;               /* it failed, and its requests ran again one by one */
     wefti_queue_request *expired; /* chain of those whose time is over, `ending` */
     int64_t wake_ns;              /* nothing yet: look again then */
@@ -500,8 +502,8 @@ void wefti_queue_report(weft_queue *queue, wefti_queue_request *request);
 
 /* ---- post.c ---- */
 
-/* Takes the queue's lock, and in what was posted: so for who has it there are no posts,
- * but for new ones. */
+/* Takes the queue's lock, and in what was posted. For who chooses, counts, cancels or
+ * waits for the end of things: what was posted before is in the queue then. */
 void wefti_queue_lock(weft_queue *queue) WEFTI_ACQUIRES(queue->lock);
 
 /* The same for who got the lock otherwise, such as at the end of a wait. */
@@ -529,7 +531,7 @@ bool wefti_queue_is_for_post(const wefti_queue_request *request);
 
 typedef enum wefti_queue_posted {
     WEFTI_QUEUE_POSTED,
-    WEFTI_QUEUE_BOX_FULL,
+    WEFTI_QUEUE_BOX_SHUT,   /* full, or nobody looks: not posted */
     WEFTI_QUEUE_UNATTENDED, /* posted, but nobody looks: wefti_queue_settle_post */
 } wefti_queue_posted;
 

@@ -103,6 +103,17 @@ static void drop_holds_locked(const submission *self)
     }
 }
 
+/* `posting` keeps classes from being evicted: it is not for who may have to wait. */
+static void hold_for_long_locked(submission *self)
+{
+    if (self->posting) {
+        self->model->users++;
+        self->class->live_count++;
+        drop_holds_locked(self);
+        self->posting = false;
+    }
+}
+
 static void let_go(submission *self)
 {
     weft_queue *queue = self->queue;
@@ -127,7 +138,11 @@ static weft_status add_class(submission *self, weft_error *error)
     }
     keep_class_locked(self, class);
     wefti_mutex_unlock(&self->queue->lock);
-    wefti_queue_class_destroy(unneeded);
+    while (unneeded) {
+        wefti_queue_class *next = unneeded->next;
+        wefti_queue_class_destroy(unneeded);
+        unneeded = next;
+    }
     self->now_ns = wefti_clock_ns();
     return WEFT_OK;
 }
@@ -145,8 +160,8 @@ static weft_status take_request(submission *self, const weft_model *model,
                                 weft_error *error)
 {
     wefti_queue_lookup lookup = {.model = model};
-    WEFTI_TRY(wefti_queue_request_create(
-        self->queue, self->io, may_post(self) ? &lookup : NULL, &self->request, error));
+    weft_status status = wefti_queue_request_create(
+        self->queue, self->io, may_post(self) ? &lookup : NULL, &self->request, error);
     const wefti_queue_recent *found = &lookup.found;
     if (found->model) {
         self->model = found->model;
@@ -156,8 +171,11 @@ static weft_status take_request(submission *self, const weft_model *model,
         self->expected_ns =
             (double)wefti_atomic_u64_load_relaxed(&found->class->hint_row_ns) *
             found->rows;
+        if (status != WEFT_OK) {
+            let_go(self);
+        }
     }
-    return WEFT_OK;
+    return status;
 }
 
 /* Finds the class of a call; on success the model and the class are kept. */
@@ -328,6 +346,7 @@ void wefti_queue_count_locked(wefti_queue_request *request)
 {
     weft_queue *queue = request->queue;
     request->sequence = queue->next_sequence++;
+    request->class->last_used = request->sequence;
     queue->statistics.accepted++;
     queue->live_count++;
     request->model->live_count++;
@@ -354,6 +373,7 @@ static weft_status accept_locked(weft_queue *queue, submission *self,
                                  wefti_queue_request *request, aftermath *after,
                                  weft_error *error)
 {
+    hold_for_long_locked(self);
     WEFTI_TRY(
         wait_for_room_locked(queue, self, request->base.start_deadline_ns, error));
     WEFTI_TRY(wefti_device_begin(queue->device, &request->base.shard, error));
@@ -393,7 +413,7 @@ static weft_status try_post(submission *self, wefti_queue_request *request,
     request->submitted_ns = self->now_ns;
     WEFTI_TRY(wefti_device_begin(self->queue->device, &request->base.shard, error));
     wefti_queue_posted way = wefti_queue_post(request);
-    *posted = way != WEFTI_QUEUE_BOX_FULL;
+    *posted = way != WEFTI_QUEUE_BOX_SHUT;
     bool refused = way == WEFTI_QUEUE_UNATTENDED && !wefti_queue_settle_post(request);
     if (refused || !*posted) {
         wefti_device_unbegin(self->queue->device, request->base.shard);

@@ -77,6 +77,8 @@ static bool next_batch(wefti_queue_worker *worker, wefti_queue_batch *batch,
                        bool leaves)
 {
     weft_queue *queue = worker->queue;
+    bool prefers = worker->keeps_core && !queue->params.preserve_order;
+    batch->own_pool = prefers ? wefti_queue_pool_here(queue) : NULL;
     wefti_queue_lock(queue);
     if (!leaves) {
         wefti_queue_linger_for_work_locked(queue);

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Post boxes, with a worker that is awake and stands still, so that they are looked
+ * into and nobody does. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "queue/queue.h"
+#include "support/queue_case.h"
+
+enum { CALLS = 12 };
+
+typedef struct stage {
+    queue_case f;
+    queue_case_plug plug;
+    queue_case_call calls[CALLS];
+    weft_request *requests[CALLS];
+    uint32_t submitted;
+} stage;
+
+static void submit_next(stage *s)
+{
+    uint32_t i = s->submitted++;
+    queue_case_solve(&s->calls[i], s->f.model, 1, i, 1);
+    s->requests[i] = queue_case_submit(&s->f, &s->calls[i], NULL);
+}
+
+/* Until the class is among the recent ones. */
+static void set_up(stage *s)
+{
+    weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
+    params.workers = 1;
+    *s = (stage){0};
+    queue_case_set_up(&s->f, &params);
+    queue_case_warm_up(&s->f);
+    queue_case_plug_in(&s->plug, s->f.queue, s->f.model);
+    submit_next(s);
+    submit_next(s);
+}
+
+static void tear_down(stage *s)
+{
+    queue_case_plug_out(&s->plug);
+    for (uint32_t i = 0; i < s->submitted; i++) {
+        queue_case_wait_ok(s->requests[i]);
+        assert_true(queue_case_is_right(&s->calls[i]));
+    }
+    queue_case_tear_down(&s->f);
+}
+
+static uint32_t count_posts(weft_queue *queue)
+{
+    uint32_t posts = 0;
+    for (size_t i = 0; i < WEFTI_QUEUE_POOLS; i++) {
+        wefti_mutex_lock(&queue->pools[i].lock);
+        posts += queue->pools[i].post_count;
+        wefti_mutex_unlock(&queue->pools[i].lock);
+    }
+    return posts;
+}
+
+static void test_who_takes_the_lock_finds_posts(void **state)
+{
+    (void)state;
+    stage s;
+    set_up(&s);
+    weft_queue *queue = s.f.queue;
+    uint32_t before = count_posts(queue);
+    submit_next(&s);
+    assert_int_equal(count_posts(queue), before + 1);
+    weft_queue_statistics n;
+    weft_queue_get_statistics(queue, &n);
+    assert_int_equal(count_posts(queue), 0);
+    assert_int_equal(n.waiting, s.submitted);
+    tear_down(&s);
+}
+
+/* A cancelled post is in no box. */
+static void test_a_post_is_cancelled(void **state)
+{
+    (void)state;
+    stage s;
+    set_up(&s);
+    submit_next(&s);
+    weft_request *last = s.requests[--s.submitted];
+    assert_int_equal(count_posts(s.f.queue) > 0, true);
+    assert_true(weft_request_cancel(last));
+    assert_int_equal(weft_request_wait(last, WEFT_FOREVER, NULL), WEFT_CANCELLED);
+    weft_request_release(last);
+    assert_int_equal(count_posts(s.f.queue), 0);
+    tear_down(&s);
+}
+
+/* Without memory for the request its model is let go of. */
+static void test_no_memory_holds_nothing(void **state)
+{
+    (void)state;
+    stage s;
+    set_up(&s);
+    wefti_queue_model *entry = s.f.queue->models;
+    weft_status status = WEFT_OK;
+    /* Until no free object is left, and one has to be made. */
+    while (status == WEFT_OK && s.submitted < CALLS) {
+        queue_case_call *call = &s.calls[s.submitted];
+        queue_case_solve(call, s.f.model, 1, 7, 1);
+        (void)wefti_fault_arm(1, UINT32_C(1) << WEFTI_FAULT_ALLOCATION);
+        status = weft_queue_submit(s.f.queue, s.f.model, &call->io, NULL,
+                                   &s.requests[s.submitted], NULL);
+        (void)wefti_fault_arm(0, 0);
+        s.submitted += status == WEFT_OK;
+    }
+    assert_int_equal(status, WEFT_OUT_OF_MEMORY);
+    assert_int_equal(wefti_atomic_u32_load_acquire(&entry->posting),
+                     count_posts(s.f.queue));
+    tear_down(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_who_takes_the_lock_finds_posts),
+        cmocka_unit_test(test_a_post_is_cancelled),
+        cmocka_unit_test(test_no_memory_holds_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
