@@ -289,12 +289,8 @@ bool wefti_queue_leave_loading(wefti_queue_request *request, wefti_request_state
 
 static uint32_t histogram_bucket(uint64_t value)
 {
-    uint32_t bucket = 0;
-    while (value > 0 && bucket < WEFT_QUEUE_BUCKETS - 1) {
-        value /= 2;
-        bucket++;
-    }
-    return bucket;
+    uint32_t bits = value == 0 ? 0 : 64 - (uint32_t)__builtin_clzll(value);
+    return bits < WEFT_QUEUE_BUCKETS ? bits : WEFT_QUEUE_BUCKETS - 1;
 }
 
 void wefti_queue_give_back(weft_queue *queue, wefti_queue_batch *batch, int32_t first,

@@ -347,14 +347,12 @@ weft_status wefti_queue_copy_tensors(const wefti_queue_class *class, const weft_
                                      weft_tensor *tensors, weft_error *error)
 {
     const weft_model *model = class->model->model;
-    weft_value_info info;
     for (size_t i = 0; i < io->input_count; i++) {
         if (wefti_mask_is_made(model, i, &io->inputs[i])) {
             WEFTI_TRY(wefti_queue_copy_made_mask(class, io, i, &tensors[i], error));
             continue;
         }
-        (void)weft_model_get_input(model, i, &info);
-        WEFTI_TRY(copy_input(&info, &io->inputs[i], &tensors[i], error));
+        WEFTI_TRY(copy_input(&model->inputs[i], &io->inputs[i], &tensors[i], error));
     }
     if (model->stages != NULL) {
         return copy_unknown_outputs(model, io, tensors + io->input_count, error);
@@ -364,12 +362,12 @@ weft_status wefti_queue_copy_tensors(const wefti_queue_class *class, const weft_
     wefti_queue_cut_outputs(class, io, tensors + io->input_count);
     for (size_t i = 0; i < io->output_count; i++) {
         size_t at = io->input_count + i;
-        (void)weft_model_get_output(model, i, &info);
-        WEFTI_TRY(copy_output(&info, &io->outputs[i], &tensors[at], error));
+        const weft_value_info *info = &model->outputs[i];
+        WEFTI_TRY(copy_output(info, &io->outputs[i], &tensors[at], error));
         for (size_t j = 0; j < at; j++) {
             if (wefti_queue_overlap(&tensors[at], &tensors[j])) {
                 return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                                   "output '%s' overlaps %s %zu", info.name,
+                                   "output '%s' overlaps %s %zu", info->name,
                                    j < io->input_count ? "input" : "output",
                                    j < io->input_count ? j : j - io->input_count);
             }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/thread.h"
+#include "graph/padding.h"
 #include "queue/queue.h"
 
 /* Short requests whose callers soon wait for them are not put into the queue one by
@@ -28,12 +29,19 @@ static void count_recent_locked(wefti_queue_recent *recent, bool comes)
     recent->model = comes ? recent->model : NULL;
 }
 
+/* With as many rows in all inputs: nothing else is looked at again. */
 static bool is_recent(const wefti_queue_recent *recent, const weft_model *model,
                       const weft_io *io)
 {
-    return recent->model && recent->model->model == model &&
-           wefti_queue_is_of_class(recent->class, io) &&
-           wefti_queue_rows(recent->class, io) == recent->rows;
+    bool same = recent->model && recent->model->model == model &&
+                wefti_queue_is_of_class(recent->class, io) &&
+                wefti_queue_rows(recent->class, io) == recent->rows;
+    for (size_t i = 0; same && i < io->input_count; i++) {
+        int32_t axis = recent->class->axes[i];
+        same = axis < 0 || wefti_mask_is_made(model, i, &io->inputs[i]) ||
+               io->inputs[i].dims[axis] == recent->rows;
+    }
+    return same;
 }
 
 void wefti_queue_look_up_locked(wefti_queue_pool *pool, const weft_io *io,

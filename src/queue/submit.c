@@ -200,6 +200,43 @@ static weft_status find_class(submission *self, weft_model *model, weft_error *e
     return status;
 }
 
+/* Rows are counted in 32 bits. */
+static weft_status check_sizes(const weft_io *io, weft_error *error)
+{
+    for (size_t i = 0; i < io->input_count; i++) {
+        for (int32_t j = 0; j < io->inputs[i].rank; j++) {
+            if (io->inputs[i].dims[j] > INT32_MAX) {
+                return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                                   "input %zu: dimension %d is %lld; a queue takes up "
+                                   "to %d, weft_run takes more",
+                                   i, (int)j, (long long)io->inputs[i].dims[j],
+                                   INT32_MAX);
+            }
+        }
+    }
+    return WEFT_OK;
+}
+
+/* What is of a recent class has been checked, but for sizes that are rounded up. */
+static weft_status check_and_find_class(submission *self, weft_model *model,
+                                        weft_error *error)
+{
+    if (self->posting && !model->buckets) {
+        return WEFT_OK;
+    }
+    weft_status status = wefti_model_check_inputs(model, self->io, error);
+    if (status == WEFT_OK) {
+        status = check_sizes(self->io, error);
+    }
+    if (status != WEFT_OK) {
+        if (self->posting) {
+            let_go(self);
+        }
+        return status;
+    }
+    return self->posting ? WEFT_OK : find_class(self, model, error);
+}
+
 /* A row alone was compared with the rows of a batch; several rows of one request are
  * computed as a batch too, whose size has to be shown on its own. */
 static bool may_join(const submission *self, int32_t rows)
@@ -312,23 +349,6 @@ static weft_status wait_for_room_locked(weft_queue *queue, submission *self,
                        "no room in the queue within the request's time: %d requests "
                        "wait (max_queue_size)",
                        (int)queue->params.max_queue_size);
-}
-
-/* Rows are counted in 32 bits. */
-static weft_status check_sizes(const weft_io *io, weft_error *error)
-{
-    for (size_t i = 0; i < io->input_count; i++) {
-        for (int32_t j = 0; j < io->inputs[i].rank; j++) {
-            if (io->inputs[i].dims[j] > INT32_MAX) {
-                return wefti_error(error, WEFT_INVALID_ARGUMENT,
-                                   "input %zu: dimension %d is %lld; a queue takes up "
-                                   "to %d, weft_run takes more",
-                                   i, (int)j, (long long)io->inputs[i].dims[j],
-                                   INT32_MAX);
-            }
-        }
-    }
-    return WEFT_OK;
 }
 
 /* Tells threads from each other: what one thread keeps under way is no crowd. */
@@ -489,17 +509,13 @@ weft_status weft_queue_submit(weft_queue *queue, weft_model *model, const weft_i
     self.timeout_at_ns = after_us(self.now_ns, self.params.timeout_us);
     self.deadline_at_ns = after_us(self.now_ns, self.params.deadline_us);
     WEFTI_TRY(wefti_check_counts(model, io, error));
-    WEFTI_TRY(wefti_model_check_inputs(model, io, error));
-    WEFTI_TRY(check_sizes(io, error));
     WEFTI_TRY(take_request(&self, model, error));
-    if (!self.posting) {
-        weft_status found = find_class(&self, model, error);
-        if (found != WEFT_OK) {
-            abandon(self.request);
-            return found;
-        }
+    weft_status status = check_and_find_class(&self, model, error);
+    if (status != WEFT_OK) {
+        abandon(self.request);
+        return status;
     }
-    weft_status status = submit(&self, request, error);
+    status = submit(&self, request, error);
     if (status != WEFT_OK) {
         let_go(&self);
     }
