@@ -41,6 +41,10 @@
 #define WEFTI_EXCLUDES(...) WEFTI_TSA(locks_excluded(__VA_ARGS__))
 #define WEFTI_NO_TSA WEFTI_TSA(no_thread_safety_analysis)
 
+/* Bits up to the highest one that is set; of 0: 0. */
+#define WEFTI_BIT_WIDTH(value)                                                         \
+    ((value) == 0 ? 0U : 64U - (unsigned)__builtin_clzll(value))
+
 /* Checked arithmetic: true when the exact result does not fit. */
 #define WEFTI_ADD_OVERFLOWS(a, b, result) __builtin_add_overflow(a, b, result)
 #define WEFTI_MUL_OVERFLOWS(a, b, result) __builtin_mul_overflow(a, b, result)

@@ -289,7 +289,7 @@ bool wefti_queue_leave_loading(wefti_queue_request *request, wefti_request_state
 
 static uint32_t histogram_bucket(uint64_t value)
 {
-    uint32_t bits = value == 0 ? 0 : 64 - (uint32_t)__builtin_clzll(value);
+    uint32_t bits = WEFTI_BIT_WIDTH(value);
     return bits < WEFT_QUEUE_BUCKETS ? bits : WEFT_QUEUE_BUCKETS - 1;
 }
 

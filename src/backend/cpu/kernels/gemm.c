@@ -91,9 +91,16 @@ WEFTI_INLINE void gemm_chain(gemm_sums *s, const gemm_block *g, const int32_t ro
                 s->acc[i][j] = vf_fma(av, bv[j], s->acc[i][j]);
             }
         }
-        a += points ? 0 : a_column;
-        offset += offsets || points ? 1 : 0;
-        b += offsets ? 0 : b_row;
+        /* Only what is there: a null pointer may not be moved, not even by nothing. */
+        if (!points) {
+            a += a_column;
+        }
+        if (offsets || points) {
+            offset++;
+        }
+        if (!offsets) {
+            b += b_row;
+        }
     }
 }
 
@@ -261,8 +268,11 @@ void gemm_rows(gemm_block *g, int64_t rows, int32_t columns)
         } else {
             kernel[count - 1](g);
         }
-        g->a += mode == 2 ? 0 : count * g->a_row;
-        g->a_rows += mode == 2 ? count : 0;
+        if (mode == 2) {
+            g->a_rows += count;
+        } else {
+            g->a += count * g->a_row;
+        }
         g->c += count * g->c_row;
         g->start = g->start == NULL ? NULL : g->start + count * g->start_row;
         g->residual = g->residual == NULL ? NULL : g->residual + count * g->c_row;
