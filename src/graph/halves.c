@@ -162,17 +162,31 @@ static bool only_moves(const wefti_net_node *node)
            (how == NULL || how->s == NULL || strcmp(how->s, "none") == 0);
 }
 
-/* Their inputs in 16 bits are all stored so, and of one type. */
-static bool all_raw(const widener *w, const wefti_net_node *node)
+/* Whether such an operator moves elements of this input, and does not only read there
+ * how to move them. */
+static bool moves_input(const wefti_net_node *node, size_t index)
 {
-    const weft_type type = first_type(w, node);
-    bool all = type != WEFT_TYPE_NONE;
+    static const char *const with_third[] = {"Pad", "ScatterElements", "ScatterND"};
+    return index == 0 || wefti_net_is(node, "Concat") ||
+           (index == 2 && is_one_of(node, with_third, WEFTI_COUNT_OF(with_third)));
+}
+
+/* The one type of 16 bits in which all that it moves is stored. NONE: there is none;
+ * nothing may be known of an input, which is no proof that it is of another type. */
+static weft_type raw_type(const widener *w, const wefti_net_node *node)
+{
+    weft_type type = WEFT_TYPE_NONE;
     for (size_t i = 0; i < node->view.input_count; i++) {
-        const weft_type other = type_of(w, node->inputs[i]);
-        all = all && (other == WEFT_TYPE_NONE ||
-                      (other == type && is_raw(w, node->inputs[i])));
+        const int32_t value = node->inputs[i];
+        if (value < 0 || !moves_input(node, i)) {
+            continue;
+        }
+        type = type == WEFT_TYPE_NONE ? type_of(w, value) : type;
+        if (!is_raw(w, value) || type_of(w, value) != type) {
+            return WEFT_TYPE_NONE;
+        }
     }
-    return all;
+    return type;
 }
 
 /* Whether an output is a number of the inputs' type: what the graph's own outputs, of
@@ -293,10 +307,10 @@ static weft_status visit(widener *w, wefti_net_node *node)
         }
         return WEFT_OK;
     }
-    if (!only_moves(node) || !all_raw(w, node)) {
+    const weft_type type = only_moves(node) ? raw_type(w, node) : WEFT_TYPE_NONE;
+    if (type == WEFT_TYPE_NONE) {
         return compute(w, node);
     }
-    const weft_type type = first_type(w, node);
     for (size_t i = 0; i < node->view.output_count; i++) {
         set_raw(w, node->outputs[i], type);
     }

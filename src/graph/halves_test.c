@@ -102,6 +102,28 @@ static const struct {
      WEFT_TYPE_NONE},
     {"x: $[3,8]; n = Neg(x); y = Cast(n) to=1; -> y", "x: f32[3,8]; y = Neg(x); -> y",
      WEFT_TYPE_F32},
+    /* What a node with graphs makes is of an unknown type beside what is moved. */
+    {"x: $[3,8]; c: bool[]; y = If(c) then_branch={ t = Neg(x); -> t }"
+     " else_branch={ e = Identity(x); -> e }; z = Concat(y,x) axis=0; -> z",
+     "x: f32[3,8]; c: bool[]; y = If(c) then_branch={ t = Neg(x); -> t }"
+     " else_branch={ e = Identity(x); -> e }; s = Concat(y,x) axis=0;"
+     "z = Cast(s) to=#; -> z",
+     WEFT_TYPE_NONE},
+    {"x: $[3,8]; c: bool[]; y = If(c) then_branch={ t = Neg(x); -> t }"
+     " else_branch={ e = Identity(x); -> e }; l = i64{0,1,0,1}; h = f32(2);"
+     "v = Cast(h) to=#; p = Pad(y,l,v); z = CastLike(p,x); -> z",
+     "x: f32[3,8]; n = Neg(x); l = i64{0,1,0,1}; v = f32(2); p = Pad(n,l,v);"
+     "z = Cast(p) to=#; -> z",
+     WEFT_TYPE_NONE},
+    /* So is the state inside. */
+    {"x: $[3,8]; g: bool[]; n = i64(1); y = Loop(n,g,x) body={ i: i64[]; c: bool[];"
+     " s: $[3,8]; o = Identity(c); a = i64{0}; b = i64{1}; e = i64{4}; h = f32[1,8];"
+     " v = Cast(h) to=#; j = Concat(s,v) axis=0; k = Slice(j,b,e,a);"
+     " q = Unsqueeze(b,a); u = ScatterND(k,q,v); -> o,u }; z = CastLike(y,x); -> z",
+     "x: f32[3,8]; g: bool[]; a = i64{0}; b = i64{1}; e = i64{2}; h = f32[1,8];"
+     "d = Cast(h) to=#; v = Cast(d) to=1; k = Slice(x,b,e,a);"
+     "u = Concat(k,v,v) axis=0; z = Cast(u) to=#; -> z",
+     WEFT_TYPE_NONE},
 };
 
 static void fill(weft_type type, uint16_t half[COUNT], float wide[COUNT])
