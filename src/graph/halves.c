@@ -295,10 +295,30 @@ static weft_type type_by_attribute(const wefti_net_node *node)
                : WEFT_TYPE_NONE;
 }
 
+/* The bits of what is in f32 by now are asked for: those that the graph means. */
+static weft_status narrow_bits(widener *w, wefti_net_node *node)
+{
+    const int32_t value = node->view.input_count > 0 ? node->inputs[0] : -1;
+    const weft_type type = type_of(w, value);
+    if (type == WEFT_TYPE_NONE || is_raw(w, value)) {
+        return WEFT_OK;
+    }
+    const wefti_known unknown = {0};
+    const char *name;
+    int32_t narrow;
+    WEFTI_TRY(name_value(w, "%s (in 16 bits)", w->net->values[value].name, &name));
+    WEFTI_TRY(wefti_net_add_value(w->net, &unknown, name, &narrow, w->error));
+    node->inputs[0] = narrow;
+    return add_cast(w, node, value, narrow, type);
+}
+
 static weft_status visit(widener *w, wefti_net_node *node)
 {
     if (wefti_net_is(node, "CastLike")) {
         return cast_like(w, node);
+    }
+    if (wefti_net_is(node, "BitCast")) {
+        WEFTI_TRY(narrow_bits(w, node));
     }
     const weft_type given = type_by_attribute(node);
     if (given != WEFT_TYPE_NONE) {

@@ -37,7 +37,7 @@ static weft_status make(const char *text, weft_type type, weft_model **model,
         }
     }
     filled[at] = '\0';
-    weft_graph *graph = graph_text_make(filled, 18);
+    weft_graph *graph = graph_text_make(filled, 26);
     weft_status status = weft_model_create(group_device, graph, NULL, model, error);
     weft_graph_release(graph);
     return status;
@@ -102,6 +102,9 @@ static const struct {
      WEFT_TYPE_NONE},
     {"x: $[3,8]; n = Neg(x); y = Cast(n) to=1; -> y", "x: f32[3,8]; y = Neg(x); -> y",
      WEFT_TYPE_F32},
+    {"x: $[3,8]; e = Exp(x); b = BitCast(e) to=16; c = BitCast(b) to=10;"
+     "y = BitCast(c) to=#; -> y",
+     "x: f32[3,8]; e = Exp(x); y = Cast(e) to=#; -> y", WEFT_TYPE_NONE},
     /* What a node with graphs makes is of an unknown type beside what is moved. */
     {"x: $[3,8]; c: bool[]; y = If(c) then_branch={ t = Neg(x); -> t }"
      " else_branch={ e = Identity(x); -> e }; z = Concat(y,x) axis=0; -> z",
