@@ -54,7 +54,15 @@ static void check_starts(wefti_body *body, const vocabulary *words)
         }
     }
     for (size_t i = 0; i < words->length_count; i++) {
-        count += (size_t)grams_of(words, i).count;
+        const grams all = grams_of(words, i);
+        const size_t end = i + 1 < words->length_count ? (size_t)words->starts[i + 1]
+                                                       : words->pool_count;
+        if (all.words + all.count * all.length != words->pool + end) {
+            wefti_body_refuse(body, WEFT_INVALID_MODEL,
+                              "a part of the pool is not a whole number of n-grams");
+            return;
+        }
+        count += (size_t)all.count;
     }
     if (count != words->index_count) {
         wefti_body_refuse(body, WEFT_INVALID_MODEL,
@@ -88,13 +96,19 @@ static vocabulary read_vocabulary(wefti_body *body)
         wefti_body_refuse(body, WEFT_UNSUPPORTED,
                           "n-grams of strings are not supported");
     } else if (words.pool_count == 0 || words.length_count == 0 ||
-               words.index_count == 0 || words.length_count > MOST_LENGTH) {
+               words.index_count == 0) {
         wefti_body_refuse(
             body, WEFT_INVALID_MODEL,
             "pool_int64s, ngram_counts or ngram_indexes is missing or not "
             "a list of n-grams");
+    } else if (words.length_count > MOST_LENGTH) {
+        wefti_body_refuse(body, WEFT_UNSUPPORTED,
+                          "n-grams of more than 16 words are not supported");
+    } else if (words.skips > MOST_SKIPS) {
+        wefti_body_refuse(body, WEFT_UNSUPPORTED,
+                          "max_skip_count: more than 16 is not supported");
     } else if (words.shortest < 1 || words.longest < words.shortest ||
-               words.skips < 0 || words.skips > MOST_SKIPS) {
+               words.skips < 0) {
         wefti_body_refuse(
             body, WEFT_INVALID_MODEL,
             "the lengths of n-grams, or how far their words may be apart, "

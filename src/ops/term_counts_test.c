@@ -115,8 +115,8 @@ static void test_shapes(void **state)
 }
 
 /* Replaces one list of a node that is right. */
-static void expect_wrong_list(const char *name, size_t length, const int64_t *values,
-                              const char *text)
+static void expect_refusal(const char *name, size_t length, const int64_t *values,
+                           weft_status status, const char *text)
 {
     op_case c;
     begin(&c, "TF", 1, 2, 0);
@@ -127,8 +127,14 @@ static void expect_wrong_list(const char *name, size_t length, const int64_t *va
         }
     }
     op_input(&c, WEFT_TYPE_I64, DIMS(LENGTH), rows);
-    op_expect_error(&c, 1, WEFT_INVALID_MODEL, text);
+    op_expect_error(&c, 1, status, text);
     op_end(&c);
+}
+
+static void expect_wrong_list(const char *name, size_t length, const int64_t *values,
+                              const char *text)
+{
+    expect_refusal(name, length, values, WEFT_INVALID_MODEL, text);
 }
 
 static void test_refusals(void **state)
@@ -137,7 +143,11 @@ static void test_refusals(void **state)
     expect_wrong_list("ngram_counts", 3, I64(0, 10, 4), "does not ascend");
     expect_wrong_list("ngram_counts", 3, I64(-1, 4, 10), "does not ascend");
     expect_wrong_list("ngram_counts", 3, I64(0, 4, 14), "does not ascend");
-    expect_wrong_list("ngram_counts", 2, I64(0, 2), "one number for each");
+    expect_wrong_list("ngram_counts", 2, I64(0, 1), "one number for each");
+    expect_wrong_list("ngram_counts", 3, I64(0, 3, 10), "whole number of n-grams");
+    expect_wrong_list("ngram_counts", 3, I64(0, 4, 8), "whole number of n-grams");
+    expect_refusal("ngram_counts", 17, (const int64_t[17]){0}, WEFT_UNSUPPORTED,
+                   "more than 16 words");
     expect_wrong_list("ngram_indexes", 7, indexes, "one number for each");
     expect_wrong_list("ngram_indexes", 8, I64(0, 6, 2, 1, -4, 5, 4, 3), "from 0");
     expect_wrong_list("ngram_indexes", 8, I64(0, 6, 2, 1, 1 << 24, 5, 4, 3), "from 0");
@@ -146,14 +156,16 @@ static void test_refusals(void **state)
         const char *mode, *text;
         int64_t shortest, longest, skips;
     } wrong[] = {{"TF", "lengths", 0, 2, 0},      {"TF", "lengths", 2, 1, 0},
-                 {"TF", "lengths", 1, 2, -1},     {"TF", "lengths", 1, 2, 17},
+                 {"TF", "lengths", 1, 2, -1},     {"TF", "max_skip_count", 1, 2, 17},
                  {"TFI", "mode is not", 1, 2, 0}, {"IDF", "weights", 1, 2, 0}};
     for (size_t i = 0; i < WEFTI_COUNT_OF(wrong); i++) {
         op_case c;
         begin(&c, wrong[i].mode, wrong[i].shortest, wrong[i].longest, wrong[i].skips);
         op_floats(&c, "weights", SIZE - 1, weights);
         op_input(&c, WEFT_TYPE_I64, DIMS(LENGTH), rows);
-        op_expect_error(&c, 1, WEFT_INVALID_MODEL, wrong[i].text);
+        op_expect_error(&c, 1,
+                        wrong[i].skips > 16 ? WEFT_UNSUPPORTED : WEFT_INVALID_MODEL,
+                        wrong[i].text);
         op_end(&c);
     }
     static const char *const strings[] = {"a", "b"};
