@@ -30,8 +30,8 @@ typedef void (*weft_log_callback)(void *user, weft_log_level level, const char *
 
 typedef struct weft_device_params {
     size_t struct_size;
-    /* Most contexts leased at once; 0: 64, on cards one for each core of the host and
-     * at least 8 for each card. At most 1024. */
+    /* Most contexts leased at once; 0: 64, on cards one for each core of the host, but
+     * at least 8 and at most 16 for each card. At most 1024. */
     int32_t max_contexts;
     /* Worker threads: they run asynchronous requests and help a lone caller with
      * whole output tiles. -1: one per core. 0: none, then weft_submit fails. At most

@@ -86,7 +86,8 @@ typedef struct weft_model_params {
     /* In what matrix products, convolutions and attention are computed. One that the
      * device does not have is WEFT_UNSUPPORTED. Where it is f32, and the operands of
      * all products are f16 in the graph, or all bf16, they are computed in that type on
-     * devices that have it. */
+     * devices that have it; those in the graphs of its nodes (If, Loop, Scan) stay f32.
+     */
     weft_precision precision;
 } weft_model_params;
 
