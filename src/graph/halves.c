@@ -320,6 +320,9 @@ static weft_status visit(widener *w, wefti_net_node *node)
     if (wefti_net_is(node, "BitCast")) {
         WEFTI_TRY(narrow_bits(w, node));
     }
+    if (wefti_net_is(node, "Bernoulli")) {
+        WEFTI_TRY(widen_inputs(w, node)); /* it reads numbers, and not only a shape */
+    }
     const weft_type given = type_by_attribute(node);
     if (given != WEFT_TYPE_NONE) {
         for (size_t i = 0; i < node->view.output_count; i++) {

@@ -105,6 +105,21 @@ static const struct {
     {"x: $[3,8]; e = Exp(x); b = BitCast(e) to=16; c = BitCast(b) to=10;"
      "y = BitCast(c) to=#; -> y",
      "x: f32[3,8]; e = Exp(x); y = Cast(e) to=#; -> y", WEFT_TYPE_NONE},
+    /* Ones and zeros of a type that is asked for. */
+    {"x: $[3,8]; e = EyeLike(x) dtype=# k=1; y = Mul(e,x); -> y",
+     "x: f32[3,8]; e = EyeLike(x) k=1; m = Mul(e,x); y = Cast(m) to=#; -> y",
+     WEFT_TYPE_NONE},
+    {"x: $[3,8]; y = EyeLike(x) dtype=#; -> y",
+     "x: f32[3,8]; e = EyeLike(x); y = Cast(e) to=#; -> y", WEFT_TYPE_NONE},
+    {"x: $[3,8]; y = EyeLike(x) dtype=1; -> y", "x: f32[3,8]; y = EyeLike(x); -> y",
+     WEFT_TYPE_F32},
+    {"x: $[3,8]; y = Bernoulli(x) dtype=# seed=3.5; -> y",
+     "x: f32[3,8]; b = Bernoulli(x) seed=3.5; y = Cast(b) to=#; -> y", WEFT_TYPE_NONE},
+    {"x: $[3,8]; e = Sigmoid(x); y = Bernoulli(e) dtype=7 seed=3.5; -> y",
+     "x: f32[3,8]; e = Sigmoid(x); y = Bernoulli(e) dtype=7 seed=3.5; -> y",
+     WEFT_TYPE_I64},
+    {"x: $[3,8]; y = Bernoulli(x) dtype=9 seed=3.5; -> y",
+     "x: f32[3,8]; y = Bernoulli(x) dtype=9 seed=3.5; -> y", WEFT_TYPE_BOOL},
     /* What a node with graphs makes is of an unknown type beside what is moved. */
     {"x: $[3,8]; c: bool[]; y = If(c) then_branch={ t = Neg(x); -> t }"
      " else_branch={ e = Identity(x); -> e }; z = Concat(y,x) axis=0; -> z",

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "backend/host_cast.h"
 #include "base/memory.h"
 
 wefti_view wefti_lower_input(const wefti_lowering *lowering, size_t index)
@@ -189,6 +190,10 @@ uint64_t wefti_value_bits(weft_type type, double value)
         return (uint64_t)(int64_t)value;
     case WEFT_TYPE_BOOL:
         return value != 0;
+    case WEFT_TYPE_F16:
+    case WEFT_TYPE_BF16:
+        wefti_cast(WEFT_TYPE_F32, type)(&as_f32, &bits, 1);
+        return bits;
     default:
         return 0;
     }

@@ -201,14 +201,16 @@ weft_status wefti_lower_hardmax_node(wefti_lowering *lowering)
 weft_status wefti_infer_eye_like(const wefti_node_view *node, const wefti_known *inputs,
                                  wefti_known *outputs, weft_error *error)
 {
-    WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_VALUE, error));
+    WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_ANY, error));
     WEFTI_TRY(wefti_check_rank(node, inputs, 0, 2, 2, error));
     int64_t wanted = wefti_attribute_int(node, "dtype", inputs[0].type);
-    const uint32_t types = WEFTI_TYPES_NUMBER | WEFTI_TYPES_BOOL;
+    const uint32_t types = WEFTI_TYPES_NUMBER | WEFTI_TYPES_BOOL |
+                           WEFTI_TYPE_SET(WEFT_TYPE_F16) |
+                           WEFTI_TYPE_SET(WEFT_TYPE_BF16);
     if (wanted < 0 || wanted >= 32 || (types & WEFTI_TYPE_SET(wanted)) == 0) {
         return wefti_error(error, WEFT_UNSUPPORTED,
-                           "%s: dtype %lld is not supported; f32, f64, i32, i64 and "
-                           "bool are",
+                           "%s: dtype %lld is not supported; f32, f64, f16, bf16, i32, "
+                           "i64 and bool are",
                            node->label, (long long)wanted);
     }
     weft_type type = (weft_type)wanted;

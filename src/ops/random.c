@@ -109,14 +109,19 @@ static void bernoulli_body(wefti_body *body)
 {
     wefti_body_check_types(body, 0, WEFTI_TYPES_FLOAT);
     wefti_term p = wefti_body_input(body, 0);
+    const uint32_t halves =
+        WEFTI_TYPE_SET(WEFT_TYPE_F16) | WEFTI_TYPE_SET(WEFT_TYPE_BF16);
     weft_type type =
-        wanted_type(body, p.known.type, WEFTI_TYPES_NUMBER | WEFTI_TYPES_BOOL);
+        wanted_type(body, p.known.type, WEFTI_TYPES_NUMBER | WEFTI_TYPES_BOOL | halves);
     if (wefti_body_failed(body)) {
         return;
     }
     wefti_term drawn = draw(body, false, p.known.rank, p.known.dims);
     drawn = wefti_body_cast(body, p.known.type, drawn);
     wefti_term less = wefti_body_2(body, "Less", drawn, p);
+    if ((WEFTI_TYPE_SET(type) & halves) != 0) {
+        less = wefti_body_cast(body, WEFT_TYPE_F32, less);
+    }
     wefti_body_output(body, 0, wefti_body_cast(body, type, less));
 }
 
