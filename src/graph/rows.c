@@ -211,7 +211,8 @@ static weft_status lower(const weft_model *model, wefti_net *net,
     return wefti_net_lower(net, program, error);
 }
 
-/* Fuses and lowers both as plans are and compares the steps. */
+/* Fuses and lowers both as plans are and compares the steps. Products of bytes are
+ * looked at as those of f32 that stand for them: both are exact. */
 static weft_status compare_plans(const weft_model *model, wefti_net *one,
                                  wefti_net *many, weft_error *error)
 {

@@ -325,6 +325,9 @@ static const text_case apart[] = {
     NET("bytes",
         "x: f32[batch,8]; s = f32(0.05); q = QuantizeLinear(x,s); v = f32[8,5];"
         "w = Cast(v) to=3; m = MatMulInteger(q,w); d = DequantizeLinear(m,s); -> q,d"),
+    NET("bytes by a matrix with more dims",
+        "x: f32[batch,5,8]; s = f32(0.05); q = QuantizeLinear(x,s); v = f32[1,8,5];"
+        "w = Cast(v) to=3; m = MatMulInteger(q,w); d = DequantizeLinear(m,s); -> d"),
     NET("spectra", "x: f32[batch,16]; n = i64(4); w = f32[8]; y = STFT(x,n,w);"
                    "z = DFT(y); -> y,z"),
     NET("turned pairs",
@@ -712,6 +715,31 @@ static void refuses_what_is_planned_in_another_way(void **state)
     }
 }
 
+/* One matrix for all, written with more dims: the kernel does not depend on how many
+ * rows there are. */
+static void multiplies_bytes_by_one_kernel(void **state)
+{
+    (void)state;
+    static const text_case c =
+        NET("bytes", "x: f32[batch,5,8]; s = f32(0.05); q = QuantizeLinear(x,s);"
+                     "v = f32[1,8,6]; w = Cast(v) to=3; y = MatMulInteger(q,w); -> y");
+    weft_model *model = make_model(&c, devices[0], false);
+    for (int64_t rows = 1; rows < 5; rows++) {
+        weft_tensor input = {.type = WEFT_TYPE_F32, .rank = 3, .dims = {rows, 5, 8}};
+        weft_io io = {.inputs = &input, .input_count = 1};
+        weft_error error = {0};
+        char *text = NULL;
+        if (weft_model_dump_plan(model, &io, &text, &error) != WEFT_OK) {
+            fail_msg("%s", error.message);
+        }
+        if (strstr(text, "matmul_bytes") == NULL) {
+            fail_msg("%d rows: %s", (int)rows, text);
+        }
+        weft_text_free(text);
+    }
+    weft_model_release(model);
+}
+
 /* A dimension to find: the text of the inputs, the name asked for, and the axes or
  * words of the refusal. */
 typedef struct axes_case {
@@ -851,6 +879,7 @@ int main(void)
         cmocka_unit_test(finds_the_batch_dimension),
         cmocka_unit_test(refuses_wrong_shapes),
         cmocka_unit_test(refuses_what_is_planned_in_another_way),
+        cmocka_unit_test(multiplies_bytes_by_one_kernel),
         cmocka_unit_test(survives_missing_memory),
     };
     for (size_t i = 0; i < APART_COUNT + MIXED_COUNT; i++) {

@@ -110,7 +110,8 @@ static bool zeros_fit(const operand *a, const operand *b, int64_t n)
 }
 
 /* The sizes of a product as the kernel for bytes wants it; false when it does not fit:
- * B is one matrix for all, or there is one for each of A's. */
+ * B is one matrix for all, whatever its rank, or there is one for each of A's. With one
+ * matrix the answer does not depend on how many A has: their rows may be joined. */
 static bool bytes_fit(const operand *a, const operand *b,
                       wefti_matmul_bytes_params *params)
 {
@@ -127,7 +128,7 @@ static bool bytes_fit(const operand *a, const operand *b,
         .b_signed = y->type == WEFT_TYPE_I8,
     };
     const int64_t outer = wefti_count_dims(x->rank - 2, x->dims);
-    if (y->rank == 2) {
+    if (y->rank <= x->rank && wefti_count_dims(y->rank - 2, y->dims) == 1) {
         params->m *= outer;
     } else if (x->rank == y->rank &&
                memcmp(x->dims, y->dims, (size_t)(x->rank - 2) * sizeof(*x->dims)) ==
