@@ -92,6 +92,15 @@ static double cost_of_points(const conv_plan *plan)
     return lanes / rows * (1.02 + 14.0 / (double)plan->k);
 }
 
+/* POINTS copies all that lies between the first and the last of its inputs, if it has
+ * more than one point: no more is left out than is read. */
+static bool points_lie_close(const conv_plan *plan)
+{
+    const wefti_conv_params *p = &plan->p;
+    return plan->taps == 1 ||
+           (p->strides[1] <= p->kernel_dims[1] && p->strides[2] <= p->kernel_dims[2]);
+}
+
 static conv_mode choose_mode(const conv_plan *plan, bool packs)
 {
     const wefti_conv_params *p = &plan->p;
@@ -103,7 +112,8 @@ static conv_mode choose_mode(const conv_plan *plan, bool packs)
     /* Others take a strided input apart. */
     const double copy = p->strides[2] > 1 ? 1.1 : 1.0;
     const double least = copy * (no_flat || rows <= flat ? rows : flat);
-    if (packs && plan->k > 0 && cost_of_points(plan) < least) {
+    if (packs && plan->k > 0 && points_lie_close(plan) &&
+        cost_of_points(plan) < least) {
         return CONV_POINTS;
     }
     return no_flat || rows <= flat ? CONV_ROWS : CONV_FLAT;

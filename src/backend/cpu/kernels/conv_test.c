@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
 #include "support/kernel_case.h"
 
 /* Every instruction set's convolution against plain C, bit for bit: dimensions,
@@ -199,6 +200,49 @@ static void test_points_tiles(void **state)
     }
 }
 
+/* What lies between windows that are far apart is not copied. */
+static void test_far_windows(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t in, out, kernel, dilation, stride, width;
+    } shapes[] = {
+        {12, 32, 2, 1, 40, 500},
+        {12, 32, 2, 30, 40, 500},
+        {64, 64, 2, 1, 4096, 300000},
+        {64, 64, 2, 4096, 4096, 300000},
+    };
+    for (uint64_t i = 0; i < WEFTI_COUNT_OF(shapes); i++) {
+        wefti_conv_params p = {
+            .batch = 1,
+            .in_channels = shapes[i].in,
+            .out_channels = shapes[i].out,
+            .groups = 1,
+            .in_dims = {1, 1, shapes[i].width},
+            .kernel_dims = {1, 1, shapes[i].kernel},
+            .strides = {1, 1, shapes[i].stride},
+            .dilations = {1, 1, shapes[i].dilation},
+        };
+        set_out_dims(&p, p.pads_begin);
+        if (shapes[i].width <= 500) {
+            check(&p, i * 6 + 1);
+            continue;
+        }
+        const float weight = 0; /* nothing is computed */
+        kernel_case x;
+        kernel_case_init(&x, WEFTI_KERNEL_CONV, &p, sizeof(p));
+        kernel_case_operand(&x, WEFTI_CONV_WEIGHT, &weight, true);
+        for (const wefti_cpu_isa *const *isa = wefti_cpu_isas; isa[1] != NULL; isa++) {
+            wefti_cpu_prepared made = {.packed_operand = -1};
+            assert_int_equal(
+                (*isa)->prepare[WEFTI_KERNEL_CONV](&x.step, true, &made, NULL),
+                WEFT_OK);
+            wefti_free(made.derived);
+            assert_in_range(made.scratch_bytes, 1, 1 << 20);
+        }
+    }
+}
+
 /* Groups of one channel: short, long and very long rows, 3 x 3 and others. */
 static void test_depthwise(void **state)
 {
@@ -296,10 +340,11 @@ static void test_written_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),         cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_points),         cmocka_unit_test(test_points_tiles),
-        cmocka_unit_test(test_depthwise),      cmocka_unit_test(test_empty),
-        cmocka_unit_test(test_special_values), cmocka_unit_test(test_written_down),
+        cmocka_unit_test(test_random),       cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_points),       cmocka_unit_test(test_points_tiles),
+        cmocka_unit_test(test_far_windows),  cmocka_unit_test(test_depthwise),
+        cmocka_unit_test(test_empty),        cmocka_unit_test(test_special_values),
+        cmocka_unit_test(test_written_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
