@@ -79,24 +79,39 @@ typedef struct scheduling {
     uint64_t slice_ns, deadline_ns, period_ns;
 } scheduling;
 
+/* What the calling thread had before it became punctual. */
+typedef struct habits {
+    int slack;
+    bool scheduled; /* the policy has slices, and they were read */
+    scheduling scheduling;
+} habits;
+
 /* The calling thread stands for a world outside: sleeps end when they are due, not up
  * to 50 us later, and it is let on to a core soon when a worker computes there, for
  * with slices of 100 us it is never far behind (Linux 6.12; before that, it waits its
- * turn). Returns the slack that it had. */
-static int become_punctual(void)
+ * turn). Its policy and its nice value stay. */
+static habits become_punctual(void)
 {
-    int slack = prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0);
+    habits had = {.slack = prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0)};
     (void)prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
-    scheduling wanted = {.size = sizeof(wanted), .slice_ns = SLICE_NS};
-    (void)syscall(SYS_sched_setattr, 0, &wanted, 0);
-    return slack > 0 ? slack : 50000;
+    scheduling *now = &had.scheduling;
+    had.scheduled = syscall(SYS_sched_getattr, 0, now, sizeof(*now), 0) == 0 &&
+                    now->policy == SCHED_OTHER;
+    if (had.scheduled) {
+        scheduling wanted = *now;
+        wanted.slice_ns = SLICE_NS;
+        (void)syscall(SYS_sched_setattr, 0, &wanted, 0);
+    }
+    return had;
 }
 
-static void become_usual(int slack)
+static void become_usual(const habits *had)
 {
-    (void)prctl(PR_SET_TIMERSLACK, (unsigned long)slack, 0, 0, 0);
-    scheduling usual = {.size = sizeof(usual)};
-    (void)syscall(SYS_sched_setattr, 0, &usual, 0);
+    (void)prctl(PR_SET_TIMERSLACK, had->slack > 0 ? (unsigned long)had->slack : 50000ul,
+                0, 0, 0);
+    if (had->scheduled) {
+        (void)syscall(SYS_sched_setattr, 0, &had->scheduling, 0);
+    }
 }
 
 /* Sleeps, or lets others run where the time is not worth a sleep. */
@@ -258,12 +273,12 @@ static void run(arrivals *a, double seconds)
 {
     cli_open_loop *result = a->result;
     warm(a);
-    int slack = become_punctual();
+    const habits had = become_punctual();
     result->capacity = saturate(a, seconds * SATURATED_PART);
     result->offered = result->capacity * result->load;
     plan_arrivals(a, seconds * (1 - SATURATED_PART));
     run_arrivals(a);
-    become_usual(slack);
+    become_usual(&had);
 }
 
 void cli_open_loop_run(const cli_trial *trial, const cli_way *way, double load,
