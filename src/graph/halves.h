@@ -12,7 +12,8 @@
  * folded.
  *
  * Types are followed from inputs, constants and attributes alone: shapes are not known
- * yet. */
+ * yet. Of what If, Loop and Scan make, and of what their graphs are given, nothing is
+ * known: it is f32 to all that follows, so a BitCast of it is refused for its size. */
 
 /* Whether a type is one of them. */
 bool wefti_is_half(weft_type type);
