@@ -186,7 +186,8 @@ static char *write_table(void)
         "f64, i64, i32 and bool where the operator is one operation per element, a\n"
         "reduction or a movement of data. Inputs that decide a shape may be "
         "constants,\n"
-        "follow from shapes, be inputs of the model, or be computed.\n\n"
+        "follow from shapes, be inputs of the model, or be computed. Outputs: those\n"
+        "that must be there.\n\n"
         "| domain | operator | since | inputs | outputs |\n|---|---|---|---|---|\n";
     used += (size_t)snprintf(text + used, capacity - used, "%s", head);
     for (size_t i = 0; wefti_operator_at(i); i++) {
