@@ -93,9 +93,11 @@ static weft_status unknown_device(const char *device_name, weft_error *error)
                              i == 0 ? "" : ", ", backends[i]->name);
         length += wrote > 0 ? (size_t)wrote : 0;
     }
-    return wefti_error(error, WEFT_NOT_FOUND,
-                       "there is no device named '%.64s'; this build has: %s",
-                       device_name, names);
+    return wefti_error(
+        error, WEFT_NOT_FOUND, "there is no device named '%.64s'; this build has: %s%s",
+        device_name, names,
+        strstr(device_name, "cuda") != NULL ? "; several cards: cuda:0,1 or cuda:all"
+                                            : "");
 }
 
 /* Reads a number and what follows it: a comma, of which there is another one, or the

@@ -53,9 +53,14 @@ static void refuses_unknown_names(void **state)
         for (size_t k = 0; weft_backend_name(k) != NULL; k++) {
             assert_non_null(strstr(error.message, weft_backend_name(k)));
         }
+        assert_null(strstr(error.message, "cuda:all"));
     }
     const wefti_backend *backend;
     int32_t index;
+    weft_error error = {0};
+    assert_int_equal(wefti_backend_find("cuda;1", &backend, &index, &error),
+                     WEFT_NOT_FOUND);
+    assert_non_null(strstr(error.message, "cuda:0,1 or cuda:all"));
     assert_int_equal(wefti_backend_find(NULL, &backend, &index, NULL),
                      WEFT_INVALID_ARGUMENT);
 }

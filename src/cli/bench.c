@@ -38,6 +38,7 @@ typedef struct arguments {
     cli_sweep_options sweep;  /* with a model */
     const char *model_option; /* the last one given that needs a model */
     const char *queue_option; /* the last one given that needs --queue */
+    const char *table_option; /* the last one given that a model has no use for */
 } arguments;
 
 enum { MOST_BATCH = 65536 };
@@ -87,14 +88,40 @@ static error_t parse_files(int key, char *value, cli_suite_options *suite)
     case KEY_HTML:
         suite->html = value;
         return 0;
-    case KEY_GOLDEN:
-        suite->golden = value;
-        return 0;
-    case KEY_NO_GOLDEN:
-        suite->no_golden = true;
-        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse_tables(int key, char *value, arguments *chosen)
+{
+    switch (key) {
+    case 'r':
+        chosen->table_option = "--rows";
+        chosen->suite.rows = value;
+        return 0;
+    case KEY_ITERATIONS:
+        chosen->table_option = "--iterations";
+        chosen->suite.iterations = parse_count(chosen, "--iterations", value);
+        return 0;
+    case KEY_DISTINCT:
+        chosen->table_option = "--distinct";
+        chosen->suite.distinct = parse_count(chosen, "--distinct", value);
+        return 0;
+    case KEY_NULL:
+        chosen->table_option = "--null";
+        chosen->null_cost = true;
+        return 0;
+    case KEY_GOLDEN:
+        chosen->table_option = "--golden";
+        chosen->suite.golden = value;
+        return 0;
+    case KEY_NO_GOLDEN:
+        chosen->table_option = "--no-golden";
+        chosen->suite.no_golden = true;
+        return 0;
+    default:
+        return parse_files(key, value, &chosen->suite);
     }
 }
 
@@ -136,7 +163,27 @@ static error_t parse_queue(int key, char *value, arguments *chosen)
             (int32_t)parse_number(chosen, "--in-flight", value, 1, CLI_MAX_IN_FLIGHT);
         return 0;
     default:
-        return parse_files(key, value, &chosen->suite);
+        return parse_tables(key, value, chosen);
+    }
+}
+
+/* Options that would be left unused. */
+static void refuse_strangers(const arguments *chosen)
+{
+    bool has_model = chosen->sweep.model.model != NULL;
+    if (chosen->model_option != NULL && !has_model) {
+        cli_usage("bench", "'%s' is of a model; type: weft bench MODEL.onnx %s ...",
+                  chosen->model_option, chosen->model_option);
+    }
+    const char *strange =
+        chosen->table_option != NULL ? chosen->table_option : chosen->queue_option;
+    if (strange != NULL && has_model) {
+        cli_usage("bench", "'%s' is of the tables; leave it out, or leave out '%s'",
+                  strange, chosen->sweep.model.model);
+    }
+    if (chosen->queue_option != NULL && chosen->suite.mode == CLI_DIRECT) {
+        cli_usage(chosen->command, "'%s' is of the queue; add --queue",
+                  chosen->queue_option);
     }
 }
 
@@ -146,9 +193,6 @@ static error_t parse(int key, char *value, struct argp_state *state)
     switch (key) {
     case 't':
         parse_threads(chosen, value);
-        return 0;
-    case 'r':
-        chosen->suite.rows = value;
         return 0;
     case 'd':
         chosen->suite.device = value;
@@ -161,15 +205,6 @@ static error_t parse(int key, char *value, struct argp_state *state)
         return 0;
     case KEY_SECONDS:
         parse_seconds(chosen, value);
-        return 0;
-    case KEY_ITERATIONS:
-        chosen->suite.iterations = parse_count(chosen, "--iterations", value);
-        return 0;
-    case KEY_DISTINCT:
-        chosen->suite.distinct = parse_count(chosen, "--distinct", value);
-        return 0;
-    case KEY_NULL:
-        chosen->null_cost = true;
         return 0;
     case ARGP_KEY_ARG:
         if (strcmp(chosen->command, "bench") == 0 && strstr(value, ".onnx") != NULL &&
@@ -205,14 +240,7 @@ static error_t parse(int key, char *value, struct argp_state *state)
         }
         return 0;
     case ARGP_KEY_SUCCESS:
-        if (chosen->model_option != NULL && chosen->sweep.model.model == NULL) {
-            cli_usage("bench", "'%s' is of a model; type: weft bench MODEL.onnx %s ...",
-                      chosen->model_option, chosen->model_option);
-        }
-        if (chosen->queue_option != NULL && chosen->suite.mode == CLI_DIRECT) {
-            cli_usage(chosen->command, "'%s' is of the queue; add --queue",
-                      chosen->queue_option);
-        }
+        refuse_strangers(chosen);
         return 0;
     default:
         return parse_queue(key, value, chosen);
@@ -227,12 +255,7 @@ static error_t parse(int key, char *value, struct argp_state *state)
      "Rows by name, or tables: table1 ... table5, race, batching, one, files, all",     \
      0},                                                                                \
         {"threads", 't', "LIST", 0, "Numbers of threads, such as 1,2,4,8", 0},          \
-        {"device",                                                                      \
-         'd',                                                                           \
-         "NAME",                                                                        \
-         0,                                                                             \
-         "Device: cpu, cuda:0, cuda:0,1 (both as one), null (default: cpu)",            \
-         0},                                                                            \
+        {"device", 'd', "NAME", 0, "Device: " CLI_DEVICE_HELP, 0},                      \
         {"isa", KEY_ISA, "NAME", 0, "CPU kernels: avx512, avx2, sse2, neon, reference", \
          0},                                                                            \
         {"precision",                                                                   \

@@ -18,6 +18,10 @@ int cli_command_inspect(int argument_count, char **arguments);
 
 enum { CLI_EXIT_USAGE = 2 };
 
+/* What --device takes, for the help of each command. */
+#define CLI_DEVICE_HELP                                                                \
+    "cpu, cuda:0, cuda:0,1 or cuda:all (several as one), null (default: cpu)"
+
 /* What each takes: --help, completion and man pages are made of these. */
 struct argp;
 extern const struct argp cli_parser_run, cli_parser_inspect, cli_parser_info,

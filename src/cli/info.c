@@ -28,8 +28,7 @@ static error_t parse(int key, char *value, struct argp_state *state)
 }
 
 static const struct argp_option list[] = {
-    {"device", 'd', "NAME", 0,
-     "Device to tell about: cpu, cuda:0, cuda:0,1, null (default: cpu)", 0},
+    {"device", 'd', "NAME", 0, "Device to tell about: " CLI_DEVICE_HELP, 0},
     {"isa", 'i', "NAME", 0, "CPU kernels: avx512, avx2, sse2, neon, reference", 0},
     {0},
 };
