@@ -85,11 +85,20 @@ static uint64_t look_at_memory(soak *self)
     return bytes;
 }
 
+static const char *plural(uint32_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
+/* The callers' tallies are added up at the end of a round. */
 static void tell(soak *self, double seconds, uint64_t bytes)
 {
-    fprintf(stderr, "\r%.0f of %lld s: %u rounds, %llu answers, %.0f MB ", seconds,
-            (long long)self->options->seconds, self->round,
-            (unsigned long long)self->tally.done, (double)bytes * 1e-6);
+    fprintf(stderr, "\r%.0f of %lld s: ", seconds, (long long)self->options->seconds);
+    if (self->options->threads == 0) {
+        fprintf(stderr, "%u round%s, %llu answers, ", self->round, plural(self->round),
+                (unsigned long long)self->tally.done);
+    }
+    fprintf(stderr, "%.0f MB ", (double)bytes * 1e-6);
 }
 
 /* Until the only round ends. */
@@ -245,9 +254,30 @@ static void write_calls(FILE *file, const soak_tally *t)
             number(t->disordered));
 }
 
-static void write_report(FILE *file, const soak *self, double seconds, bool passed)
+/* `looked`: some time; a short run ends before its last third. */
+static void write_most(FILE *file, uint64_t bytes, bool looked, const char *end)
+{
+    if (looked) {
+        fprintf(file, "%.1f MB%s", (double)bytes * 1e-6, end);
+    } else {
+        fprintf(file, "-%s", end);
+    }
+}
+
+static void write_memory(FILE *file, const soak *self)
 {
     const soak_memory *seen = &self->seen;
+    fprintf(file, "| resident memory %s, most in the first and in the last third | ",
+            self->options->threads > 0 ? "while they run" : "between rounds");
+    write_most(file, seen->first, seen->first > 0, ", ");
+    write_most(file, seen->last, seen->last > 0, " |\n");
+    fprintf(file, "| memory of the device, likewise | ");
+    write_most(file, seen->device_first, seen->first > 0, ", ");
+    write_most(file, seen->device_last, seen->last > 0, " |\n");
+}
+
+static void write_report(FILE *file, const soak *self, double seconds, bool passed)
+{
     const soak_tally *t = &self->tally;
     weft_device_statistics s;
     weft_device_info info;
@@ -257,8 +287,8 @@ static void write_report(FILE *file, const soak *self, double seconds, bool pass
     fprintf(file, "| weft | %s |\n", weft_build_id());
     fprintf(file, "| device | %s, %s, %s, %d cores |\n", info.name, info.description,
             info.isa, info.core_count);
-    fprintf(file, "| time | %.0f s, %u rounds, seed %lld |\n", seconds, self->round,
-            (long long)self->options->seed);
+    fprintf(file, "| time | %.0f s, %u round%s, seed %lld |\n", seconds, self->round,
+            plural(self->round), (long long)self->options->seed);
     fprintf(file, "| threads born, models loaded | %llu, %llu |\n",
             number(self->threads), number(self->models));
     fprintf(file,
@@ -271,13 +301,7 @@ static void write_report(FILE *file, const soak *self, double seconds, bool pass
     write_calls(file, t);
     fprintf(file, "| queues whose requests did not add up | %llu |\n",
             number(self->unbalanced));
-    fprintf(file,
-            "| resident memory %s, most in the first and in the last "
-            "third | %.1f MB, %.1f MB |\n",
-            self->options->threads > 0 ? "while they run" : "between rounds",
-            (double)seen->first * 1e-6, (double)seen->last * 1e-6);
-    fprintf(file, "| memory of the device, likewise | %.1f MB, %.1f MB |\n",
-            (double)seen->device_first * 1e-6, (double)seen->device_last * 1e-6);
+    write_memory(file, self);
     struct mallinfo2 heap = mallinfo2();
     fprintf(file, "| memory in use at the end | %.1f MB |\n",
             (double)(heap.uordblks + heap.hblkhd) * 1e-6);
@@ -306,7 +330,10 @@ static int run(soak *self)
     while (ready && seconds < limit && is_right(self)) {
         ready = run_round(self, rows, row_count);
         seconds = (double)(cli_now_ns() - self->begin_ns) * 1e-9;
-        uint64_t bytes = self->options->threads > 0 ? 0 : look_at_memory(self);
+        if (self->options->threads > 0) {
+            continue; /* the only one has told */
+        }
+        uint64_t bytes = look_at_memory(self);
         if (seconds > told + 5) {
             told = seconds;
             tell(self, seconds, bytes);
@@ -361,15 +388,13 @@ static error_t parse(int key, char *value, struct argp_state *state)
 }
 
 static const struct argp_option list[] = {
-    {"device", 'd', "NAME", 0,
-     "Device: cpu, cuda:0, cuda:0,1 (both as one), null (default: cpu)", 0},
+    {"device", 'd', "NAME", 0, "Device: " CLI_DEVICE_HELP, 0},
     {"seconds", 's', "N", 0, "How long (default: 3600)", 0},
     {"seed", 'e', "N", 0, "Of what is drawn by lot (default: 1)", 0},
     {"threads", 't', "N", 0,
-     "The same callers all the time, on five rows and more at once (default: other "
-     "ones, by "
-     "lot, "
-     "each second)",
+     "The same callers all the time, in one long round, on five rows and more at "
+     "once; fewer than 6 callers reach fewer (default: other callers, by lot, each "
+     "second)",
      0},
     {"report", 'r', "FILE", 0, "Also write the report, a table in Markdown", 0},
     {0},
@@ -389,8 +414,7 @@ const struct argp cli_parser_soak = {
     list,
     parse,
     NULL,
-    "Run all tables, direct and queued, with random priorities, time limits, "
-    "cancels "
+    "Run all tables, direct and queued, with random priorities, time limits, cancels "
     "and callbacks, while queues and models come and go, for a given time; every "
     "answer is compared.",
     NULL,

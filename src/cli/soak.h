@@ -112,8 +112,8 @@ typedef struct soak_caller {
     pthread_cond_t ended;
 } soak_caller;
 
-/* Memory between rounds, or once a second of a single one, the most in the first and in
- * the last third of the time: of the process, and what its device counts. */
+/* Memory between rounds, or twice a second in a single one, the most in the first and
+ * in the last third of the time: of the process, and what its device counts. */
 typedef struct soak_memory {
     uint64_t first, last;
     uint64_t device_first, device_last;
