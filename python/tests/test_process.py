@@ -274,6 +274,7 @@ class Documentation(unittest.TestCase):
 
     def test_the_version_is_the_library_s(self):
         self.assertEqual(weft.info()["version"], weft.info()["build"].split()[0])
+        self.assertEqual(weft.__version__, weft.info()["version"])
         self.assertIn("cpu", weft.info()["backends"])
         self.assertEqual(weft.info("null")["device"]["name"], "null")
 

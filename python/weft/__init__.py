@@ -25,6 +25,8 @@ from ._model import DEFAULT_GIL_THRESHOLD_US, Model, Outputs, Value, load
 from ._queue import Queue
 from ._torch import compile
 
+__version__: str = info()["version"]
+
 __all__ = [
     "ArgumentError",
     "Bucket",
@@ -39,6 +41,7 @@ __all__ = [
     "Status",
     "TimeoutError",
     "Value",
+    "__version__",
     "compile",
     "info",
     "load",
