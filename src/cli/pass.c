@@ -8,7 +8,7 @@
 
 enum { COMPARE_EVERY = 64 };
 
-static size_t largest_output(const cli_lane *lane, size_t index)
+size_t cli_largest_output(const cli_lane *lane, size_t index)
 {
     size_t size = 1;
     for (int32_t i = 0; i < lane->case_count; i++) {
@@ -25,7 +25,7 @@ void cli_slot_init(cli_slot *slot, const cli_lane *lane)
     slot->buffers = cli_allocate(output_count, sizeof(*slot->buffers));
     slot->buffer_count = output_count;
     for (size_t i = 0; i < output_count; i++) {
-        slot->buffers[i] = cli_allocate_data(largest_output(lane, i));
+        slot->buffers[i] = cli_allocate_data(cli_largest_output(lane, i));
     }
     slot->outputs = cli_allocate(count, sizeof(*slot->outputs));
     for (size_t i = 0; i < count; i++) {

@@ -40,6 +40,9 @@ typedef struct cli_caller {
     char reason[CLI_REASON_SIZE];
 } cli_caller;
 
+/* Bytes for an output of any of the lane's answers; at least 1. */
+size_t cli_largest_output(const cli_lane *lane, size_t index);
+
 /* Gives a slot its memory: as much as any of the lane's answers needs. */
 void cli_slot_init(cli_slot *slot, const cli_lane *lane);
 void cli_slot_fini(cli_slot *slot);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/pass.h"
 #include "cli/soak.h"
 
 /* How a caller hears of a request's end. */
@@ -583,23 +584,13 @@ static void call_some(soak_caller *self)
     }
 }
 
-static size_t largest_output(const cli_lane *lane, size_t index)
-{
-    size_t most = 0;
-    for (int32_t i = 0; i < lane->case_count; i++) {
-        size_t bytes = lane->cases[i].expected[index].size_bytes;
-        most = bytes > most ? bytes : most;
-    }
-    return most;
-}
-
 static void make_buffers(soak_caller *self)
 {
     const cli_lane *lane = self->lane;
     const size_t count = lane->cases[0].output_count;
     size_t bytes = 0;
     for (size_t i = 0; i < count; i++) {
-        bytes += largest_output(lane, i);
+        bytes += cli_largest_output(lane, i);
     }
     self->slot_count = bytes > LARGE_BYTES ? FEW_SLOTS : SOAK_SLOTS;
     for (uint32_t s = 0; s < self->slot_count; s++) {
@@ -608,7 +599,7 @@ static void make_buffers(soak_caller *self)
         slot->buffers = cli_allocate(count, sizeof(*slot->buffers));
         slot->outputs = cli_allocate(count, sizeof(*slot->outputs));
         for (size_t i = 0; i < count; i++) {
-            slot->buffers[i] = cli_allocate_data(largest_output(lane, i));
+            slot->buffers[i] = cli_allocate_data(cli_largest_output(lane, i));
         }
     }
 }

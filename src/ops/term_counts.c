@@ -27,16 +27,21 @@ typedef struct grams {
     size_t first; /* of them in `indexes` */
 } grams;
 
+/* Where the part of the pool for the n-grams of a length ends. */
+static size_t end_of(const vocabulary *words, size_t place)
+{
+    return place + 1 < words->length_count ? (size_t)words->starts[place + 1]
+                                           : words->pool_count;
+}
+
 static grams grams_of(const vocabulary *words, size_t place)
 {
     grams found = {.words = words->pool, .length = (int64_t)place + 1};
     for (size_t i = 0; i <= place; i++) {
         size_t start = (size_t)words->starts[i];
-        size_t end = i + 1 < words->length_count ? (size_t)words->starts[i + 1]
-                                                 : words->pool_count;
         found.first += (size_t)found.count;
         found.words = words->pool + start;
-        found.count = (int64_t)((end - start) / (i + 1));
+        found.count = (int64_t)((end_of(words, i) - start) / (i + 1));
     }
     return found;
 }
@@ -55,9 +60,7 @@ static void check_starts(wefti_body *body, const vocabulary *words)
     }
     for (size_t i = 0; i < words->length_count; i++) {
         const grams all = grams_of(words, i);
-        const size_t end = i + 1 < words->length_count ? (size_t)words->starts[i + 1]
-                                                       : words->pool_count;
-        if (all.words + all.count * all.length != words->pool + end) {
+        if (all.words + all.count * all.length != words->pool + end_of(words, i)) {
             wefti_body_refuse(body, WEFT_INVALID_MODEL,
                               "a part of the pool is not a whole number of n-grams");
             return;

@@ -60,12 +60,14 @@ static bool is_joining(const wefti_queue_class *class)
            (class->since_probe >= PROBE_PERIOD && class->probe_rest_ns <= 0);
 }
 
-/* One thread tries; what it finds says how long the others wait (learn_joined). */
-static void begin_probe(wefti_queue_class *class)
+/* Where joining did not pay so far, one thread tries; what it finds says how long the
+ * others wait (learn_joined). */
+static void begin_probe(wefti_queue_batch *batch)
 {
-    if (!is_worth_joining(class)) {
-        class->since_probe = 0;
-        class->probe_rest_ns = MOST_PROBE_REST_NS;
+    batch->tries = !is_worth_joining(batch->class);
+    if (batch->tries) {
+        batch->class->since_probe = 0;
+        batch->class->probe_rest_ns = MOST_PROBE_REST_NS;
     }
 }
 
@@ -100,11 +102,11 @@ static int32_t most_joined_rows_locked(wefti_queue_class *class)
     if (class->most_rows == 0) {
         int32_t most = class->model->queue->params.max_batch_size;
         double fit = MOST_STAGING_BYTES / (1 + reckon_row_bytes(class));
-        class->most_rows = fit >= most ? most : fit < 1 ? 1 : (int32_t)fit;
-        while (fit<most &&class->most_rows> 1 &&
-               wefti_queue_padded_rows(class->most_rows) > fit) {
-            class->most_rows--; /* its batch would be padded beyond */
+        int32_t rows = fit >= most ? most : fit < 1 ? 1 : (int32_t)fit;
+        while (rows > 1 && rows < most && wefti_queue_padded_rows(rows) > fit) {
+            rows--; /* its batch would be padded beyond */
         }
+        class->most_rows = rows;
     }
     return class->most_rows;
 }
@@ -335,8 +337,7 @@ static void record_choice(weft_queue *queue, wefti_queue_batch *batch, int64_t n
     statistics->batch_count++;
     batch->chosen_ns = now_ns;
     if (batch->count > 1) {
-        batch->tries = !is_worth_joining(batch->class);
-        begin_probe(batch->class);
+        begin_probe(batch);
     }
     for (int32_t i = 0; i < batch->count; i++) {
         int64_t waited_ns = now_ns - batch->requests[i]->submitted_ns;

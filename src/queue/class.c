@@ -92,17 +92,14 @@ static wefti_queue_class *take_oldest(wefti_queue_model *model)
 wefti_queue_class *wefti_queue_add_class_locked(wefti_queue_model *model,
                                                 wefti_queue_class *class)
 {
-    wefti_queue_class *unused = NULL, *oldest = NULL;
+    wefti_queue_class *unused = NULL, *oldest;
     class->next = model->classes;
     model->classes = class;
     model->class_count++;
-    do {
-        oldest = take_oldest(model);
-        if (oldest) {
-            oldest->next = unused;
-            unused = oldest;
-        }
-    } while (oldest);
+    while ((oldest = take_oldest(model)) != NULL) {
+        oldest->next = unused;
+        unused = oldest;
+    }
     return unused;
 }
 

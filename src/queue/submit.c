@@ -241,9 +241,11 @@ static weft_status check_and_find_class(submission *self, weft_model *model,
  * computed as a batch too, whose size has to be shown on its own. */
 static bool may_join(const submission *self, int32_t rows)
 {
-    if (self->posting || !self->joins || rows < 1 ||
-        rows > self->queue->params.max_batch_size) {
-        return self->posting && self->joins;
+    if (self->posting) {
+        return self->joins; /* it was asked when the call was remembered */
+    }
+    if (!self->joins || rows < 1 || rows > self->queue->params.max_batch_size) {
+        return false;
     }
     const wefti_queue_form *form =
         rows > 1 ? wefti_queue_get_form(self->class, rows) : NULL;
