@@ -20,6 +20,9 @@ enum { MOST_BATCHES = 8, MOST_NS = 500000 };
 /* Gathering was good when of so many that were missing one has come. */
 enum { WORTH_GATHERING = 4 };
 
+/* A gatherer lets others run so often, at most. */
+enum { MOST_GATHERS = 4 };
+
 /* So many requests for each worker are a crowd. */
 enum { CROWDED = 8 };
 
@@ -126,23 +129,34 @@ static void linger_idle_locked(weft_queue *queue)
     wefti_patience_learn(&queue->idlers, good);
 }
 
-/* While more are missing than wait. */
+/* How many more requests, than wait, are missing of those that are usual. */
+static double missing_locked(const weft_queue *queue)
+{
+    double waiting = (double)queue->waiting_count;
+    bool may_join = waiting > 0 && waiting < (double)queue->params.max_batch_size;
+    return may_join ? queue->crowd - (double)queue->live_count - waiting : 0;
+}
+
+/* While more are missing than wait, and come. */
 static void gather_locked(weft_queue *queue) WEFTI_REQUIRES(queue->lock);
 static void gather_locked(weft_queue *queue)
 {
-    size_t before = queue->waiting_count;
+    uint64_t first = queue->next_sequence, before = first - 1;
     double missing = queue->crowd - (double)queue->live_count;
-    if (before == 0 || missing <= (double)before ||
-        before >= (size_t)queue->params.max_batch_size ||
-        !wefti_patience_try(&queue->gatherers)) {
+    if (missing_locked(queue) <= 0 || !wefti_patience_try(&queue->gatherers)) {
         return;
     }
     int64_t begin_ns = wefti_clock_ns();
-    let_others_run_locked(queue);
-    double came = (double)queue->waiting_count - (double)before;
-    bool good = came * WORTH_GATHERING > missing &&
-                wefti_clock_ns() - begin_ns <= limit_ns(queue);
-    wefti_patience_learn(&queue->gatherers, good);
+    for (int i = 0; i < MOST_GATHERS && missing_locked(queue) > 0 &&
+                    queue->next_sequence != before;
+         i++) {
+        before = queue->next_sequence;
+        let_others_run_locked(queue);
+    }
+    double came = (double)(queue->next_sequence - first);
+    int64_t took_ns = wefti_clock_ns() - begin_ns;
+    bool was_worth = came * WORTH_GATHERING > missing;
+    wefti_patience_learn(&queue->gatherers, was_worth && took_ns <= limit_ns(queue));
 }
 
 void wefti_queue_linger_for_work_locked(weft_queue *queue)

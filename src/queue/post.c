@@ -6,17 +6,19 @@
 /* Short requests whose callers soon wait for them are not put into the queue one by
  * one, each under the queue's lock, which would go from core to core with all it
  * guards: they are left in a post box, one for each pool, and the next thread that
- * takes the lock takes them in. Mostly that is their caller, who comes to run them.
+ * takes the lock takes them in. Mostly that is their caller, who comes to run them; in
+ * a crowd, a worker.
  *
  * That nothing is left lying: `attended` says that somebody will look without being
- * told, a worker that is awake or watches over promises. Who posts sees to it that
- * `posts` says so and then reads `attended`; who ends the attendance writes it and then
- * reads `posts`. Both are sequentially consistent, so at least one of the two sees the
- * other (Dekker). Close, after which nothing is accepted, empties all boxes under their
- * locks, so that who posts later sees the end of attendance. */
+ * told: all workers are awake, or one watches over promises, which is not enough for
+ * what is left to workers. Who posts sees to it that `posts` says so and then reads
+ * `attended`; who lowers the attendance writes it and then reads `posts`. Both are
+ * sequentially consistent, so at least one of the two sees the other (Dekker). Close,
+ * after which nothing is accepted, empties all boxes under their locks, so that who
+ * posts later sees the end of attendance. */
 
 /* In a box. */
-enum { MOST_POSTS = 16 };
+enum { MOST_POSTS = 32 };
 
 /* Room in the queue for what may be posted before everybody knows that there is none:
  * all boxes twice, and what was on its way into each. */
@@ -63,7 +65,7 @@ void wefti_queue_remember_locked(const wefti_queue_request *request)
     wefti_queue_pool *pool = request->pool;
     /* Why several rows may not join it is better asked again. */
     bool asked = request->may_join || !request->class->joins;
-    if (!request->leadable || !asked || request->model->removed ||
+    if (!asked || request->model->removed ||
         !wefti_atomic_u32_load_relaxed(&request->queue->attended)) {
         return;
     }
@@ -100,14 +102,23 @@ void wefti_queue_forget_locked(wefti_queue_model *model)
     }
 }
 
-bool wefti_queue_is_for_post(const wefti_queue_request *request)
+/* What the post of a request needs. */
+static uint32_t needed_attendance(const wefti_queue_request *request)
+{
+    return request->leadable ? WEFTI_QUEUE_WATCHED : WEFTI_QUEUE_AWAKE;
+}
+
+bool wefti_queue_is_for_post(wefti_queue_request *request)
 {
     weft_queue *queue = request->queue;
+    if (!request->leadable) {
+        return false;
+    }
     /* Relaxed: hints; what counts is read after the post. */
-    return request->leadable &&
-           !wefti_atomic_u32_load_relaxed(&request->class->hint_crowded) &&
-           wefti_atomic_u32_load_relaxed(&queue->attended) &&
-           wefti_patience_has_trust(&queue->promises);
+    request->leadable = !wefti_atomic_u32_load_relaxed(&request->class->hint_crowded);
+    return wefti_atomic_u32_load_relaxed(&queue->attended) >=
+               needed_attendance(request) &&
+           (!request->leadable || wefti_patience_has_trust(&queue->promises));
 }
 
 wefti_queue_posted wefti_queue_post(wefti_queue_request *request)
@@ -115,10 +126,12 @@ wefti_queue_posted wefti_queue_post(wefti_queue_request *request)
     weft_queue *queue = request->queue;
     wefti_queue_pool *pool = request->pool;
     uint32_t bit = UINT32_C(1) << (pool - queue->pools);
+    uint32_t needed = needed_attendance(request);
     wefti_mutex_lock(&pool->lock);
     uint32_t before = pool->post_count;
     /* Relaxed: a hint, so that no more are posted than there is room for. */
-    bool open = before < MOST_POSTS && wefti_atomic_u32_load_relaxed(&queue->attended);
+    bool open = before < MOST_POSTS &&
+                wefti_atomic_u32_load_relaxed(&queue->attended) >= needed;
     if (open) {
         request->next_report = NULL;
         *(before == 0 ? &pool->first_post : &pool->last_post->next_report) = request;
@@ -134,8 +147,9 @@ wefti_queue_posted wefti_queue_post(wefti_queue_request *request)
     if (!(wefti_atomic_u32_load_seq_cst(&queue->posts) & bit)) {
         (void)wefti_atomic_u32_or_seq_cst(&queue->posts, bit);
     }
-    return wefti_atomic_u32_load_seq_cst(&queue->attended) ? WEFTI_QUEUE_POSTED
-                                                           : WEFTI_QUEUE_UNATTENDED;
+    return wefti_atomic_u32_load_seq_cst(&queue->attended) >= needed
+               ? WEFTI_QUEUE_POSTED
+               : WEFTI_QUEUE_UNATTENDED;
 }
 
 static void take_in_locked(wefti_queue_request *request)
@@ -149,8 +163,8 @@ static void take_in_locked(wefti_queue_request *request)
     (void)wefti_atomic_u32_sub_acq_rel(&request->model->posting, 1);
     (void)wefti_queue_count_threads_locked(queue, request->submitter);
     wefti_queue_enlist_locked(request);
-    request->promised = true;
-    queue->promised_count++;
+    request->promised = request->leadable;
+    queue->promised_count += request->promised ? 1 : 0;
 }
 
 /* Empties the post boxes of these pools. */
@@ -190,30 +204,36 @@ void wefti_queue_lock(weft_queue *queue)
     wefti_queue_take_posts_locked(queue);
 }
 
-static bool is_attended_locked(const weft_queue *queue)
+static uint32_t attendance_locked(const weft_queue *queue)
 {
     size_t most = (size_t)queue->params.max_queue_size;
-    bool looks = queue->watching || queue->sleeping <= queue->woken;
-    return looks && !queue->closed &&
-           queue->census.now >= (uint32_t)queue->params.workers &&
-           queue->waiting_count + queue->held_count + ROOM_FOR_POSTS <= most;
+    bool allowed = !queue->closed &&
+                   queue->census.now >= (uint32_t)queue->params.workers &&
+                   queue->waiting_count + queue->held_count + ROOM_FOR_POSTS <= most;
+    if (!allowed) {
+        return WEFTI_QUEUE_ALONE;
+    }
+    return queue->sleeping <= queue->woken ? WEFTI_QUEUE_AWAKE
+           : queue->watching               ? WEFTI_QUEUE_WATCHED
+                                           : WEFTI_QUEUE_ALONE;
 }
 
 void wefti_queue_attend_locked(weft_queue *queue)
 {
-    bool attended = is_attended_locked(queue);
-    if (attended == wefti_atomic_u32_load_relaxed(&queue->attended)) {
+    uint32_t before = wefti_atomic_u32_load_relaxed(&queue->attended);
+    uint32_t now = attendance_locked(queue);
+    if (now == before) {
         return;
     }
-    wefti_atomic_u32_store_seq_cst(&queue->attended, attended);
-    if (!attended && !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_POST)) {
+    wefti_atomic_u32_store_seq_cst(&queue->attended, now);
+    if (now < before && !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_POST)) {
         wefti_queue_take_posts_locked(queue);
     }
 }
 
 void wefti_queue_close_posts_locked(weft_queue *queue)
 {
-    wefti_atomic_u32_store_seq_cst(&queue->attended, false);
+    wefti_atomic_u32_store_seq_cst(&queue->attended, WEFTI_QUEUE_ALONE);
     /* All of them, whatever `posts` says: it is set after the post. */
     empty_boxes_locked(queue, (UINT32_C(1) << WEFTI_QUEUE_POOLS) - 1);
 }
@@ -221,9 +241,10 @@ void wefti_queue_close_posts_locked(weft_queue *queue)
 bool wefti_queue_settle_post(wefti_queue_request *request)
 {
     weft_queue *queue = request->queue;
+    uint32_t needed = needed_attendance(request);
     wefti_queue_lock(queue);
     bool accepted = !request->refused;
-    if (!queue->watching) {
+    if (!queue->watching || needed == WEFTI_QUEUE_AWAKE) {
         wefti_queue_end_promises_locked(queue);
     }
     wefti_mutex_unlock(&queue->lock);

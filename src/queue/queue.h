@@ -232,6 +232,13 @@ typedef struct wefti_queue_census {
     uint32_t now;     /* the most of both periods */
 } wefti_queue_census;
 
+/* Who looks into the post boxes without being woken. */
+typedef enum wefti_queue_attendance {
+    WEFTI_QUEUE_ALONE,   /* nobody, or there is no room for posts */
+    WEFTI_QUEUE_WATCHED, /* a worker, within WEFTI_QUEUE_PROMISE_NS */
+    WEFTI_QUEUE_AWAKE,   /* every worker, as soon as it has nothing else to do */
+} wefti_queue_attendance;
+
 struct weft_queue {
     wefti_device_source source; /* so that draining the device cancels what waits */
 
@@ -251,8 +258,7 @@ struct weft_queue {
     /* atomic: who ends a batch, under the lock -> anybody; how long one takes, a hint
      */
     wefti_atomic_u64 usual_ns;
-    /* atomic: written under the lock -> who posts; somebody will look into the post
-     * boxes without being woken (post.c) */
+    /* atomic: written under the lock -> who posts; wefti_queue_attendance (post.c) */
     wefti_atomic_u32 attended;
 
     /* guarded by lock */
@@ -525,9 +531,9 @@ void wefti_queue_remember_locked(const wefti_queue_request *request);
 /* Forgets the calls of a model. */
 void wefti_queue_forget_locked(wefti_queue_model *model);
 
-/* Whether a request may be posted: its caller soon waits for it, and nobody has to be
- * woken. */
-bool wefti_queue_is_for_post(const wefti_queue_request *request);
+/* Whether a request may be posted, for nobody has to be woken: its caller soon waits
+ * for it; or, in a crowd, where it is not leadable any more, all workers are awake. */
+bool wefti_queue_is_for_post(wefti_queue_request *request);
 
 typedef enum wefti_queue_posted {
     WEFTI_QUEUE_POSTED,
@@ -613,10 +619,10 @@ bool wefti_queue_wants_worker_locked(const weft_queue *queue, int64_t now_ns);
 /* Looks for the end a few times, letting others run. */
 void wefti_queue_look_again(wefti_queue_request *request);
 
-/* The same for a worker, before it chooses a batch: while nothing waits; and once while
- * more of the usual requests are missing than wait, for who was just answered may come
- * again, and wants a core on which a batch would keep it waiting. The lock is given up
- * meanwhile. */
+/* The same for a worker, before it chooses a batch: while nothing waits; and while more
+ * of the usual requests are missing than wait, and come, for who was just answered may
+ * come again, and wants a core on which a batch would keep it waiting. The lock is
+ * given up meanwhile. */
 void wefti_queue_linger_for_work_locked(weft_queue *queue) WEFTI_REQUIRES(queue->lock);
 
 /* For a worker, around its work and before it sleeps. In a crowd of submitters each

@@ -402,8 +402,9 @@ static weft_status accept_locked(weft_queue *queue, submission *self,
     request->submitted_ns = self->now_ns;
     wefti_queue_count_locked(request);
     drop_holds_locked(self);
+    bool leadable = request->leadable;
     request->leadable =
-        request->leadable && !wefti_queue_is_class_crowded_locked(request->class);
+        leadable && !wefti_queue_is_class_crowded_locked(request->class);
     if (queue->params.preserve_order) {
         wefti_queue_append(&self->model->ordered, request, WEFTI_QUEUE_BY_ORDER);
     }
@@ -419,7 +420,9 @@ static weft_status accept_locked(weft_queue *queue, submission *self,
     after->wake = wakes_worker_locked(request);
     queue->woken += after->wake ? 1 : 0;
     wefti_queue_attend_locked(queue);
-    wefti_queue_remember_locked(request);
+    if (leadable) { /* also where a crowd leaves it to workers */
+        wefti_queue_remember_locked(request);
+    }
     return WEFT_OK;
 }
 

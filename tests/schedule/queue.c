@@ -721,6 +721,53 @@ static void post_against_cancel(void *state, uint32_t index)
     weft_queue_release(s->queue);
 }
 
+/* From here on the class counts as crowded: its requests are left to workers. */
+static void crowd(queue_stage *s)
+{
+    wefti_mutex_lock(&s->queue->lock);
+    wefti_queue_class *class = s->queue->models->classes;
+    class->crowd = 1e6;
+    class->alone_ns = 1e5;
+    class->joined_ns = 1e3;
+    wefti_atomic_u32_store_relaxed(&class->hint_crowded,
+                                   wefti_queue_is_class_crowded_locked(class));
+    wefti_mutex_unlock(&s->queue->lock);
+}
+
+/* Posts that nobody but the worker takes, as it goes to sleep. */
+static void post_in_a_crowd(void *state, uint32_t index)
+{
+    (void)index;
+    queue_stage *s = state;
+    wefti_thread poster;
+    weft_request *left;
+    open_for_posts(s, 1);
+    crowd(s);
+    start(&poster, post_and_wait, s);
+    s->violations += submit(s, 3, 0, NULL, &left) != WEFT_OK;
+    look_until_done(left);
+    s->told_done++;
+    wefti_thread_join(&poster);
+    end_queue(s);
+    weft_queue_release(s->queue);
+}
+
+/* And as the queue is closed. */
+static void post_in_a_closing_crowd(void *state, uint32_t index)
+{
+    (void)index;
+    queue_stage *s = state;
+    wefti_thread poster;
+    open_for_posts(s, 1);
+    crowd(s);
+    start(&poster, post_and_wait, s);
+    weft_queue_close(s->queue);
+    s->violations += weft_queue_drain(s->queue, WEFT_FOREVER, NULL) != WEFT_OK;
+    wefti_thread_join(&poster);
+    end_queue(s);
+    weft_queue_release(s->queue);
+}
+
 /* ---- a device that fails for good ---- */
 
 static const wefti_backend *whole_backend;
@@ -848,6 +895,9 @@ const scenario queue_scenarios[] = {
     QUEUE_SCENARIO("queue-post-close", post_against_close, WEFTI_SABOTAGE_NONE),
     QUEUE_SCENARIO("queue-post-remove", post_against_remove, WEFTI_SABOTAGE_NONE),
     QUEUE_SCENARIO("queue-post-cancel", post_against_cancel, WEFTI_SABOTAGE_NONE),
+    QUEUE_SCENARIO("queue-post-crowd", post_in_a_crowd, WEFTI_SABOTAGE_NONE),
+    QUEUE_SCENARIO("queue-post-crowd-close", post_in_a_closing_crowd,
+                   WEFTI_SABOTAGE_NONE),
     {.what = {.name = "queue-last-owner",
               .thread_count = 1,
               .set_up = set_queue_stage,
