@@ -140,6 +140,15 @@ static wefti_queue_model *leave_locked(weft_queue *queue, wefti_queue_request *c
     return unused;
 }
 
+void wefti_queue_drop_ended(wefti_queue_request *chain)
+{
+    while (chain) {
+        wefti_queue_request *next = chain->next_ended;
+        weft_request_release(&chain->base);
+        chain = next;
+    }
+}
+
 /* Lets announced requests leave, and drops the queue's ownership of them. The queue may
  * be gone then, unless the calling thread is among its announcers. */
 static void leave(weft_queue *queue, wefti_queue_request *chain,
@@ -156,11 +165,7 @@ static void leave(weft_queue *queue, wefti_queue_request *chain,
     wefti_queue_model *unused = leave_locked(queue, chain);
     wefti_mutex_unlock(&queue->lock);
     wefti_queue_model_destroy(unused);
-    while (chain) {
-        wefti_queue_request *next = chain->next_ended;
-        weft_request_release(&chain->base);
-        chain = next;
-    }
+    wefti_queue_drop_ended(chain);
 }
 
 /* Ends requests of one model. */
@@ -203,6 +208,17 @@ bool wefti_queue_end(weft_queue *queue, wefti_queue_request *chain)
         }
     }
     return tears_down;
+}
+
+void wefti_queue_end_led_locked(weft_queue *queue, wefti_queue_request *chain,
+                                wefti_queue_model **unused)
+{
+    for (wefti_queue_request *r = chain; r; r = r->next_ended) {
+        count_locked(queue, r);
+        announce(r);
+    }
+    wefti_queue_model *found = chain ? leave_locked(queue, chain) : NULL;
+    *unused = found ? found : *unused;
 }
 
 /* Waits until the worker that was loading the request has let go of its tensors. */

@@ -561,6 +561,16 @@ void wefti_queue_count_locked(wefti_queue_request *request);
  * thread now has to call wefti_queue_teardown. The queue may be gone otherwise. */
 bool wefti_queue_end(weft_queue *queue, wefti_queue_request *chain);
 
+/* The same for what a leader ran, in one section with its account: such requests have
+ * no callback and keep no order, so nobody is called. The calling thread owns one of
+ * them, which keeps the queue's memory; it hands the chain to wefti_queue_drop_ended
+ * without the lock. *unused: a model that nobody uses any more. */
+void wefti_queue_end_led_locked(weft_queue *queue, wefti_queue_request *chain,
+                                wefti_queue_model **unused);
+
+/* Drops the queue's ownership of requests that have left it. */
+void wefti_queue_drop_ended(wefti_queue_request *chain);
+
 /* Cancels what waits; the caller keeps the queue alive. Returns as wefti_queue_end. */
 bool wefti_queue_cancel_waiting(weft_queue *queue);
 

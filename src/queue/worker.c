@@ -157,7 +157,7 @@ static void keep_or_free_core(wefti_queue_worker *worker,
 }
 
 /* Runs a batch, learns from it, and gives a leader's scratch memory back. Returns the
- * chain of requests to be ended. */
+ * chain of requests to be ended; what a leader ran has ended. */
 static wefti_queue_request *run_and_account(wefti_queue_scratch *scratch,
                                             wefti_queue_batch *batch, bool leads)
 {
@@ -177,6 +177,7 @@ static wefti_queue_request *run_and_account(wefti_queue_scratch *scratch,
     wefti_queue_model *unused = wefti_queue_unlink_unused_locked(model);
     bool wake = false;
     if (leads) {
+        wefti_queue_end_led_locked(queue, ended, &unused);
         wefti_queue_give_scratch_locked(scratch);
         wake = wefti_queue_wants_worker_locked(queue, end_ns) &&
                !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_LEFT);
@@ -187,6 +188,10 @@ static wefti_queue_request *run_and_account(wefti_queue_scratch *scratch,
         wefti_condition_wake_one(&queue->work);
     }
     wefti_queue_model_destroy(unused);
+    if (leads) {
+        wefti_queue_drop_ended(ended);
+        ended = NULL;
+    }
     return ended;
 }
 
