@@ -22,13 +22,13 @@
  * fails: -DBRISK -DMUTATION=9
  * fails: -DBRISK -DMUTATION=10
  * fails: -DMUTATION=1
- * fails: -DMUTATION=2
+ * fails: -DMUTATION=2 -DLATE
  * fails: -DMUTATION=2 -DLIVE
- * fails: -DMUTATION=3
+ * fails: -DMUTATION=3 -DLATE
  * fails: -DMUTATION=4
- * fails: -DMUTATION=5
- * fails: -DMUTATION=6
- * fails: -DMUTATION=7
+ * fails: -DMUTATION=5 -DLATE
+ * fails: -DMUTATION=6 -DLATE
+ * fails: -DMUTATION=7 -DLATE
  * fails: -DMUTATION=7 -DLIVE
  * fails: -DMUTATION=8 */
 #ifndef SLOTS

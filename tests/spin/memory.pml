@@ -16,10 +16,10 @@
  * fails: -DMUTATION=1
  * fails: -DMUTATION=2
  * fails: -DMUTATION=3
- * fails: -DMUTATION=4
+ * fails: -DMUTATION=4 -DLATE
  * fails: -DMUTATION=5 -DSTREAMS=2 -DBLOCKS=1
- * fails: -DMUTATION=6
- * fails: -DMUTATION=7
+ * fails: -DMUTATION=6 -DLATE
+ * fails: -DMUTATION=7 -DLATE
  * fails: -DMUTATION=8 -DSTREAMS=1 -DBLOCKS=1 -DLIVE */
 #ifndef MUTATION
 #define MUTATION 0
