@@ -2,6 +2,7 @@
 #include <weft/weft.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,8 @@
 #include <cmocka.h>
 
 #include "base/profile.h"
+#include "runtime/device.h"
+#include "runtime/lease.h"
 
 enum { THREADS = 4, CALLS = 200, ROW = 256 };
 
@@ -228,6 +231,42 @@ static size_t count_kind(const weft_profiler *profiler, weft_profile_kind kind,
     return found;
 }
 
+/* Counts the leases: those of one context do not overlap, and each run lies inside one
+ * of the context that it names. */
+static size_t count_leases(const weft_profiler *profiler, int32_t contexts)
+{
+    size_t found = 0;
+    int64_t given_back_ns[64] = {0};
+    weft_profile_event event, other;
+    for (size_t i = 0; weft_profiler_get_event(profiler, i, &event); i++) {
+        if (event.kind == WEFT_PROFILE_LEASE) {
+            found++;
+            assert_in_range(event.counts[0], 0, contexts - 1);
+            assert_true(event.begin_ns >= given_back_ns[event.counts[0]]);
+            given_back_ns[event.counts[0]] = event.end_ns;
+        }
+        bool inside = event.kind != WEFT_PROFILE_EXECUTE;
+        for (size_t k = i + 1; !inside && weft_profiler_get_event(profiler, k, &other);
+             k++) {
+            inside = other.kind == WEFT_PROFILE_LEASE &&
+                     other.counts[0] == event.counts[0] &&
+                     other.begin_ns <= event.begin_ns && other.end_ns >= event.end_ns;
+        }
+        assert_true(inside);
+    }
+    return found;
+}
+
+static size_t count_waits(const weft_profiler *profiler, const char *name)
+{
+    size_t found = 0;
+    weft_profile_event event;
+    for (size_t i = 0; weft_profiler_get_event(profiler, i, &event); i++) {
+        found += event.kind == WEFT_PROFILE_WAIT && strcmp(event.name, name) == 0;
+    }
+    return found;
+}
+
 static void test_direct_runs(void **state)
 {
     (void)state;
@@ -243,7 +282,8 @@ static void test_direct_runs(void **state)
                      2 * THREADS * 20);
     assert_int_equal(count_kind(profiler, WEFT_PROFILE_BUILD, WEFT_PROFILE_PLAN),
                      THREADS);
-    (void)count_kind(profiler, WEFT_PROFILE_LEASE, WEFT_PROFILE_REQUEST);
+    (void)count_kind(profiler, WEFT_PROFILE_WAIT, WEFT_PROFILE_REQUEST);
+    assert_true(count_leases(profiler, 1) >= THREADS * 20);
     weft_profile_event event;
     for (size_t i = 0; weft_profiler_get_event(profiler, i, &event); i++) {
         if (event.kind == WEFT_PROFILE_STEP && strstr(event.name, "product") != NULL) {
@@ -265,6 +305,57 @@ static void test_direct_runs(void **state)
     weft_model_release(other);
     weft_device_release(device);
     weft_device_release(plain);
+    weft_profiler_release(profiler);
+}
+
+/* A context is held while another thread runs, so that it has to wait. */
+static void test_wait_for_a_context(void **state)
+{
+    (void)state;
+    weft_profiler *profiler = make_profiler(1000);
+    weft_device *device = open_device(profiler, 1);
+    weft_model *model = make_model(device);
+    weft_context *held = NULL;
+    pthread_t thread;
+    call *calls = make_calls(model, NULL);
+    run(&calls[0]); /* the plan is there */
+    assert_int_equal(weft_context_acquire(device, NULL, &held, NULL), WEFT_OK);
+    assert_int_equal(pthread_create(&thread, NULL, run_many, &calls[0]), 0);
+    while (wefti_lease_waiter_count(device->contexts) == 0) {
+        sched_yield();
+    }
+    weft_context_release(held);
+    pthread_join(thread, NULL);
+    assert_int_equal(count_waits(profiler, "wait for a context"), 1);
+    assert_int_equal(count_kind(profiler, WEFT_PROFILE_WAIT, WEFT_PROFILE_REQUEST), 1);
+    assert_int_equal(count_leases(profiler, 1), 1 + 1 + 20);
+    weft_model_release(model);
+    weft_device_release(device);
+    weft_profiler_release(profiler);
+}
+
+static void test_submitted_runs(void **state)
+{
+    (void)state;
+    weft_profiler *profiler = make_profiler(1000);
+    weft_device *device = open_device(profiler, 2);
+    weft_model *model = make_model(device);
+    weft_request *request = NULL;
+    call *self = make_calls(model, NULL);
+    weft_tensor x = {
+        .data = self->input, .type = WEFT_TYPE_F32, .rank = 2, .dims = {1, ROW}};
+    weft_tensor y = x;
+    y.data = self->output;
+    weft_io io = {&x, 1, &y, 1};
+    assert_int_equal(weft_submit(model, &io, NULL, &request, NULL), WEFT_OK);
+    weft_model_release(model);
+    weft_device_release(device);
+    /* Who waits may do so beyond the device; it has ended the request then. */
+    assert_int_equal(weft_request_wait(request, WEFT_FOREVER, NULL), WEFT_OK);
+    weft_request_release(request);
+    assert_int_equal(count_kind(profiler, WEFT_PROFILE_QUEUED, 0), 1);
+    assert_int_equal(count_leases(profiler, 2), 1);
+    assert_true(count_waits(profiler, "wait for an answer") <= 1);
     weft_profiler_release(profiler);
 }
 
@@ -312,6 +403,8 @@ static void test_queue(void **state)
     weft_queue_release(queue);
     assert_true(count_kind(profiler, WEFT_PROFILE_QUEUED, 0) >= THREADS * 20);
     assert_true(count_kind(profiler, WEFT_PROFILE_EXECUTE, WEFT_PROFILE_BATCH) > 0);
+    assert_true(count_leases(profiler, 64) > 0);
+    assert_true(count_waits(profiler, "wait for an answer") > 0);
     int64_t requests = 0, rows = 0;
     weft_profile_event event;
     for (size_t i = 0; weft_profiler_get_event(profiler, i, &event); i++) {
@@ -333,6 +426,8 @@ int main(void)
         cmocka_unit_test(test_threads_record_and_read_at_once),
         cmocka_unit_test(test_pause_and_long_names),
         cmocka_unit_test(test_direct_runs),
+        cmocka_unit_test(test_wait_for_a_context),
+        cmocka_unit_test(test_submitted_runs),
         cmocka_unit_test(test_helpers),
         cmocka_unit_test(test_queue),
     };

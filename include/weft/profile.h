@@ -11,7 +11,7 @@
 WEFT_BEGIN_DECLS
 
 /* Records what a device does and when: give it to weft_device_open, run, then read the
- * events. Without one, a run pays a predictable branch or two; with one, a few tens of
+ * events. Without one, a run pays a few predictable branches; with one, a few tens of
  * nanoseconds for each event and no lock. Answers keep their bits.
  * Class: synchronised; who records and who reads may be any threads at once. */
 typedef struct weft_profiler weft_profiler;
@@ -33,16 +33,28 @@ typedef enum weft_profile_kind {
     /* A call of weft_run, weft_context_run or one of weft_submit, from its begin on the
      * thread that runs it to its answer. */
     WEFT_PROFILE_REQUEST = 1,
-    WEFT_PROFILE_LEASE = 2,   /* waiting for a context, where a run had to */
-    WEFT_PROFILE_PLAN = 3,    /* until the plan was there, where it was not at once */
-    WEFT_PROFILE_BUILD = 4,   /* building a plan */
-    WEFT_PROFILE_EXECUTE = 5, /* the plan on the device, the wait for it included */
-    WEFT_PROFILE_STEP = 6,    /* a kernel; on the CPU only */
-    WEFT_PROFILE_TILES = 7,   /* a helper's part of a step: counts[0] tiles */
-    /* A request of a queue from submission until its batch began: counts[0] rows. The
-     * thread is that of the worker. These may overlap. */
+    /* A context from its lease until it is given back: counts[0] is its number, the
+     * thread is who gave it back. Those of one context never overlap, also where
+     * several callers share it. */
+    WEFT_PROFILE_LEASE = 2,
+    WEFT_PROFILE_PLAN = 3,  /* until the plan was there, where it was not at once */
+    WEFT_PROFILE_BUILD = 4, /* building a plan */
+    /* The plan on the device, the wait for it included: counts[0] is the number of the
+     * context. */
+    WEFT_PROFILE_EXECUTE = 5,
+    WEFT_PROFILE_STEP = 6,  /* a kernel; on the CPU only */
+    WEFT_PROFILE_TILES = 7, /* a helper's part of a step: counts[0] tiles */
+    /* A request of a queue from submission until its batch began: counts[0] rows; one
+     * of weft_submit until a worker began it: 0 rows. The thread is who runs it. These
+     * may overlap. */
     WEFT_PROFILE_QUEUED = 8,
     WEFT_PROFILE_BATCH = 9, /* counts: requests, rows */
+    /* The thread waited, for what `name` says: a context; a plan that another thread
+     * builds; its turn in a shared context; helpers at the end of a step (where that
+     * took a microsecond); a device that is not the CPU; the answer of a request
+     * (weft_request_wait: what the thread runs itself meanwhile lies inside); room in a
+     * queue. */
+    WEFT_PROFILE_WAIT = 10,
 } weft_profile_kind;
 
 typedef struct weft_profile_event {

@@ -22,10 +22,27 @@ typedef struct wefti_profile_note {
 void wefti_profile_record_until(weft_profiler *profiler, int64_t begin_ns,
                                 int64_t end_ns, const wefti_profile_note *note);
 
+/* When something begins that may be recorded; 0 without a profiler. */
+WEFTI_INLINE int64_t wefti_profile_begin(const weft_profiler *profiler)
+{
+    return WEFTI_UNLIKELY(profiler != NULL) ? wefti_clock_ns() : 0;
+}
+
 WEFTI_INLINE void wefti_profile_record(weft_profiler *profiler, int64_t begin_ns,
                                        const wefti_profile_note *note)
 {
     wefti_profile_record_until(profiler, begin_ns, wefti_clock_ns(), note);
+}
+
+/* Records that the calling thread has waited since `begin_ns`. `context` is the number
+ * of the context that this was about, or -1. Threads: any. */
+WEFTI_INLINE void wefti_profile_wait(weft_profiler *profiler, int64_t begin_ns,
+                                     const char *what, int32_t context,
+                                     weft_status status)
+{
+    const wefti_profile_note note = {
+        .kind = WEFT_PROFILE_WAIT, .status = status, .name = what, .counts = {context}};
+    wefti_profile_record(profiler, begin_ns, &note);
 }
 
 #endif

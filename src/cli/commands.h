@@ -55,9 +55,8 @@ int cli_misuse(const char *format, ...);
 /* Opens a device; returns 0, or the exit status after words on the error stream. */
 int cli_open_device(const char *name, const char *isa, weft_device **device);
 
-/* The same with a profiler, which may be NULL. */
-int cli_open_recorded_device(const char *name, const char *isa, weft_profiler *profiler,
-                             weft_device **device);
+int cli_open_device_as(const char *name, const weft_device_params *params,
+                       weft_device **device);
 
 /* The null device leaves outputs as they are: nothing there can be compared or shown.
  */

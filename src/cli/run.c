@@ -22,6 +22,7 @@ enum {
     KEY_PROFILE,
     KEY_PROFILE_EVENTS,
     KEY_BUCKET,
+    KEY_CONTEXTS,
     KEY_TOLERANCE,
 };
 
@@ -149,6 +150,9 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case 'n':
         options->iterations = parse_count("--iterations", value, 1000000000);
         return 0;
+    case KEY_CONTEXTS:
+        options->contexts = parse_count("--contexts", value, CLI_MAX_CONTEXTS);
+        return 0;
     case 'c':
         options->check = true;
         return 0;
@@ -194,6 +198,10 @@ static const struct argp_option list[] = {
      0},
     {"threads", 't', "N", 0, "Callers at the same time (default: 1)", 0},
     {"iterations", 'n', "N", 0, "Calls of each thread (default: 1)", 0},
+    {"contexts", KEY_CONTEXTS, "N", 0,
+     "Calls that the device runs at a time, for each a context; the others wait "
+     "(default: 64 on the cpu)",
+     0},
     {"check", 'c', NULL, 0,
      "Compare every answer, bit for bit, with the same request run alone; with "
      "--bucket "
@@ -250,8 +258,11 @@ static int open_model(const cli_run_options *options, weft_profiler *profiler,
     weft_error error = {0};
     model_params.no_fusion = options->no_fusion;
     model_params.precision = options->precision;
-    int opened =
-        cli_open_recorded_device(options->device, options->isa, profiler, device);
+    weft_device_params device_params = WEFT_DEVICE_PARAMS_INIT;
+    device_params.isa = options->isa;
+    device_params.profiler = profiler;
+    device_params.max_contexts = (int32_t)options->contexts;
+    int opened = cli_open_device_as(options->device, &device_params, device);
     if (opened != 0) {
         return opened;
     }

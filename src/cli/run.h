@@ -27,6 +27,7 @@ typedef struct cli_run_options {
     cli_buckets buckets;
     double tolerance; /* of a padded answer beside the exact one */
     int64_t threads;
+    int64_t contexts; /* 0: as many as the device has */
     int64_t iterations;
     bool check;
     bool dump_plan;

@@ -50,7 +50,7 @@ int32_t cli_core_count(void);
 /* Memory that can be had without swapping. */
 uint64_t cli_available_bytes(void);
 
-enum { CLI_MAX_THREADS = 64, CLI_MAX_COUNTS = 16 };
+enum { CLI_MAX_THREADS = 64, CLI_MAX_CONTEXTS = 1024, CLI_MAX_COUNTS = 16 };
 
 /* A list such as 1,2,4,8. */
 typedef struct cli_counts {

@@ -9,10 +9,18 @@
 #include "cli/output.h"
 #include "cli/support.h"
 
+/* The two groups of lines: what each thread did, and who had each context. */
+enum { THREADS = 1, CONTEXTS = 2 };
+
 /* A thread that was seen, and what it did. */
 typedef struct thread {
     uint64_t number;
     uint32_t kinds; /* bit 1 << kind */
+    /* Of its last batch. Who waits for an answer may run the batch itself: then it is
+     * no worker of the queue. */
+    int64_t batch_begin_ns;
+    bool leads;
+    char name[32];
 } thread;
 
 typedef struct trace {
@@ -20,12 +28,14 @@ typedef struct trace {
     const weft_profiler *profiler;
     thread *threads;
     size_t thread_count, thread_capacity;
+    bool *leased; /* contexts by their number: whether one was */
+    size_t leased_capacity;
     int64_t origin_ns;
     bool begun; /* an event was written: the next needs a comma */
 } trace;
 
-/* The line of a thread, from 1. */
-static size_t line_of(trace *self, const weft_profile_event *event)
+/* The place of the event's thread among those seen. */
+static size_t place_of(trace *self, const weft_profile_event *event)
 {
     size_t i = 0;
     while (i < self->thread_count && self->threads[i].number != event->thread) {
@@ -43,8 +53,42 @@ static size_t line_of(trace *self, const weft_profile_event *event)
         }
         self->threads[self->thread_count++] = (thread){.number = event->thread};
     }
-    self->threads[i].kinds |= 1U << event->kind;
-    return i + 1;
+    return i;
+}
+
+static void note_lease(trace *self, const weft_profile_event *event)
+{
+    size_t number = (size_t)event->counts[0];
+    if (number >= self->leased_capacity) {
+        size_t capacity = 2 * number + 64;
+        bool *grown = cli_allocate(capacity, sizeof(*grown));
+        if (self->leased_capacity > 0) {
+            memcpy(grown, self->leased, self->leased_capacity * sizeof(*grown));
+        }
+        free(self->leased);
+        self->leased = grown;
+        self->leased_capacity = capacity;
+    }
+    self->leased[number] = true;
+}
+
+/* Notes what is to be known of all events before the first is written. */
+static void survey_event(trace *self, const weft_profile_event *event)
+{
+    size_t place = place_of(self, event); /* may move the threads */
+    thread *who = &self->threads[place];
+    if (event->kind == WEFT_PROFILE_LEASE) {
+        note_lease(self, event);
+    } else if (event->kind == WEFT_PROFILE_BATCH) {
+        who->batch_begin_ns = event->begin_ns;
+    } else if (event->kind == WEFT_PROFILE_WAIT) {
+        who->leads = who->leads || (who->kinds & 1U << WEFT_PROFILE_BATCH &&
+                                    event->begin_ns <= who->batch_begin_ns);
+    }
+    who->kinds |= 1U << event->kind;
+    if (event->begin_ns < self->origin_ns) {
+        self->origin_ns = event->begin_ns;
+    }
 }
 
 /* Names come from files. */
@@ -63,10 +107,11 @@ static void write_text(FILE *file, const char *text)
     fputc('"', file);
 }
 
-static void begin_event(trace *self, char phase, size_t line, int64_t at_ns)
+/* On a line of a group; lines count from 1. */
+static void begin_event(trace *self, char phase, int group, size_t line, int64_t at_ns)
 {
-    fprintf(self->file, "%s{\"ph\":\"%c\",\"pid\":1,\"tid\":%zu,\"ts\":%.3f",
-            self->begun ? ",\n" : "\n", phase, line,
+    fprintf(self->file, "%s{\"ph\":\"%c\",\"pid\":%d,\"tid\":%zu,\"ts\":%.3f",
+            self->begun ? ",\n" : "\n", phase, group, line,
             (double)(at_ns - self->origin_ns) / 1e3);
     self->begun = true;
 }
@@ -74,18 +119,19 @@ static void begin_event(trace *self, char phase, size_t line, int64_t at_ns)
 static const char *category_of(weft_profile_kind kind)
 {
     static const char *const names[] = {
-        "",        "request", "wait",  "plan",  "plan",
-        "execute", "kernel",  "tiles", "queue", "batch",
+        "",       "request", "lease", "plan",  "plan", "execute",
+        "kernel", "tiles",   "queue", "batch", "wait",
     };
     return (size_t)kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "";
 }
 
 /* A request that waits is an event of its own, as they overlap on their worker. */
-static void write_wait(trace *self, const weft_profile_event *event, size_t index)
+static void write_queued(trace *self, const weft_profile_event *event, size_t index)
 {
-    size_t line = line_of(self, event);
+    size_t line = place_of(self, event) + 1;
     for (int end = 0; end < 2; end++) {
-        begin_event(self, end ? 'e' : 'b', line, end ? event->end_ns : event->begin_ns);
+        begin_event(self, end ? 'e' : 'b', THREADS, line,
+                    end ? event->end_ns : event->begin_ns);
         fprintf(self->file,
                 ",\"cat\":\"queue\",\"name\":\"queued\",\"id\":%zu,"
                 "\"args\":{\"rows\":%" PRId64 "}}",
@@ -93,22 +139,38 @@ static void write_wait(trace *self, const weft_profile_event *event, size_t inde
     }
 }
 
+/* What the counts of an event mean. */
+static void write_counts(trace *self, const weft_profile_event *event)
+{
+    bool has_context = event->kind == WEFT_PROFILE_EXECUTE ||
+                       (event->kind == WEFT_PROFILE_WAIT && event->counts[0] >= 0);
+    if (event->kind == WEFT_PROFILE_STEP || event->kind == WEFT_PROFILE_TILES) {
+        fprintf(self->file, ",\"tiles\":%" PRId64, event->counts[0]);
+    } else if (event->kind == WEFT_PROFILE_BATCH) {
+        fprintf(self->file, ",\"requests\":%" PRId64 ",\"rows\":%" PRId64,
+                event->counts[0], event->counts[1]);
+    } else if (event->kind == WEFT_PROFILE_LEASE) {
+        fputs(",\"given back by\":", self->file);
+        size_t place = place_of(self, event);
+        write_text(self->file, self->threads[place].name);
+    } else if (has_context) {
+        fprintf(self->file, ",\"context\":%" PRId64, event->counts[0]);
+    }
+}
+
 static void write_event(trace *self, const weft_profile_event *event)
 {
     double took_ns = (double)(event->end_ns - event->begin_ns);
-    begin_event(self, 'X', line_of(self, event), event->begin_ns);
+    bool leased = event->kind == WEFT_PROFILE_LEASE;
+    begin_event(self, 'X', leased ? CONTEXTS : THREADS,
+                1 + (leased ? (size_t)event->counts[0] : place_of(self, event)),
+                event->begin_ns);
     fprintf(self->file, ",\"dur\":%.3f,\"cat\":\"%s\",\"name\":", took_ns / 1e3,
             category_of(event->kind));
     write_text(self->file, event->name);
     fputs(",\"args\":{\"detail\":", self->file);
     write_text(self->file, event->detail);
-    if (event->kind == WEFT_PROFILE_STEP || event->kind == WEFT_PROFILE_TILES) {
-        fprintf(self->file, ",\"tiles\":%" PRId64, event->counts[0]);
-    }
-    if (event->kind == WEFT_PROFILE_BATCH) {
-        fprintf(self->file, ",\"requests\":%" PRId64 ",\"rows\":%" PRId64,
-                event->counts[0], event->counts[1]);
-    }
+    write_counts(self, event);
     if (event->flops > 0 && took_ns > 0) {
         fprintf(self->file, ",\"GFLOP/s\":%.3g", event->flops / took_ns);
     }
@@ -119,23 +181,55 @@ static void write_event(trace *self, const weft_profile_event *event)
     fputs("}}", self->file);
 }
 
-static const char *role_of(const thread *who)
+enum { CALLER, HELPER, QUEUE_WORKER, WORKER, ROLES };
+
+static int role_of(const thread *who)
 {
     if (who->kinds & 1U << WEFT_PROFILE_BATCH) {
-        return "queue worker";
+        return who->leads ? CALLER : QUEUE_WORKER;
     }
-    return (who->kinds & ~(1U << WEFT_PROFILE_TILES)) == 0 ? "helper" : "caller";
+    if (who->kinds & 1U << WEFT_PROFILE_QUEUED) {
+        return WORKER; /* of the device, for weft_submit */
+    }
+    return (who->kinds & ~(1U << WEFT_PROFILE_TILES)) == 0 ? HELPER : CALLER;
+}
+
+static void name_threads(trace *self)
+{
+    static const char *const roles[ROLES] = {"caller", "helper", "queue worker",
+                                             "worker"};
+    size_t counts[ROLES] = {0};
+    for (size_t i = 0; i < self->thread_count; i++) {
+        thread *who = &self->threads[i];
+        int role = role_of(who);
+        snprintf(who->name, sizeof(who->name), "%s %zu", roles[role], ++counts[role]);
+    }
+}
+
+static void write_name(trace *self, int group, size_t line, const char *what,
+                       const char *name)
+{
+    begin_event(self, 'M', group, line, self->origin_ns);
+    fprintf(self->file, ",\"name\":\"%s\",\"args\":{\"name\":", what);
+    write_text(self->file, name);
+    fputs("}}", self->file);
 }
 
 static void write_names(trace *self)
 {
-    size_t counts[3] = {0};
+    char name[32];
+    write_name(self, THREADS, 0, "process_name", "threads");
     for (size_t i = 0; i < self->thread_count; i++) {
-        const char *role = role_of(&self->threads[i]);
-        size_t *count = &counts[role[0] == 'q' ? 0 : role[0] == 'h' ? 1 : 2];
-        begin_event(self, 'M', i + 1, self->origin_ns);
-        fprintf(self->file, ",\"name\":\"thread_name\",\"args\":{\"name\":\"%s %zu\"}}",
-                role, ++*count);
+        write_name(self, THREADS, i + 1, "thread_name", self->threads[i].name);
+    }
+    if (self->leased_capacity > 0) {
+        write_name(self, CONTEXTS, 0, "process_name", "contexts");
+    }
+    for (size_t i = 0; i < self->leased_capacity; i++) {
+        if (self->leased[i]) {
+            snprintf(name, sizeof(name), "context %zu", i);
+            write_name(self, CONTEXTS, i + 1, "thread_name", name);
+        }
     }
 }
 
@@ -145,17 +239,17 @@ static size_t write_events(trace *self)
     weft_profile_event event;
     self->origin_ns = INT64_MAX;
     for (size_t i = 0; i < count; i++) {
-        if (weft_profiler_get_event(self->profiler, i, &event) &&
-            event.begin_ns < self->origin_ns) {
-            self->origin_ns = event.begin_ns;
+        if (weft_profiler_get_event(self->profiler, i, &event)) {
+            survey_event(self, &event);
         }
     }
+    name_threads(self);
     for (size_t i = 0; i < count; i++) {
         if (!weft_profiler_get_event(self->profiler, i, &event)) {
             continue;
         }
         if (event.kind == WEFT_PROFILE_QUEUED) {
-            write_wait(self, &event, i);
+            write_queued(self, &event, i);
         } else {
             write_event(self, &event);
         }
@@ -178,6 +272,7 @@ bool cli_trace_write(const weft_profiler *profiler, const char *path)
     size_t written = write_events(&self);
     fputs("\n]}\n", output.file);
     free(self.threads);
+    free(self.leased);
     if (!cli_output_end(&output, true)) {
         return false;
     }

@@ -35,17 +35,16 @@ int cli_misuse(const char *format, ...)
 
 int cli_open_device(const char *name, const char *isa, weft_device **device)
 {
-    return cli_open_recorded_device(name, isa, NULL, device);
+    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+    params.isa = isa;
+    return cli_open_device_as(name, &params, device);
 }
 
-int cli_open_recorded_device(const char *name, const char *isa, weft_profiler *profiler,
-                             weft_device **device)
+int cli_open_device_as(const char *name, const weft_device_params *params,
+                       weft_device **device)
 {
-    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
     weft_error error = {0};
-    params.isa = isa;
-    params.profiler = profiler;
-    weft_status status = weft_device_open(name, &params, device, &error);
+    weft_status status = weft_device_open(name, params, device, &error);
     if (status == WEFT_OK) {
         return 0;
     }

@@ -21,7 +21,7 @@ static weft_status build_plan(void *user, const wefti_known *inputs, wefti_plan 
         .precision = model->precision,
     };
     weft_profiler *profiler = model->device->profiler;
-    int64_t begin_ns = profiler != NULL ? wefti_clock_ns() : 0;
+    int64_t begin_ns = wefti_profile_begin(profiler);
     weft_status status = wefti_plan_build(&source, inputs, plan, error);
     if (status == WEFT_OK && model->buckets != NULL) {
         wefti_float_state state = wefti_float_enter();
@@ -71,6 +71,7 @@ weft_status wefti_model_init_plans(weft_model *model, const weft_model_params *p
         .destroy = destroy_plan,
         .in_use = plan_in_use,
         .evict_count = &model->device->plan_evict_count,
+        .profiler = model->device->profiler,
         .user = model,
     };
     return wefti_plan_cache_init(&model->plans, &cache, error);
@@ -122,7 +123,7 @@ static weft_status hold_plan(weft_model *model, const weft_io *io, wefti_plan **
     wefti_known *known = NULL;
     WEFTI_TRY(copy_key(model, io, &known, error));
     weft_profiler *profiler = model->device->profiler;
-    int64_t begin_ns = profiler != NULL ? wefti_clock_ns() : 0;
+    int64_t begin_ns = wefti_profile_begin(profiler);
     weft_status status = wefti_plan_cache_hold(&model->plans, known, plan, error);
     wefti_free(known);
     if (profiler != NULL) {

@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "base/memory.h"
+#include "base/profile.h"
 #include "base/thread.h"
 
 weft_status wefti_plan_cache_init(wefti_plan_cache *cache,
@@ -507,6 +508,19 @@ static weft_status take_answer(wefti_plan_cache *cache, wefti_plan_pending *pend
     return status;
 }
 
+/* The same of a plan that another thread builds. */
+static weft_status await_answer(wefti_plan_cache *cache, wefti_plan_pending *pending,
+                                wefti_plan **plan, weft_error *error)
+{
+    int64_t begin_ns = wefti_profile_begin(cache->params.profiler);
+    weft_status status = take_answer(cache, pending, plan, error);
+    if (WEFTI_UNLIKELY(begin_ns != 0)) {
+        wefti_profile_wait(cache->params.profiler, begin_ns,
+                           "wait for a plan that another thread builds", -1, status);
+    }
+    return status;
+}
+
 weft_status wefti_plan_cache_hold(wefti_plan_cache *cache, const wefti_known *inputs,
                                   wefti_plan **plan, weft_error *error)
 {
@@ -522,10 +536,10 @@ weft_status wefti_plan_cache_hold(wefti_plan_cache *cache, const wefti_known *in
     wefti_mutex_unlock(&cache->lock);
     if (pending == own) {
         build(cache, own);
-    } else {
-        wefti_free(own);
+        return take_answer(cache, own, plan, error);
     }
-    return pending == NULL ? WEFT_OK : take_answer(cache, pending, plan, error);
+    wefti_free(own);
+    return pending == NULL ? WEFT_OK : await_answer(cache, pending, plan, error);
 }
 
 void wefti_plan_cache_get_statistics(wefti_plan_cache *cache,

@@ -74,6 +74,7 @@ typedef struct wefti_plan_cache_params {
     /* Whether a place outside the cache names the plan; called with the lock held. */
     bool (*in_use)(void *user, const wefti_plan *plan);
     wefti_atomic_u64 *evict_count; /* counts evictions; NULL: nobody does */
+    weft_profiler *profiler;       /* borrowed; NULL: waits are not recorded */
     void *user;
 } wefti_plan_cache_params;
 

@@ -471,10 +471,27 @@ static void want_the_second(void *user)
     use_held(user, 2);
 }
 
-static bool second_is_being_built(void *user)
+/* All of them; of a plan that is being built, the users are its builder and who waits.
+ */
+static bool four_want_the_second(void *state)
 {
-    stage *s = user;
-    return wefti_atomic_u32_load_seq_cst(&s->building[2]) > 0;
+    stage *s = state;
+    wefti_mutex_lock(&s->cache.lock);
+    bool there = s->cache.pending != NULL && s->cache.pending->users == 4;
+    wefti_mutex_unlock(&s->cache.lock);
+    return there;
+}
+
+static void check_three_waits(weft_profiler *profiler)
+{
+    weft_profile_event event;
+    assert_int_equal(weft_profiler_event_count(profiler), 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(weft_profiler_get_event(profiler, i, &event));
+        assert_int_equal(event.kind, WEFT_PROFILE_WAIT);
+        assert_string_equal(event.name, "wait for a plan that another thread builds");
+    }
+    weft_profiler_release(profiler);
 }
 
 static void test_building_keeps_nobody_else_waiting(void **state)
@@ -482,6 +499,9 @@ static void test_building_keeps_nobody_else_waiting(void **state)
     (void)state;
     crew_gate gate = CREW_GATE_INIT;
     stage *s = make_stage(1, 3, SIZE_MAX);
+    weft_profiler *profiler = NULL;
+    assert_int_equal(weft_profiler_create(NULL, &profiler, NULL), WEFT_OK);
+    s->cache.params.profiler = profiler;
     s->gate = &gate;
     use_held(s, 1);
     crew_thread builders[4];
@@ -489,7 +509,7 @@ static void test_building_keeps_nobody_else_waiting(void **state)
         builders[i] = (crew_thread){0};
         crew_start(&builders[i], want_the_second, s);
     }
-    crew_await(second_is_being_built, s);
+    crew_await(four_want_the_second, s);
     for (int i = 0; i < 100; i++) {
         use_placed(s, 0, 1);
         use_as_guest(s, 1);
@@ -501,6 +521,7 @@ static void test_building_keeps_nobody_else_waiting(void **state)
         crew_join(&builders[i]);
     }
     assert_true(check_and_free(s));
+    check_three_waits(profiler);
 }
 
 static void test_each_allocation_may_fail(void **state)

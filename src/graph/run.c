@@ -79,22 +79,37 @@ static void swap_with_last_answer(const wefti_plan *plan, const weft_io *io)
 }
 #endif
 
-static WEFTI_NOINLINE void record(const weft_device *device, weft_profile_kind kind,
-                                  int64_t begin_ns, weft_status status)
+static WEFTI_NOINLINE void record_execute(const weft_context *context, int64_t begin_ns,
+                                          weft_status status)
 {
-    const wefti_profile_note note = {.kind = kind,
+    const wefti_profile_note note = {.kind = WEFT_PROFILE_EXECUTE,
                                      .status = status,
-                                     .name = kind == WEFT_PROFILE_REQUEST ? "request"
-                                                                          : "execute",
-                                     .detail = device->name};
-    wefti_profile_record(device->profiler, begin_ns, &note);
+                                     .name = "execute",
+                                     .detail = context->device->name,
+                                     .counts = {context->slot}};
+    wefti_profile_record(context->device->profiler, begin_ns, &note);
+}
+
+/* Also after a failure: nothing of a call may still be on its way. */
+static weft_status await_device(const weft_context *context, const wefti_plan *plan,
+                                weft_error *error)
+{
+    weft_profiler *profiler = context->device->profiler;
+    bool recorded = WEFTI_UNLIKELY(profiler != NULL) && !plan->backend->on_host;
+    int64_t begin_ns = recorded ? wefti_clock_ns() : 0;
+    weft_status status =
+        plan->backend->stream.synchronize(context->stream->handle, INT64_MAX, error);
+    if (recorded) {
+        wefti_profile_wait(profiler, begin_ns, "wait for the device", context->slot,
+                           status);
+    }
+    return status;
 }
 
 static weft_status execute(weft_context *context, const wefti_plan *plan,
                            const weft_io *io, weft_error *error)
 {
-    int64_t begin_ns =
-        WEFTI_UNLIKELY(context->device->profiler != NULL) ? wefti_clock_ns() : 0;
+    int64_t begin_ns = wefti_profile_begin(context->device->profiler);
     size_t slot_count = 1 + io->input_count + io->output_count;
     WEFTI_TRY(wefti_context_reserve(context, plan->workspace_bytes, error));
     void *on_stack[STACK_SLOTS];
@@ -104,13 +119,10 @@ static weft_status execute(weft_context *context, const wefti_plan *plan,
         slots = context->slots;
     }
     set_slots(slots, context->workspace, io);
-    const wefti_stream_table *stream = &plan->backend->stream;
-    wefti_backend_stream *handle = context->stream->handle;
     wefti_recipe *recipe = plan->recipes[context->card];
-    weft_status status = stream->execute(handle, recipe, slots, slot_count, error);
-    /* Also after a failure: nothing of this call may still be on its way. */
-    weft_status ended =
-        stream->synchronize(handle, INT64_MAX, status == WEFT_OK ? error : NULL);
+    weft_status status = plan->backend->stream.execute(context->stream->handle, recipe,
+                                                       slots, slot_count, error);
+    weft_status ended = await_device(context, plan, status == WEFT_OK ? error : NULL);
     status = status == WEFT_OK ? ended : status;
 #if defined(WEFT_TESTING)
     if (wefti_sabotaged(WEFTI_SABOTAGE_SWAP_OUTPUTS)) {
@@ -118,7 +130,7 @@ static weft_status execute(weft_context *context, const wefti_plan *plan,
     }
 #endif
     if (WEFTI_UNLIKELY(begin_ns != 0)) {
-        record(context->device, WEFT_PROFILE_EXECUTE, begin_ns, status);
+        record_execute(context, begin_ns, status);
     }
     return status;
 }
@@ -450,7 +462,11 @@ static WEFTI_NOINLINE weft_status run_recorded(weft_context *context, weft_model
 {
     int64_t begin_ns = wefti_clock_ns();
     weft_status status = run_any(context, model, io, params, error);
-    record(model->device, WEFT_PROFILE_REQUEST, begin_ns, status);
+    const wefti_profile_note note = {.kind = WEFT_PROFILE_REQUEST,
+                                     .status = status,
+                                     .name = "request",
+                                     .detail = model->device->name};
+    wefti_profile_record(model->device->profiler, begin_ns, &note);
     return status;
 }
 

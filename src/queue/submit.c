@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/fork.h"
 #include "base/params.h"
+#include "base/profile.h"
 #include "graph/check.h"
 #include "queue/queue.h"
 
@@ -322,6 +323,7 @@ static weft_status wait_for_room_locked(weft_queue *queue, submission *self,
     bool blocks = wefti_queue_is_full_locked(queue) &&
                   queue->params.full_policy == WEFT_QUEUE_BLOCK &&
                   !wefti_queue_is_inside_locked(queue);
+    int64_t begin_ns = blocks ? wefti_profile_begin(queue->device->profiler) : 0;
     while (!queue->closed && !self->model->removed &&
            wefti_queue_is_full_locked(queue) && in_time && blocks) {
         wefti_queue_end_promises_locked(queue); /* perhaps of this very thread */
@@ -330,6 +332,11 @@ static weft_status wait_for_room_locked(weft_queue *queue, submission *self,
         in_time = wefti_condition_wait(&queue->room, &queue->lock, deadline_ns);
         queue->blocked--;
         self->now_ns = wefti_clock_ns();
+    }
+    if (WEFTI_UNLIKELY(begin_ns != 0)) {
+        wefti_profile_wait(queue->device->profiler, begin_ns,
+                           "wait for room in the queue", -1,
+                           in_time ? WEFT_OK : WEFT_TIMEOUT);
     }
     if (queue->closed) {
         return closed_error(error);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/context.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/fork.h"
 #include "base/memory.h"
+#include "base/profile.h"
 #include "runtime/lease.h"
 #include "runtime/memory_pool.h"
 #include "runtime/share.h"
@@ -47,6 +49,7 @@ static weft_status use_slot(weft_device *device, int32_t slot, bool shared,
         found = wefti_atomic_ptr_load_acquire(&device->context_table[slot]);
     }
     found->shared = shared;
+    found->leased_ns = wefti_profile_begin(device->profiler);
     *context = found;
     return WEFT_OK;
 }
@@ -117,6 +120,15 @@ static WEFTI_NOINLINE void take_stream_back(weft_context *context)
     }
 }
 
+static WEFTI_NOINLINE void record_lease(const weft_context *context)
+{
+    char name[32];
+    snprintf(name, sizeof name, "lease of context %d", (int)context->slot);
+    const wefti_profile_note note = {
+        .kind = WEFT_PROFILE_LEASE, .name = name, .counts = {context->slot}};
+    wefti_profile_record(context->device->profiler, context->leased_ns, &note);
+}
+
 void wefti_context_release(weft_context *context)
 {
     if (WEFTI_UNLIKELY(context->host != NULL ||
@@ -126,6 +138,9 @@ void wefti_context_release(weft_context *context)
     }
     if (WEFTI_UNLIKELY(wefti_atomic_u32_load_relaxed(&context->stream_lent))) {
         take_stream_back(context);
+    }
+    if (WEFTI_UNLIKELY(context->device->profiler != NULL)) {
+        record_lease(context);
     }
     wefti_lease_release(context->device->contexts, context->slot);
 }

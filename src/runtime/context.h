@@ -36,6 +36,7 @@ struct weft_context {
 
     /* one thread at a time (the lease) */
     bool shared;
+    int64_t leased_ns;   /* when, if that is recorded */
     weft_stream *stream; /* NULL while the slot is free: made by the next lease */
 
     /* one thread at a time (work) */

@@ -525,6 +525,15 @@ static weft_status say_timeout(const wefti_lease_pool *pool, int64_t timeout_ns,
                        in_ms ? "ms" : "us");
 }
 
+static void record_wait(const wefti_lease_pool *pool, const waiter *who,
+                        int64_t begin_ns, weft_status status)
+{
+    if (pool->profiler && who->slept) {
+        wefti_profile_wait(pool->profiler, begin_ns, "wait for a context", who->slot,
+                           status);
+    }
+}
+
 static WEFTI_NOINLINE weft_status acquire_waiting(wefti_lease_pool *pool,
                                                   const weft_lease_params *params,
                                                   bool accepted, int32_t *slot,
@@ -535,14 +544,10 @@ static WEFTI_NOINLINE weft_status acquire_waiting(wefti_lease_pool *pool,
     int64_t deadline_ns = wefti_deadline(timeout_ns);
     waiter self = {.accepted = accepted, .slot = -1};
     WEFTI_TRY(wefti_condition_init(&self.woken, error));
-    int64_t begin_ns = pool->profiler ? wefti_clock_ns() : 0;
+    int64_t begin_ns = wefti_profile_begin(pool->profiler);
     weft_status status = wait_in_queue(pool, &self, deadline_ns);
     wefti_condition_fini(&self.woken);
-    if (pool->profiler && self.slept) {
-        const wefti_profile_note note = {
-            .kind = WEFT_PROFILE_LEASE, .status = status, .name = "wait for a context"};
-        wefti_profile_record(pool->profiler, begin_ns, &note);
-    }
+    record_wait(pool, &self, begin_ns, status);
     if (status == WEFT_CLOSED) {
         return refuse(accepted, error);
     }
@@ -559,8 +564,10 @@ weft_status wefti_lease_await(wefti_lease_pool *pool, uint32_t holds, bool accep
 {
     waiter self = {.accepted = accepted, .shares = true, .holds = holds, .slot = -1};
     WEFTI_TRY(wefti_condition_init(&self.woken, error));
+    int64_t begin_ns = wefti_profile_begin(pool->profiler);
     weft_status status = wait_in_queue(pool, &self, WEFTI_NEVER);
     wefti_condition_fini(&self.woken);
+    record_wait(pool, &self, begin_ns, status == WEFT_BUSY ? WEFT_OK : status);
     *slot = self.slot;
     return status == WEFT_CLOSED ? refuse(accepted, error) : status;
 }

@@ -10,6 +10,7 @@
 #include "base/fork.h"
 #include "base/memory.h"
 #include "base/params.h"
+#include "base/profile.h"
 #include "runtime/executor.h"
 
 /* A wait with less time than this sleeps at once: its deadline wakes it. */
@@ -59,6 +60,7 @@ void wefti_request_close_fd(weft_request *request)
 void wefti_request_fini(weft_request *request)
 {
     wefti_request_close_fd(request);
+    weft_profiler_release(request->profiler);
     wefti_condition_fini(&request->ended);
     wefti_mutex_fini(&request->lock);
 }
@@ -68,6 +70,10 @@ void wefti_request_reset(weft_request *request, const wefti_request_kind *kind,
 {
     request->kind = kind;
     request->device = device;
+    if (WEFTI_UNLIKELY(device->profiler != request->profiler)) {
+        weft_profiler_release(request->profiler);
+        request->profiler = weft_profiler_retain(device->profiler);
+    }
     wefti_refcount_init(&request->owners);
     wefti_atomic_u32_init(&request->state, WEFTI_REQUEST_PENDING);
     wefti_atomic_u32_init(&request->waiters, 0);
@@ -143,6 +149,7 @@ static weft_status accept_request(weft_device *device, weft_request *made,
                                   weft_request **request, weft_error *error)
 {
     WEFTI_TRY(wefti_device_begin(device, &made->shard, error));
+    made->submitted_ns = wefti_profile_begin(device->profiler);
     uint32_t shard = made->shard;
     weft_request_retain(made); /* the executor's */
     *request = made;
@@ -248,6 +255,10 @@ bool wefti_request_run(weft_request *request)
         request->start_deadline_ns <= wefti_clock_ns()) {
         return wefti_request_finish(request, WEFT_TIMEOUT);
     }
+    if (WEFTI_UNLIKELY(request->profiler != NULL)) {
+        const wefti_profile_note note = {.kind = WEFT_PROFILE_QUEUED, .name = "queued"};
+        wefti_profile_record(request->profiler, request->submitted_ns, &note);
+    }
     weft_status status = request->work.body(request->work.user, &request->error);
     return wefti_request_finish(request, status);
 }
@@ -330,6 +341,28 @@ static weft_status pass_on_error(const weft_request *request, weft_status status
                        weft_status_name(status));
 }
 
+/* Waits for the end, at most for the time. */
+static void await_end(weft_request *request, int64_t timeout_ns)
+{
+    int64_t begin_ns = wefti_profile_begin(request->profiler);
+    int64_t deadline_ns = wefti_deadline(timeout_ns);
+    bool in_time = true;
+    if (request->kind->linger) {
+        request->kind->linger(request, timeout_ns < 0 || timeout_ns >= LINGER_LEAST_NS);
+    }
+    wefti_mutex_lock(&request->lock);
+    (void)wefti_atomic_u32_add_seq_cst(&request->waiters, 1);
+    while (!has_ended(wefti_atomic_u32_load_seq_cst(&request->state)) && in_time) {
+        in_time = wefti_condition_wait(&request->ended, &request->lock, deadline_ns);
+    }
+    (void)wefti_atomic_u32_sub_seq_cst(&request->waiters, 1);
+    wefti_mutex_unlock(&request->lock);
+    if (WEFTI_UNLIKELY(begin_ns != 0)) {
+        wefti_profile_wait(request->profiler, begin_ns, "wait for an answer", -1,
+                           in_time ? WEFT_OK : WEFT_TIMEOUT);
+    }
+}
+
 weft_status weft_request_wait(weft_request *request, int64_t timeout_ns,
                               weft_error *error)
 {
@@ -339,20 +372,7 @@ weft_status weft_request_wait(weft_request *request, int64_t timeout_ns,
     }
     weft_status status;
     if (!weft_request_test(request, &status)) {
-        int64_t deadline_ns = wefti_deadline(timeout_ns);
-        bool in_time = true;
-        if (request->kind->linger) {
-            request->kind->linger(request,
-                                  timeout_ns < 0 || timeout_ns >= LINGER_LEAST_NS);
-        }
-        wefti_mutex_lock(&request->lock);
-        (void)wefti_atomic_u32_add_seq_cst(&request->waiters, 1);
-        while (!has_ended(wefti_atomic_u32_load_seq_cst(&request->state)) && in_time) {
-            in_time =
-                wefti_condition_wait(&request->ended, &request->lock, deadline_ns);
-        }
-        (void)wefti_atomic_u32_sub_seq_cst(&request->waiters, 1);
-        wefti_mutex_unlock(&request->lock);
+        await_end(request, timeout_ns);
     }
     if (!weft_request_test(request, &status)) {
         return wefti_error(error, WEFT_TIMEOUT,

@@ -66,6 +66,8 @@ struct weft_request {
     weft_request_callback callback;
     void *callback_user;
     int64_t start_deadline_ns;
+    weft_profiler *profiler; /* owned, as who waits may outlive the device; or NULL */
+    int64_t submitted_ns;    /* if that is recorded */
 
     /* atomic: any thread -> any thread */
     wefti_refcount owners;

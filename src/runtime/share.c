@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/profile.h"
 
 /* Counts another sharer of a context that has any. */
 static bool try_join(weft_context *host)
@@ -80,6 +81,7 @@ bool wefti_share_leave(weft_context *context, weft_context **place)
 void wefti_share_take_turn(weft_context *context, const void *work)
 {
     weft_device *device = context->device;
+    int64_t begin_ns = wefti_profile_begin(device->profiler);
     wefti_mutex_lock(&device->turn_lock);
     (void)wefti_atomic_u32_add_seq_cst(&context->turns_waiting, 1);
     uint32_t ticket = context->next_ticket++;
@@ -94,6 +96,11 @@ void wefti_share_take_turn(weft_context *context, const void *work)
     context->first_ticket++;
     (void)wefti_atomic_u32_sub_seq_cst(&context->turns_waiting, 1);
     wefti_mutex_unlock(&device->turn_lock);
+    if (WEFTI_UNLIKELY(begin_ns != 0)) {
+        wefti_profile_wait(device->profiler, begin_ns,
+                           "wait for a turn in a shared context", context->slot,
+                           WEFT_OK);
+    }
 }
 
 void wefti_share_end_turn(weft_context *context)

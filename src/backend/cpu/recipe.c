@@ -14,6 +14,9 @@
  */
 enum { MAX_HELPER_SCRATCH_BYTES = 4 << 20 };
 
+/* A wait for helpers that is worth an event of its own. */
+enum { LEAST_WAIT_NS = 1000 };
+
 /* What running a step needs, two cache lines and a bit; steps without tiles have none.
  */
 typedef struct ready_step {
@@ -393,10 +396,16 @@ typedef struct scratch_note {
     int64_t kept;
 } scratch_note;
 
+/* What the caller itself has done of a step, for the record. */
+typedef struct caller_part {
+    int64_t tiles, end_ns;
+} caller_part;
+
 typedef struct shared_job {
     const wefti_recipe *recipe;
     void *const *slots;
     scratch_note *notes; /* one for each member */
+    caller_part *caller; /* NULL: not recorded */
 } shared_job;
 
 static void clear_notes(const wefti_recipe *recipe, scratch_note *notes)
@@ -470,8 +479,27 @@ static weft_status do_tiles_recorded(const void *opaque, uint32_t index, int32_t
     const shared_job *job = opaque;
     int64_t begin_ns = wefti_clock_ns();
     weft_status status = do_tiles(opaque, index, member, begin, end, error);
-    if (member > 0) {
+    if (member == 0) {
+        job->caller->tiles += end - begin;
+        job->caller->end_ns = wefti_clock_ns();
+    } else {
         record(job->recipe, &job->recipe->steps[index], begin_ns, end - begin, status);
+    }
+    return status;
+}
+
+/* A step with helpers: also how long the caller waits for them at its end. */
+static weft_status share_recorded(wefti_team_run *run, const shared_job *job,
+                                  uint32_t index, weft_error *error)
+{
+    const ready_step *step = &job->recipe->steps[index];
+    *job->caller = (caller_part){.end_ns = wefti_clock_ns()};
+    weft_status status =
+        wefti_team_share(run, index, (uint32_t)step->tile_count, step->tile_ns, error);
+    bool helped = job->caller->tiles < step->tile_count;
+    if (helped && wefti_clock_ns() - job->caller->end_ns >= LEAST_WAIT_NS) {
+        wefti_profile_wait(job->recipe->profiler, job->caller->end_ns,
+                           "wait for helpers", -1, status);
     }
     return status;
 }
@@ -482,7 +510,9 @@ static WEFTI_NOINLINE weft_status run_recorded(const wefti_recipe *recipe,
                                                weft_error *error)
 {
     scratch_note notes[WEFTI_TEAM_MAX_HELPERS + 1];
-    const shared_job job = {.recipe = recipe, .slots = slots, .notes = notes};
+    caller_part caller = {0};
+    const shared_job job = {
+        .recipe = recipe, .slots = slots, .notes = notes, .caller = &caller};
     clear_notes(recipe, notes);
     wefti_team_run *run = NULL;
     if (team != NULL && recipe->shared) {
@@ -493,8 +523,7 @@ static WEFTI_NOINLINE weft_status run_recorded(const wefti_recipe *recipe,
         const ready_step *step = &recipe->steps[i];
         int64_t begin_ns = wefti_clock_ns();
         status = run != NULL && step->shared
-                     ? wefti_team_share(run, i, (uint32_t)step->tile_count,
-                                        step->tile_ns, error)
+                     ? share_recorded(run, &job, i, error)
                      : do_tiles(&job, i, 0, 0, step->tile_count, error);
         record(recipe, step, begin_ns, 0, status);
         if (status != WEFT_OK) {
