@@ -74,8 +74,17 @@ typedef struct weft_inspect_step {
     double moved_bytes;
 } weft_inspect_step;
 
-/* What keeps the graph from running; `node` is -1 for what concerns no single
- * operator. */
+/* The operators of a kind in the graphs of others, which are branches of If and bodies
+ * of Loop and Scan, at any depth. */
+typedef struct weft_inspect_inner {
+    const char *op_type, *domain;
+    size_t count;
+    bool is_supported;
+} weft_inspect_inner;
+
+/* What keeps the graph from running; `node` is -1 for what concerns no single operator.
+ * What is missing in a branch or a body is a problem of the operator that it belongs
+ * to, and the text says where. */
 typedef struct weft_inspect_problem {
     int32_t node;
     weft_status status; /* WEFT_UNSUPPORTED; other: the graph or the sizes are wrong */
@@ -139,6 +148,9 @@ weft_inspection_value(const weft_inspection *inspection,
 WEFT_API const weft_inspect_step *
 weft_inspection_step(const weft_inspection *inspection,
                      size_t index); /* Threads: any. */
+WEFT_API const weft_inspect_inner *
+weft_inspection_inner(const weft_inspection *inspection,
+                      size_t index); /* Threads: any. */
 WEFT_API const weft_inspect_problem *
 weft_inspection_problem(const weft_inspection *inspection,
                         size_t index); /* Threads: any. */

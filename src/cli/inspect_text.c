@@ -92,6 +92,22 @@ static void write_kinds(const cli_inspected *found, FILE *file)
     free(kinds);
 }
 
+/* What is in branches and bodies: how often it runs, only a run can tell. */
+static void write_inner(const cli_inspected *found, FILE *file)
+{
+    const weft_inspect_inner *inner;
+    for (size_t i = 0; (inner = weft_inspection_inner(found->inspection, i)) != NULL;
+         i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "%s%s%s", inner->domain,
+                 inner->domain[0] ? "::" : "", inner->op_type);
+        fprintf(file, "%s  %-26.26s %7zu%s\n", i == 0 ? "in branches and bodies\n" : "",
+                name, inner->count,
+                inner->is_supported ? ""
+                                    : "                                not supported");
+    }
+}
+
 static void write_fusions(const cli_inspected *found, FILE *file)
 {
     size_t count = 0;
@@ -186,6 +202,12 @@ static void write_plan(const cli_inspected *found, FILE *file)
     char flops[32], tensors[32], unshared[32], workspace[32], packed[32];
     const weft_inspect_totals *totals = &found->totals;
     if (found->model == NULL || totals->problem_count > 0) {
+        return;
+    }
+    if (weft_model_has_stages(found->model)) {
+        fprintf(file,
+                "\nplanned stage by stage while it runs: sizes, branches or rounds "
+                "are found on the way\n");
         return;
     }
     double all = 0;
@@ -318,6 +340,7 @@ void cli_inspect_text(const cli_inspected *found, FILE *file)
     fputc('\n', file);
     write_values(found, file);
     write_kinds(found, file);
+    write_inner(found, file);
     write_plan(found, file);
     write_rows(found, file);
     write_problems(found, file);

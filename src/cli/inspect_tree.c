@@ -218,9 +218,25 @@ static json_t *totals_of(const cli_inspected *found)
         (json_int_t)t->unshared_bytes);
 }
 
+static json_t *inner_of(const cli_inspected *found)
+{
+    json_t *list = json_array();
+    const weft_inspect_inner *inner;
+    for (size_t i = 0; (inner = weft_inspection_inner(found->inspection, i)) != NULL;
+         i++) {
+        json_array_append_new(list, json_pack("{s:o, s:o, s:I, s:b}", "op",
+                                              text_of(inner->op_type), "domain",
+                                              text_of(inner->domain), "count",
+                                              (json_int_t)inner->count, "is_supported",
+                                              (int)inner->is_supported));
+    }
+    return list;
+}
+
 json_t *cli_inspect_tree(const cli_inspected *found)
 {
-    bool planned = found->model != NULL && found->totals.problem_count == 0;
+    bool staged = found->model != NULL && weft_model_has_stages(found->model);
+    bool planned = found->model != NULL && found->totals.problem_count == 0 && !staged;
     json_t *tree = json_pack(
         "{s:s, s:o, s:s, s:s, s:f, s:f, s:f, s:b, s:s}", "weft", weft_build_id(),
         "model", text_of(found->options->model), "device", found->device.name, "isa",
@@ -231,6 +247,8 @@ json_t *cli_inspect_tree(const cli_inspected *found)
     json_object_set_new(tree, "inputs", inputs_of(found));
     json_object_set_new(tree, "outputs", outputs_of(found));
     json_object_set_new(tree, "kinds", kinds_of(found));
+    json_object_set_new(tree, "inner", inner_of(found));
+    json_object_set_new(tree, "staged", json_boolean(staged));
     json_object_set_new(tree, "problems", problems_of(found));
     json_object_set_new(tree, "fusions", fusions_of(found));
     if (found->rows.is_known) {

@@ -39,10 +39,17 @@ weft_status wefti_inspect_add_problem(weft_inspection *self, int32_t node,
                                       weft_status status, const char *text,
                                       weft_error *error)
 {
+    if (node >= 0 && self->nodes[node].fate == WEFT_FATE_UNSUPPORTED) {
+        return WEFT_OK;
+    }
+    return wefti_inspect_add_inner_problem(self, node, status, text, error);
+}
+
+weft_status wefti_inspect_add_inner_problem(weft_inspection *self, int32_t node,
+                                            weft_status status, const char *text,
+                                            weft_error *error)
+{
     if (node >= 0) {
-        if (self->nodes[node].fate == WEFT_FATE_UNSUPPORTED) {
-            return WEFT_OK;
-        }
         self->nodes[node].fate = WEFT_FATE_UNSUPPORTED;
     }
     void *grown = wefti_grow(self->problems, self->totals.problem_count,
@@ -244,6 +251,7 @@ static weft_status look(weft_inspection *self, weft_error *error)
 {
     WEFTI_TRY(copy_nodes(self, error));
     WEFTI_TRY(copy_values(self, error));
+    WEFTI_TRY(wefti_inspect_inner(self, error));
     WEFTI_TRY(find_missing(self, error));
     weft_error why;
     weft_status status = wefti_net_create_forgiving(self->graph, &self->net, &why);
@@ -335,6 +343,7 @@ void weft_inspection_destroy(weft_inspection *inspection)
     weft_graph_release(inspection->graph);
     wefti_arena_fini(&inspection->arena);
     wefti_free(inspection->problems);
+    wefti_free(inspection->inner);
     wefti_free(inspection);
 }
 

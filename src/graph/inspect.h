@@ -16,6 +16,8 @@ struct weft_inspection {
     weft_inspect_step *steps;
     weft_inspect_problem *problems;
     size_t problem_capacity;
+    weft_inspect_inner *inner;
+    size_t inner_count, inner_capacity;
     weft_inspect_totals totals;
     weft_inspect_rows rows;
 
@@ -35,6 +37,14 @@ int32_t wefti_inspect_find(const weft_inspection *self, const char *label);
 weft_status wefti_inspect_add_problem(weft_inspection *self, int32_t node,
                                       weft_status status, const char *text,
                                       weft_error *error);
+
+/* Adds a problem of an operator in a graph of the node; a node may have any number. */
+weft_status wefti_inspect_add_inner_problem(weft_inspection *self, int32_t node,
+                                            weft_status status, const char *text,
+                                            weft_error *error);
+
+/* The operators in branches and bodies, and which of them are missing. */
+weft_status wefti_inspect_inner(weft_inspection *self, weft_error *error);
 
 /* Costs of the net's nodes, each alone. */
 weft_status wefti_inspect_measure(weft_inspection *self, weft_error *error);

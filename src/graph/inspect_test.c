@@ -260,6 +260,44 @@ static void test_every_problem_at_once(void **state)
     end(&f);
 }
 
+/* What is missing in branches and bodies, at any depth; all of it, and where. */
+static void test_problems_of_branches(void **state)
+{
+    (void)state;
+    static const char *const wanted[] = {
+        "operator Nope is unknown to this version of weft (Nope 't' in then_branch)",
+        "operator Also is unknown to this version of weft (Also 'u' in then_branch)",
+        "operator Deep is unknown to this version of weft (Deep 'd' in else_branch > "
+        "then_branch)",
+        "operator Outside is unknown to this version of weft",
+    };
+    fixture f = {0};
+    f.graph = graph_text_make(
+        "x: f32[n]; c: bool[]; z = Outside(y); y = If(c) then_branch={ t = Nope(x); "
+        "u = Also(t); -> u } else_branch={ e = If(c) then_branch={ d = Deep(x); -> d } "
+        "else_branch={ a = Neg(x); g = Neg(a); -> g }; -> e }; -> z",
+        20);
+    assert_int_equal(weft_graph_inspect(f.graph, NULL, &f.inspection, NULL), WEFT_OK);
+    weft_inspection_get_totals(f.inspection, &f.totals);
+    assert_int_equal(f.totals.problem_count, 4);
+    for (size_t i = 0; i < 4; i++) {
+        const weft_inspect_problem *problem = weft_inspection_problem(f.inspection, i);
+        assert_string_equal(problem->text, wanted[i]);
+        assert_int_equal(problem->status, WEFT_UNSUPPORTED);
+        assert_int_equal(problem->node, i < 3);
+    }
+    assert_int_equal(node(&f, "y")->fate, WEFT_FATE_UNSUPPORTED);
+    static const char *const kinds[] = {"Nope", "Also", "If", "Deep", "Neg"};
+    for (size_t i = 0; i < 5; i++) {
+        const weft_inspect_inner *inner = weft_inspection_inner(f.inspection, i);
+        assert_string_equal(inner->op_type, kinds[i]);
+        assert_int_equal(inner->count, i == 4 ? 2 : 1);
+        assert_int_equal(inner->is_supported, i == 2 || i == 4);
+    }
+    assert_null(weft_inspection_inner(f.inspection, 5));
+    end(&f);
+}
+
 static void test_wrong_arguments(void **state)
 {
     (void)state;
@@ -349,6 +387,7 @@ int main(void)
         cmocka_unit_test(test_plan_of_a_model),
         cmocka_unit_test(test_models_without_a_plan),
         cmocka_unit_test(test_every_problem_at_once),
+        cmocka_unit_test(test_problems_of_branches),
         cmocka_unit_test(test_wrong_arguments),
         cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_shapes_in_words),

@@ -52,6 +52,9 @@ function fillTables() {
       [bytes(t.workspace_bytes), "workspace a request"],
       [bytes(t.packed_bytes), "packed weights"]);
   }
+  if (data.staged) {
+    tiles.push(["by stages", "planned while it runs"]);
+  }
   for (const [value, what] of tiles) {
     by("tiles").append(element("div", {class: "tile"}, element("b", {}, String(value)),
       element("span", {}, what)));
@@ -66,6 +69,11 @@ function fillTables() {
   table("kinds", ["<operator", "count", "FLOPs", "<", "moved", "<"], data.kinds.map(k =>
     [k.op, k.count, count(k.flops), {bar: t.flops ? k.flops / t.flops : 0},
       bytes(k.moved_bytes), {bar: k.moved_bytes / mostBytes, two: true}]));
+  if (data.inner.length) {
+    by("inner").hidden = false;
+    table("inner-list", ["<operator", "count", "<"], data.inner.map(k =>
+      [k.op, k.count, k.is_supported ? "" : "not supported"]));
+  }
   if (data.problems.length) {
     by("problems").hidden = false;
     table("problem-list", ["<what", "<operator"], data.problems.map(p =>
