@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/measure.h"
+#include "cli/progress.h"
 #include "cli/run.h"
 
 /* Gives every thread its own inputs where they are random. */
@@ -69,8 +70,11 @@ static int run_pass(const cli_run_options *options, const cli_trial *trial)
         cli_queue_open(trial, &options->way, &params.queue, &error) != WEFT_OK) {
         return cli_complain_error("queue", &error);
     }
+    cli_progress_begin("%lld x %lld calls of %s", (long long)options->threads,
+                       (long long)options->iterations, options->model);
     cli_pass_run(trial, &params, &pass);
     bool shut = params.queue == NULL || cli_queue_shut(params.queue, reason);
+    cli_progress_end();
     print_pass(options, &pass);
     if (params.queue != NULL) {
         print_queue(&pass.queue);
@@ -90,7 +94,9 @@ int cli_run_threads(const cli_run_options *options, weft_device *device,
     trial->device = weft_device_retain(device);
     trial->lane_count = (int32_t)options->threads;
     trial->lanes = cli_allocate((size_t)trial->lane_count, sizeof(*trial->lanes));
+    cli_progress_begin("each thread's request alone, %s", options->model);
     int status = prepare(options, model, trial);
+    cli_progress_end();
     if (status == 0) {
         status = run_pass(options, trial);
     }

@@ -10,6 +10,7 @@
 
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "cli/soak.h"
 
 uint32_t soak_draw(soak_dice *dice, uint32_t below)
@@ -93,12 +94,18 @@ static const char *plural(uint32_t count)
 /* The callers' tallies are added up at the end of a round. */
 static void tell(soak *self, double seconds, uint64_t bytes)
 {
-    fprintf(stderr, "\r%.0f of %lld s: ", seconds, (long long)self->options->seconds);
+    char rounds[80] = "";
     if (self->options->threads == 0) {
-        fprintf(stderr, "%u round%s, %llu answers, ", self->round, plural(self->round),
-                (unsigned long long)self->tally.done);
+        snprintf(rounds, sizeof(rounds), "%u round%s, %llu answers, ", self->round,
+                 plural(self->round), (unsigned long long)self->tally.done);
     }
-    fprintf(stderr, "%.0f MB ", (double)bytes * 1e-6);
+    if (isatty(STDERR_FILENO)) {
+        cli_progress_say("soak of %lld s: %s%.0f MB", (long long)self->options->seconds,
+                         rounds, (double)bytes * 1e-6);
+    } else {
+        fprintf(stderr, "\r%.0f of %lld s: %s%.0f MB ", seconds,
+                (long long)self->options->seconds, rounds, (double)bytes * 1e-6);
+    }
 }
 
 /* Until the only round ends. */
@@ -327,6 +334,7 @@ static int run(soak *self)
     double limit = (double)self->options->seconds, seconds = 0, told = 0;
     self->begin_ns = cli_now_ns();
     bool ready = true;
+    cli_progress_begin("soak of %lld s", (long long)self->options->seconds);
     while (ready && seconds < limit && is_right(self)) {
         ready = run_round(self, rows, row_count);
         seconds = (double)(cli_now_ns() - self->begin_ns) * 1e-9;
@@ -334,13 +342,14 @@ static int run(soak *self)
             continue; /* the only one has told */
         }
         uint64_t bytes = look_at_memory(self);
-        if (seconds > told + 5) {
+        if (seconds > told + 5 || isatty(STDERR_FILENO)) {
             told = seconds;
             tell(self, seconds, bytes);
         }
     }
     alarm(0);
-    fprintf(stderr, "\n");
+    cli_progress_end();
+    fputs(isatty(STDERR_FILENO) ? "" : "\n", stderr);
     bool passed = ready && is_right(self) && is_flat(&self->seen);
     write_report(stdout, self, seconds, passed);
     if (self->options->report != NULL) {

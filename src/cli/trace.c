@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "cli/support.h"
 
 /* The two groups of lines: what each thread did, and who had each context. */
@@ -269,7 +270,9 @@ bool cli_trace_write(const weft_profiler *profiler, const char *path)
     fputs("{\"displayTimeUnit\":\"ns\",\"otherData\":{\"made by\":", output.file);
     write_text(output.file, "weft");
     fputs("},\"traceEvents\":[", output.file);
+    cli_progress_begin("writing %s", path);
     size_t written = write_events(&self);
+    cli_progress_end();
     fputs("\n]}\n", output.file);
     free(self.threads);
     free(self.leased);
