@@ -101,7 +101,10 @@ static int look(sweep *self, weft_graph *graph)
         self->joins = rows.joins;
         snprintf(self->dimension, sizeof(self->dimension), "%s",
                  rows.dimension != NULL ? rows.dimension : "axis 0");
-        snprintf(self->why, sizeof(self->why), "%s", rows.reason);
+        snprintf(self->why, sizeof(self->why), "%s",
+                 rows.is_known ? rows.reason
+                               : "only a run tells the shapes, so it cannot be told "
+                                 "whether rows may be joined");
         find_axes(self, &rows);
         unsay(self);
     }
