@@ -43,12 +43,14 @@
     F(weft_attention_short)                                                            \
     F(weft_matmul_128x128)                                                             \
     F(weft_matmul_64x64)                                                               \
+    F(weft_matmul_32x64)                                                               \
     F(weft_matmul_32x32)                                                               \
     F(weft_matmul_16x32)                                                               \
     F(weft_matmul_8x8)                                                                 \
     F(weft_matmul_8x32)                                                                \
     F(weft_conv_128x128)                                                               \
     F(weft_conv_64x64)                                                                 \
+    F(weft_conv_32x64)                                                                 \
     F(weft_conv_32x32)                                                                 \
     F(weft_conv_16x32)                                                                 \
     F(weft_conv_8x8)                                                                   \

@@ -17,8 +17,9 @@ typedef struct tile_shape {
         WEFTI_CUDA_weft_matmul_##size, WEFTI_CUDA_weft_conv_##size, m, n, threads      \
     }
 static const tile_shape shapes[] = {
-    SHAPE(128x128, 128, 128, 256), SHAPE(64x64, 64, 64, 256), SHAPE(32x32, 32, 32, 128),
-    SHAPE(16x32, 16, 32, 128),     SHAPE(8x32, 8, 32, 128),   SHAPE(8x8, 8, 8, 64),
+    SHAPE(128x128, 128, 128, 256), SHAPE(64x64, 64, 64, 128), SHAPE(32x64, 32, 64, 128),
+    SHAPE(32x32, 32, 32, 128),     SHAPE(16x32, 16, 32, 128), SHAPE(8x32, 8, 32, 128),
+    SHAPE(8x8, 8, 8, 64),
 };
 
 static int64_t tiles_of(int64_t size, int64_t tile)
@@ -42,6 +43,7 @@ static const tile_shape *choose_shape(int64_t batch, int64_t m, int64_t n, int64
         int64_t blocks = batch * tiles_of(m, shape->m) * tiles_of(n, shape->n);
         bool fits = m * 2 > shape->m && n * 2 > shape->n;
         int64_t enough = shape->m >= 64   ? processor_count
+                         : shape->n == 64 ? processor_count * 3 / 4
                          : shape->m == 16 ? 0
                                           : processor_count / 2;
         if (shape->m == 8 && m <= 8 && n * k < SMALL_WEIGHTS) {

@@ -2,6 +2,8 @@
 #ifndef WEFTI_BACKEND_CUDA_KERNELS_CALL_H
 #define WEFTI_BACKEND_CUDA_KERNELS_CALL_H
 
+#include <stdalign.h>
+
 #include "backend/kernel.h"
 
 /* What the CUDA kernels take: one struct each, the same for the host that fills it and
@@ -81,7 +83,8 @@ enum {
 /* A position past the known ones is counted from there on by one more: the number
  * between is that of the taps which are always outside. */
 typedef struct wefti_cuda_tap {
-    int32_t offset, position;
+    alignas(8) int32_t offset; /* read at once */
+    int32_t position;
 } wefti_cuda_tap;
 typedef struct wefti_cuda_position {
     int32_t z, y, x;

@@ -259,22 +259,40 @@ WEFTI_KERNEL(MMA_THREADS, MMA_NAME(weft_conv), wefti_cuda_conv_call)
     const conv_window window = conv_find(&call, group, n0 + column);
     float MMA_SUMS;
     MMA_NAME(mma_clear)(sums);
-    /* A thread has one column of B's tile. */
+    /* A thread has one column of B's tile, and every TAP_STEP-th of its rows. */
+#define TAP_STEP (MMA_THREADS / TILE_N)
+#define TAPS (TILE_K / TAP_STEP)
 #define FETCH(into, k_start)                                                           \
     const mma_tile to_a = {a_tile + (into)*A_SIZE, PITCH_A, TILE_M, TILE_K};           \
     mma_fetch(to_a, weight, call.m - m0, call.k - (k_start), MMA_THREADS);             \
     weight.data += TILE_K;                                                             \
-    WEFTI_UNROLL                                                                       \
-    for (int32_t k = 0; k < TILE_K; k += MMA_THREADS / TILE_N) {                       \
-        const wefti_cuda_tap tap = taps[(k_start) + k];                                \
-        WEFTI_FETCH_4(b_tile + (into)*B_SIZE + (k + first) * PITCH_B + column,         \
-                      window.input + tap.offset,                                       \
-                      conv_is_inside(&window, tap.position));                          \
+    float *to_b = b_tile + (into)*B_SIZE + first * PITCH_B + column;                   \
+    if (call.positions <= WEFTI_CUDA_CONV_KNOWN_POSITIONS) {                           \
+        /* All taps, before anything waits for one. */                                 \
+        wefti_cuda_tap tap[TAPS];                                                      \
+        WEFTI_UNROLL                                                                   \
+        for (int32_t i = 0; i < TAPS; i++) {                                           \
+            tap[i] = taps[(k_start) + i * TAP_STEP];                                   \
+        }                                                                              \
+        WEFTI_UNROLL                                                                   \
+        for (int32_t i = 0; i < TAPS; i++) {                                           \
+            WEFTI_FETCH_4(to_b + i * TAP_STEP * PITCH_B, window.input + tap[i].offset, \
+                          (window.inside >> tap[i].position & 1u) != 0);               \
+        }                                                                              \
+    } else {                                                                           \
+        WEFTI_ONCE                                                                     \
+        for (int32_t i = 0; i < TAPS; i++) {                                           \
+            const wefti_cuda_tap tap = taps[(k_start) + i * TAP_STEP];                 \
+            WEFTI_FETCH_4(to_b + i * TAP_STEP * PITCH_B, window.input + tap.offset,    \
+                          conv_is_inside(&window, tap.position));                      \
+        }                                                                              \
     }
 #define MULTIPLY(from, k)                                                              \
     MMA_NAME(mma_step)(sums, a_tile + (from)*A_SIZE, b_tile + (from)*B_SIZE, k, false)
     MMA_WALK(call.k, TILE_K, TILE_STAGES, FETCH, MULTIPLY)
 #undef FETCH
+#undef TAPS
+#undef TAP_STEP
 #undef MULTIPLY
     MMA_NAME(mma_gather)(a_tile, sums);
     WEFTI_ONCE

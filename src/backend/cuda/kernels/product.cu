@@ -235,9 +235,18 @@ WEFTI_DEVICE void conv_finish(const wefti_cuda_conv_call *call, int64_t channel,
 #define TILE_M 64
 #define TILE_N 64
 #define TILE_K 16
-#define PER_M 4
+#define PER_M 8
 #define PER_N 4
 #define TILE_STAGES 4
+#include "backend/cuda/kernels/tile.cu"
+
+#define TILE_NAME(kernel) weft_##kernel##_32x64
+#define TILE_M 32
+#define TILE_N 64
+#define TILE_K 32
+#define PER_M 4
+#define PER_N 4
+#define TILE_STAGES 3
 #include "backend/cuda/kernels/tile.cu"
 
 #define TILE_NAME(kernel) weft_##kernel##_32x32

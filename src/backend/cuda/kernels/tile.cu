@@ -162,9 +162,10 @@ WEFTI_KERNEL(TILE_THREADS, TILE_NAME(matmul), wefti_cuda_matmul_call)
 {
     const wefti_matmul_params *p = &call.p;
     TILE_BEGIN
-    const int64_t m0 = (int64_t)(blockIdx.x / call.n_tiles % call.m_tiles) * TILE_M;
-    const int64_t n0 = (int64_t)(blockIdx.x % call.n_tiles) * TILE_N;
-    int64_t rest = blockIdx.x / call.n_tiles / call.m_tiles;
+    const uint32_t n_tiles = (uint32_t)call.n_tiles, m_tiles = (uint32_t)call.m_tiles;
+    const int64_t m0 = (int64_t)(blockIdx.x / n_tiles % m_tiles) * TILE_M;
+    const int64_t n0 = (int64_t)(blockIdx.x % n_tiles) * TILE_N;
+    int64_t rest = blockIdx.x / n_tiles / m_tiles;
     int64_t a_at = 0, b_at = 0, c_at = 0;
     for (int32_t d = p->batch_rank - 1; d >= 0; d--) {
         const int64_t i = rest % p->batch_dims[d];
@@ -212,21 +213,40 @@ WEFTI_KERNEL(TILE_THREADS, TILE_NAME(matmul), wefti_cuda_matmul_call)
                               there);                                                  \
             }                                                                          \
         }                                                                              \
-        WEFTI_UNROLL                                                                   \
-        for (int32_t k = 0; k < TILE_K; k += TILE_THREADS / TILE_N) {                  \
-            const wefti_cuda_tap tap = taps[(k_start) + k];                            \
-            WEFTI_FETCH_4(&b_tile[into][k + thread / TILE_N][thread % TILE_N],         \
-                          window.input + tap.offset,                                   \
-                          conv_is_inside(&window, tap.position));                      \
+        if (call.positions <= WEFTI_CUDA_CONV_KNOWN_POSITIONS) {                       \
+            /* All taps, before anything waits for one. */                             \
+            wefti_cuda_tap tap[TILE_TAPS];                                             \
+            WEFTI_UNROLL                                                               \
+            for (int32_t i = 0; i < TILE_TAPS; i++) {                                  \
+                tap[i] = taps[(k_start) + i * (TILE_THREADS / TILE_N)];                \
+            }                                                                          \
+            WEFTI_UNROLL                                                               \
+            for (int32_t i = 0; i < TILE_TAPS; i++) {                                  \
+                WEFTI_FETCH_4(TILE_TAP_AT(into, i), window.input + tap[i].offset,      \
+                              (window.inside >> tap[i].position & 1u) != 0);           \
+            }                                                                          \
+        } else {                                                                       \
+            WEFTI_ONCE                                                                 \
+            for (int32_t i = 0; i < TILE_TAPS; i++) {                                  \
+                const wefti_cuda_tap tap =                                             \
+                    taps[(k_start) + i * (TILE_THREADS / TILE_N)];                     \
+                WEFTI_FETCH_4(TILE_TAP_AT(into, i), window.input + tap.offset,         \
+                              conv_is_inside(&window, tap.position));                  \
+            }                                                                          \
         }                                                                              \
     } while (0)
+/* How many elements of B's tile a thread fetches for a convolution, and where they go. */
+#define TILE_TAPS (TILE_K * TILE_N / TILE_THREADS)
+#define TILE_TAP_AT(into, i)                                                           \
+    &b_tile[into][(i) * (TILE_THREADS / TILE_N) + thread / TILE_N][thread % TILE_N]
 
 WEFTI_KERNEL(TILE_THREADS, TILE_NAME(conv), wefti_cuda_conv_call)
 {
     TILE_BEGIN
-    const int64_t m0 = (int64_t)(blockIdx.x / call.n_tiles % call.m_tiles) * TILE_M;
-    const int64_t n0 = (int64_t)(blockIdx.x % call.n_tiles) * TILE_N;
-    const int64_t group = (int64_t)(blockIdx.x / call.n_tiles / call.m_tiles);
+    const uint32_t n_tiles = (uint32_t)call.n_tiles, m_tiles = (uint32_t)call.m_tiles;
+    const int64_t m0 = (int64_t)(blockIdx.x / n_tiles % m_tiles) * TILE_M;
+    const int64_t n0 = (int64_t)(blockIdx.x % n_tiles) * TILE_N;
+    const int64_t group = (int64_t)(blockIdx.x / n_tiles / m_tiles);
     const float *weight = (const float *)call.operands[WEFTI_CONV_WEIGHT] +
                           (group * call.m + m0) * call.k;
     const wefti_cuda_tap *taps =
@@ -263,6 +283,8 @@ WEFTI_KERNEL(TILE_THREADS, TILE_NAME(conv), wefti_cuda_conv_call)
 #undef FETCH_A_WIDE
 #undef FETCH_MATMUL
 #undef FETCH_CONV
+#undef TILE_TAPS
+#undef TILE_TAP_AT
 #undef TILE_M
 #undef TILE_N
 #undef TILE_K
