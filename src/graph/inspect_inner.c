@@ -59,8 +59,8 @@ static weft_status visit(const place *here, const weft_graph *graph,
         return WEFT_OK;
     }
     char text[sizeof(why.message) + sizeof(here->path) + 64];
-    snprintf(text, sizeof(text), "%s (%.60s in %s)", why.message, node->label,
-             here->path);
+    snprintf(text, sizeof(text), "%s (%.60s in %.*s)", why.message, node->label,
+             (int)sizeof(here->path) - 1, here->path);
     return wefti_inspect_add_inner_problem(here->self, here->node, status, text, error);
 }
 
