@@ -58,9 +58,12 @@ static weft_status visit(const place *here, const weft_graph *graph,
     if (status == WEFT_OK) {
         return WEFT_OK;
     }
-    char text[sizeof(why.message) + sizeof(here->path) + 64];
-    snprintf(text, sizeof(text), "%s (%.60s in %.*s)", why.message, node->label,
-             (int)sizeof(here->path) - 1, here->path);
+    char text[2 * sizeof(why.message)];
+    int length = snprintf(text, sizeof(text), "%s (%.60s in %s)", why.message,
+                          node->label, here->path);
+    if (length < 0 || (size_t)length >= sizeof(text)) {
+        text[sizeof(text) - 1] = '\0'; /* cut off */
+    }
     return wefti_inspect_add_inner_problem(here->self, here->node, status, text, error);
 }
 
