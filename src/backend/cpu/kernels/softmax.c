@@ -58,13 +58,74 @@ WEFTI_INLINE v16 exp_16(v16 x, v16 shift)
     return r;
 }
 
-/* Sums exp(x - largest); stores the exponentials when `y` is not NULL. */
+#if defined(WEFTI_ISA_avx512)
+/* An exponential is a chain of 14 instructions that wait for each other, and the
+ * processor finds only so many of the next ones; so some are taken side by side, as
+ * many as the registers hold. */
+enum { BESIDE = 4 };
+
+#define EACH(expression)                                                               \
+    do {                                                                               \
+        for (int32_t k = 0; k < BESIDE; k++) {                                         \
+            expression;                                                                \
+        }                                                                              \
+    } while (0)
+
+/* e[k] = vf_exp_negative(e[k]) */
+WEFTI_INLINE void exp_beside(vf *e)
+{
+    const vf magic = vf_set1(WEFTI_ROUND_MAGIC), one = vf_set1(1.0f);
+    vf n[BESIDE], q[BESIDE];
+    EACH(e[k] = vf_at_least(vf_set1(WEFTI_EXP_LOW), e[k]));
+    EACH(n[k] = vf_fma(e[k], vf_set1(WEFTI_LOG2_E), magic));
+    EACH(n[k] = vf_sub(n[k], magic));
+    EACH(e[k] = vf_fma(n[k], vf_set1(-WEFTI_LN2_HIGH), e[k]));
+    EACH(e[k] = vf_fma(n[k], vf_set1(-WEFTI_LN2_LOW), e[k]));
+    EACH(q[k] = vf_set1(wefti_exp_poly[4]));
+    for (int32_t i = 3; i >= 0; i--) {
+        EACH(q[k] = vf_fma(q[k], e[k], vf_set1(wefti_exp_poly[i])));
+    }
+    EACH(q[k] = vf_fma(q[k], e[k], one));
+    EACH(q[k] = vf_fma(q[k], e[k], one));
+    EACH(e[k] = vf_scale(q[k], (vf_exponent){.n = n[k]}));
+}
+
+/* As sum_of, of as many elements as there are whole sets of vectors; their number goes
+ * to *done. */
+WEFTI_INLINE vf sum_beside(const float *x, float *y, int64_t n, vf shift, int64_t *done,
+                           const bool stores)
+{
+    vf sum = vf_set1(0.0f);
+    int64_t i = 0;
+    for (; i + BESIDE * WEFTI_LANES <= n; i += BESIDE * WEFTI_LANES) {
+        vf e[BESIDE];
+        EACH(e[k] = vf_sub(vf_load(x + i + k * WEFTI_LANES), shift));
+        exp_beside(e);
+        if (stores) {
+            EACH(vf_store(y + i + k * WEFTI_LANES, e[k]));
+        }
+        EACH(sum = vf_add(sum, e[k]));
+    }
+    *done = i;
+    return sum;
+}
+#endif
+
+/* Sums exp(x - largest); stores the exponentials when `y` is not NULL. `is_long`: it
+ * has LONG_ROW elements and more. */
 WEFTI_INLINE float sum_of(const float *x, float *y, int64_t n, float largest,
-                          const bool stores)
+                          const bool stores, const bool is_long)
 {
     const v16 shift = v16_set1(largest);
     v16 sum = v16_set1(0.0f);
     int64_t i = 0;
+#if defined(WEFTI_ISA_avx512)
+    if (is_long) {
+        sum.part[0] = sum_beside(x, y, n, shift.part[0], &i, stores);
+    }
+#else
+    (void)is_long;
+#endif
     for (; i + 16 <= n; i += 16) {
         v16 e = exp_16(v16_load(x + i), shift);
         if (stores) {
@@ -120,27 +181,77 @@ WEFTI_INLINE void log_row(float *y, const float *x, int64_t n, float largest, fl
     }
 }
 
-WEFTI_INLINE void some_rows(const float *x, float *y, int64_t n, bool logarithmic,
-                            const int32_t count)
+/* Rows that are worth more than one vector at a time. */
+enum { LONG_ROW = 64 };
+
+/* Some rows one behind the other. */
+typedef struct row_group {
+    const float *x;
+    float *y;
+    int64_t n;
+    bool logarithmic;
+} row_group;
+
+WEFTI_INLINE row_group rows_after(row_group r, int64_t count)
+{
+    r.x += count * r.n;
+    r.y += count * r.n;
+    return r;
+}
+
+WEFTI_INLINE void find_largest(const row_group r, const int32_t count, float *largest)
+{
+    for (int32_t g = 0; g < count; g++) {
+        largest[g] = largest_of(r.x + g * r.n, r.n);
+    }
+}
+
+/* The exponentials go to y unless logarithms are wanted. */
+WEFTI_INLINE void find_sums(const row_group r, const int32_t count, const bool is_long,
+                            const float *largest, float *sum)
+{
+    for (int32_t g = 0; r.logarithmic && g < count; g++) {
+        sum[g] = sum_of(r.x + g * r.n, NULL, r.n, largest[g], false, is_long);
+    }
+    for (int32_t g = 0; !r.logarithmic && g < count; g++) {
+        sum[g] = sum_of(r.x + g * r.n, r.y + g * r.n, r.n, largest[g], true, is_long);
+    }
+}
+
+WEFTI_INLINE void finish(const row_group r, const int32_t count, const float *largest,
+                         const float *sum)
+{
+    for (int32_t g = 0; r.logarithmic && g < count; g++) {
+        log_row(r.y + g * r.n, r.x + g * r.n, r.n, largest[g], sum[g]);
+    }
+    for (int32_t g = 0; !r.logarithmic && g < count; g++) {
+        scale_row(r.y + g * r.n, r.y + g * r.n, r.n, sum[g]);
+    }
+}
+
+WEFTI_INLINE void some_rows(const row_group r, const int32_t count, const bool is_long)
 {
     float largest[GROUP], sum[GROUP];
-    for (int32_t g = 0; g < count; g++) {
-        largest[g] = largest_of(x + g * n, n);
-    }
-    if (logarithmic) {
-        for (int32_t g = 0; g < count; g++) {
-            sum[g] = sum_of(x + g * n, NULL, n, largest[g], false);
+    find_largest(r, count, largest);
+    find_sums(r, count, is_long, largest, sum);
+    finish(r, count, largest, sum);
+}
+
+/* Whole groups of long rows. The largest elements of the next are looked for before one
+ * is finished: so that work hides how long its sums take, and finishing it, how long
+ * those do. */
+WEFTI_INLINE void long_groups(row_group r, int64_t group_count)
+{
+    float largest[2][GROUP], sum[GROUP];
+    find_largest(r, GROUP, largest[0]);
+    for (int64_t i = 0; i < group_count; i++) {
+        const row_group next = rows_after(r, GROUP);
+        find_sums(r, GROUP, true, largest[i % 2], sum);
+        if (i + 1 < group_count) {
+            find_largest(next, GROUP, largest[(i + 1) % 2]);
         }
-        for (int32_t g = 0; g < count; g++) {
-            log_row(y + g * n, x + g * n, n, largest[g], sum[g]);
-        }
-        return;
-    }
-    for (int32_t g = 0; g < count; g++) {
-        sum[g] = sum_of(x + g * n, y + g * n, n, largest[g], true);
-    }
-    for (int32_t g = 0; g < count; g++) {
-        scale_row(y + g * n, y + g * n, n, sum[g]);
+        finish(r, GROUP, largest[i % 2], sum);
+        r = next;
     }
 }
 
@@ -162,14 +273,21 @@ static weft_status run(const wefti_cpu_call *call, void *scratch, int64_t begin,
     const int64_t tiles = tiles_for(p->row_count, work_ns(p));
     const float *x = call->operands[WEFTI_SOFTMAX_INPUT];
     float *y = call->operands[WEFTI_SOFTMAX_OUTPUT];
-    int64_t row = tile_start(p->row_count, tiles, begin);
-    const int64_t last = tile_start(p->row_count, tiles, end);
+    const int64_t row = tile_start(p->row_count, tiles, begin);
+    const int64_t row_count = tile_start(p->row_count, tiles, end) - row;
     /* A group must stay in the first-level cache. */
-    for (; row + GROUP <= last && n <= 1024; row += GROUP) {
-        some_rows(x + row * n, y + row * n, n, p->logarithmic, GROUP);
+    const int64_t group_count = n <= 1024 ? row_count / GROUP : 0;
+    row_group r = {x + row * n, y + row * n, n, p->logarithmic};
+    if (n >= LONG_ROW && group_count > 0) {
+        long_groups(r, group_count);
+        r = rows_after(r, group_count * GROUP);
+    } else {
+        for (int64_t i = 0; i < group_count; i++, r = rows_after(r, GROUP)) {
+            some_rows(r, GROUP, false);
+        }
     }
-    for (; row < last; row++) {
-        some_rows(x + row * n, y + row * n, n, p->logarithmic, 1);
+    for (int64_t i = group_count * GROUP; i < row_count; i++, r = rows_after(r, 1)) {
+        some_rows(r, 1, n >= LONG_ROW);
     }
     return WEFT_OK;
 }
