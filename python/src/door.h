@@ -121,8 +121,9 @@ int door_read_seconds(PyObject *object, int64_t *timeout_ns);
 
 /* Memory of a caller's object for the time of a call. */
 typedef struct door_view {
-    enum { DOOR_NOTHING, DOOR_BUFFER, DOOR_MANAGED, DOOR_LEGACY } kind;
+    enum { DOOR_NOTHING, DOOR_ARRAY, DOOR_BUFFER, DOOR_MANAGED, DOOR_LEGACY } kind;
     bool may_lend;
+    PyObject *array; /* owned */
     Py_buffer buffer;
     dl_managed_versioned *managed;
     dl_managed *legacy;
@@ -157,6 +158,23 @@ void door_view_close(door_view *view);
 
 /* The exchange by C calls of an object's type, or NULL. No exception is set. */
 const dl_exchange *door_exchange_of(PyObject *object);
+
+/* --- array.c ------------------------------------------------------------------ */
+
+/* Opens a plain numpy array of the type that is dense and aligned, and writable if that
+ * is wanted. False, with no exception: it is something else. The memory stays where it
+ * is while somebody holds the array besides its owners. */
+bool door_array_open(PyObject *object, weft_type type, bool writable,
+                     weft_tensor *tensor);
+
+/* Whether arrays can be opened and made here. */
+bool door_array_is_known(void);
+
+/* Makes an empty array of the type and dims of `tensor` and sets its data. */
+PyObject *door_array_make(weft_tensor *tensor);
+
+/* Learns how to, from the module numpy, once; door.dtypes are there. */
+void door_array_learn(PyObject *module);
 
 /* --- tensor.c ----------------------------------------------------------------- */
 
@@ -214,6 +232,9 @@ void door_spares_keep(door_spares *spares, PyObject *tensor, door_block *block,
 void door_spares_clear(door_spares *spares);
 
 /* --- result.c ----------------------------------------------------------------- */
+
+/* Gets ready for numpy's arrays if numpy has been imported. No exception is set. */
+void door_meet_numpy(void);
 
 /* Makes an empty tensor of the type and dims of `tensor` and sets its data: a numpy
  * array of the shape `shape`, or what `exchange` makes, with `spares` or NULL. */

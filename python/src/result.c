@@ -34,6 +34,7 @@ static int load_numpy_locked(void)
     door.bfloat16 = types ? PyObject_GetAttrString(types, "bfloat16") : NULL;
     PyErr_Clear();
     Py_XDECREF(types);
+    door_array_learn(numpy);
     door.numpy_empty = PyObject_GetAttrString(numpy, "empty");
     Py_DECREF(numpy);
     return door.numpy_empty ? 0 : -1;
@@ -47,10 +48,28 @@ static int load_numpy(void)
     return result;
 }
 
+void door_meet_numpy(void)
+{
+    if (door.numpy_empty) {
+        return;
+    }
+    PyObject *name = PyUnicode_FromString("numpy");
+    PyObject *module = name ? PyImport_GetModule(name) : NULL;
+    if (module) {
+        (void)load_numpy(); /* if it cannot be loaded, an output says so */
+    }
+    PyErr_Clear();
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+}
+
 static PyObject *make_array(weft_tensor *tensor, PyObject *shape)
 {
     if (!door.numpy_empty && load_numpy()) {
         return NULL;
+    }
+    if (door_array_is_known() && !(tensor->type == WEFT_TYPE_BF16 && door.bfloat16)) {
+        return door_array_make(tensor);
     }
     PyObject *array = PyObject_CallFunctionObjArgs(door.numpy_empty, shape,
                                                    door.dtypes[tensor->type], NULL);

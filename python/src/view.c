@@ -181,6 +181,7 @@ static int describe_dlpack(const dl_tensor *tensor, bool read_only, const char *
 static int open_buffer(door_view *view, PyObject *object, const char *role,
                        const char *name, door_layout *layout)
 {
+    door_meet_numpy(); /* for the next one */
     if (PyObject_GetBuffer(object, &view->buffer, PyBUF_RECORDS_RO)) {
         return -1;
     }
@@ -347,7 +348,9 @@ static void close_source(door_view *view)
 {
     int kind = view->kind;
     view->kind = DOOR_NOTHING;
-    if (kind == DOOR_BUFFER) {
+    if (kind == DOOR_ARRAY) {
+        Py_DECREF(view->array);
+    } else if (kind == DOOR_BUFFER) {
         PyBuffer_Release(&view->buffer);
     } else if (kind == DOOR_MANAGED && view->managed->deleter) {
         view->managed->deleter(view->managed);
@@ -542,11 +545,27 @@ static int open_negated(door_view *view, PyObject *object, const char *role,
     return result;
 }
 
+/* numpy's `resize` counts who has an array, so one that is read is held once more, as
+ * an export of its buffer would. */
+static bool open_array(door_view *view, PyObject *object, weft_type type, bool writable,
+                       weft_tensor *tensor)
+{
+    if (!door_array_open(object, type, writable, tensor)) {
+        return false;
+    }
+    view->array = Py_NewRef(object);
+    view->kind = DOOR_ARRAY;
+    return true;
+}
+
 int door_view_input(door_view *view, PyObject *object, const char *role,
                     const weft_value_info *info, bool may_lend, weft_tensor *tensor)
 {
     door_layout layout;
     begin(view, may_lend);
+    if (open_array(view, object, info->type, false, tensor)) {
+        return 0;
+    }
     if (open_view(view, object, role, info->name, &layout) ||
         check_type(&layout, role, info) || check_memory(&layout, role, info->name)) {
         return -1;
@@ -572,6 +591,9 @@ int door_view_output(door_view *view, PyObject *object, const weft_value_info *i
 {
     door_layout layout;
     begin(view, false);
+    if (open_array(view, object, info->type, true, tensor)) {
+        return 0;
+    }
     if (open_view(view, object, "output", info->name, &layout) ||
         check_type(&layout, "output", info) ||
         check_memory(&layout, "output", info->name)) {

@@ -5,6 +5,8 @@ import ctypes
 import os
 import pathlib
 import pickle
+import sys
+import tempfile
 import unittest
 
 import numpy as np
@@ -121,6 +123,43 @@ class Calls(unittest.TestCase):
         flat = weft.load(onnx_bytes.identity("uint8"))
         np.testing.assert_array_equal(flat(b"abc"), [97, 98, 99])
         np.testing.assert_array_equal(flat(bytearray(b"abc")), [97, 98, 99])
+
+    def test_arrays_that_are_not_plain(self):
+        """Plain ones are opened by their fields, these by the protocol of buffers."""
+        x = np.float32([[1, -2], [-3, 4]])
+        named = x.view(np.dtype("float32", metadata={"unit": "V"}))
+        with tempfile.TemporaryFile() as file:
+            mapped = np.memmap(file, np.float32, "w+", shape=(2, 2))
+            mapped[:] = x
+            for other in (x.view(np.recarray), np.ma.array(x), named, mapped):
+                got = self.relu(other)
+                self.assertIs(type(got), np.ndarray)
+                np.testing.assert_array_equal(got, np.maximum(x, 0))
+            self.assertIs(self.relu(x, out=mapped), mapped)
+            np.testing.assert_array_equal(mapped, np.maximum(x, 0))
+        zero = weft.load(onnx_bytes.identity("float32", ()))
+        np.testing.assert_array_equal(zero(np.array(3, np.float32)), 3)
+        self.assertEqual(zero(np.array(3, np.float32)).shape, ())
+
+    def test_answers_are_arrays_of_their_own(self):
+        x = np.float32([[1, -2, 3], [-3, 4, 5]])
+        for _ in range(20):
+            y = self.relu(x)
+            self.assertIsNone(y.base)
+            self.assertTrue(y.flags.owndata and y.flags.writeable and y.flags.c_contiguous)
+            self.assertEqual((y.dtype, y.strides), (np.dtype("float32"), (12, 4)))
+            y.resize((4, 3), refcheck=False)
+            np.testing.assert_array_equal(y[:2], np.maximum(x, 0))
+
+    def test_an_array_in_use_is_not_resized(self):
+        x, y = np.ones((2, 3), np.float32), np.empty((2, 3), np.float32)
+        x_references, y_references = sys.getrefcount(x), sys.getrefcount(y)
+        future = self.relu.submit(x, out=y)
+        held = sys.getrefcount(x) - x_references, sys.getrefcount(y) - y_references
+        future.result()
+        self.assertTrue(min(held) >= 2 or future.done())
+        del future
+        self.assertEqual(sys.getrefcount(x), x_references)
 
     def test_arrays_of_ctypes(self):
         x, y = (ctypes.c_float * 4)(1, -2, 3, -4), (ctypes.c_float * 4)()
