@@ -271,6 +271,16 @@ door_shape *door_shapes_find(door_model *model, const weft_io *io);
 void door_shape_drop(door_shape *shape);
 void door_shapes_clear(door_shapes *shapes);
 
+/* --- misfit.c ----------------------------------------------------------------- */
+
+/* Raises an exception that says which axis of which input is not as the model wants it,
+ * or not as another input's axis of that name. 0, with no exception: all are. */
+int door_explain_inputs(const door_model *model, const weft_io *io);
+
+/* The same of an output's memory, whose shape should be that of `wanted`. */
+int door_explain_output(const weft_value_info *info, const weft_tensor *given,
+                        const weft_tensor *wanted);
+
 /* --- device.c, model.c --------------------------------------------------------- */
 
 typedef struct door_device {

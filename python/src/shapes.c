@@ -111,16 +111,18 @@ static door_shape *make_shape(const weft_io *io, const int64_t *key, size_t leng
     return shape;
 }
 
-static int ask_model(door_shape *shape, weft_model *model, const weft_io *io)
+static int ask_model(door_shape *shape, const door_model *model, const weft_io *io)
 {
     weft_io asked = {io->inputs, io->input_count, shape->outputs, shape->output_count};
     weft_error error;
     weft_status status;
     Py_BEGIN_ALLOW_THREADS;
-    status = weft_model_infer_outputs(model, &asked, &error);
+    status = weft_model_infer_outputs(model->model, &asked, &error);
     Py_END_ALLOW_THREADS;
     if (status != WEFT_OK) {
-        return door_raise(&error);
+        return status == WEFT_INVALID_ARGUMENT && door_explain_inputs(model, io)
+                   ? -1
+                   : door_raise(&error);
     }
     for (size_t i = 0; i < shape->output_count; i++) {
         shape->shapes[i] = door_shape_tuple(&shape->outputs[i]);
@@ -156,7 +158,7 @@ static door_shape *find(door_model *model, const weft_io *io, const int64_t *key
         return shape;
     }
     shape = make_shape(io, key, length);
-    if (!shape || ask_model(shape, model->model, io)) {
+    if (!shape || ask_model(shape, model, io)) {
         door_shape_drop(shape);
         return NULL;
     }

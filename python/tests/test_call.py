@@ -245,6 +245,25 @@ class Calls(unittest.TestCase):
             self.assertEqual(error.status, weft.Status.INVALID_ARGUMENT)
             self.assertIsInstance(error, ValueError)
 
+    def test_shapes_that_do_not_fit_are_told_by_axis(self):
+        x, a, b = self.x, np.zeros(2, np.float32), np.zeros(3, np.float32)
+        for call, words in (
+                (lambda: self.linear(x[:, :3]),
+                 ("input 'x': axis 1 is 3; the model wants 256", "[4,3]", "['batch',256]")),
+                (lambda: self.linear(x[None]),
+                 ("input 'x' has 3 dimensions, [1,4,256]", "wants 2: ['batch',256]")),
+                (lambda: self.two(a, b), ("input 'b': axis 0 ('n') is 3",
+                                          "axis 0 of input 'a' has 2")),
+                (lambda: self.two.submit(a, b), ("input 'b': axis 0 ('n') is 3",)),
+                (lambda: self.linear(x, out=np.zeros((3, 128), np.float32)),
+                 ("output", "axis 0 ('batch') is 3, and 4", "[3,128]", "[4,128]")),
+                (lambda: self.linear(x, out=np.zeros(128, np.float32)),
+                 ("another shape, [128]", "[4,128]"))):
+            with self.subTest(words[0]), self.assertRaises(weft.ArgumentError) as raised:
+                call()
+            for word in words:
+                self.assertIn(word, str(raised.exception))
+
     def test_what_an_argument_raises_itself_becomes_the_cause(self):
         class Broken:
             def __dlpack__(self, **named):
