@@ -11,15 +11,27 @@ enum {
     DOOR_SPARE_BYTES = 64 << 10, /* larger runs take longer than a tensor's end */
 };
 
+/* A function of C's that is asked often: called as the interpreter would, without what
+ * that costs besides. */
+typedef struct builtin {
+    PyObject *object;     /* owned, for ever */
+    PyCFunction function; /* NULL: only the interpreter can call it */
+    PyObject *self;
+    int flags;
+} builtin;
+
+typedef PyObject *(*fast_function)(PyObject *self, PyObject *const *arguments,
+                                   Py_ssize_t count, PyObject *names);
+
 /* What PyTorch is asked. A NULL `tensor_type`: it has not been met, or it cannot be
  * asked. */
 static struct {
     enum { NOT_MET, FOUND, TRIED } stage;
     PyTypeObject *tensor_type;
-    PyObject *storage_use_count;    /* (address of a storage) -> its owners */
-    PyObject *function_mode_count;  /* () -> modes that see every call on a tensor */
-    PyObject *is_inference_enabled; /* () -> what kind of tensor would be made now */
-    PyObject *weak_count;           /* (object) -> weak references */
+    builtin storage_use_count;    /* (address of a storage) -> its owners */
+    builtin function_mode_count;  /* () -> modes that see every call on a tensor */
+    builtin is_inference_enabled; /* () -> what kind of tensor would be made now */
+    builtin weak_count;           /* (object) -> weak references */
     PyObject *str_grad, *str_requires_grad, *str_untyped_storage, *str_address;
 } torch;
 
@@ -44,9 +56,23 @@ static bool is_object(PyObject *owned, const PyObject *wanted)
     return owned == wanted;
 }
 
-static PyObject *call(PyObject *function, PyObject *argument)
+static PyObject *call_none(const builtin *called)
 {
-    return PyObject_CallFunctionObjArgs(function, argument, NULL);
+    return called->function && called->flags == METH_NOARGS
+               ? called->function(called->self, NULL)
+               : PyObject_CallNoArgs(called->object);
+}
+
+static PyObject *call_one(const builtin *called, PyObject *argument)
+{
+    if (called->function && called->flags == METH_O) {
+        return called->function(called->self, argument);
+    }
+    if (called->function && called->flags == (METH_FASTCALL | METH_KEYWORDS)) {
+        fast_function function = (fast_function)(void (*)(void))called->function;
+        return function(called->self, &argument, 1, NULL);
+    }
+    return PyObject_CallFunctionObjArgs(called->object, argument, NULL);
 }
 
 /* The storage of a tensor and its address as a number, owned by the caller. False, with
@@ -67,7 +93,7 @@ static bool find_storage(PyObject *tensor, PyObject **storage, PyObject **addres
  * has one reference to it can tell that nobody else has any, or a view. */
 static bool is_sole_owner(PyObject *storage, PyObject *address)
 {
-    return is_number(call(torch.storage_use_count, address), 2) &&
+    return is_number(call_one(&torch.storage_use_count, address), 2) &&
            Py_REFCNT(storage) == 2;
 }
 
@@ -123,32 +149,46 @@ static PyObject *find(const char *module_name, const char *name)
     return found;
 }
 
+static bool find_builtin(const char *module_name, const char *name, builtin *found)
+{
+    PyObject *object = find(module_name, name);
+    *found = (builtin){.object = object};
+    if (object && PyCFunction_Check(object)) {
+        found->function = PyCFunction_GetFunction(object);
+        found->self = PyCFunction_GetSelf(object);
+        found->flags = PyCFunction_GetFlags(object);
+        PyErr_Clear(); /* a function of no module has no self */
+    }
+    return object;
+}
+
 /* Tensors with named dimensions can be renamed in place; the versions that have them
  * are left alone. */
 static bool look_up(PyObject *type)
 {
     PyObject *renames = PyObject_GetAttrString(type, "rename_");
     PyErr_Clear();
-    torch.storage_use_count = find("torch._C", "_storage_Use_Count");
-    torch.function_mode_count = find("torch._C", "_len_torch_function_stack");
-    torch.is_inference_enabled = find("torch", "is_inference_mode_enabled");
-    torch.weak_count = find("_weakref", "getweakrefcount");
+    bool found =
+        find_builtin("torch._C", "_storage_Use_Count", &torch.storage_use_count) &&
+        find_builtin("torch._C", "_len_torch_function_stack",
+                     &torch.function_mode_count) &&
+        find_builtin("torch", "is_inference_mode_enabled",
+                     &torch.is_inference_enabled) &&
+        find_builtin("_weakref", "getweakrefcount", &torch.weak_count);
     torch.str_grad = PyUnicode_InternFromString("grad");
     torch.str_requires_grad = PyUnicode_InternFromString("requires_grad");
     torch.str_untyped_storage = PyUnicode_InternFromString("untyped_storage");
     torch.str_address = PyUnicode_InternFromString("_cdata");
     PyErr_Clear();
-    bool found = !renames && torch.storage_use_count && torch.function_mode_count &&
-                 torch.is_inference_enabled && torch.weak_count && torch.str_grad &&
-                 torch.str_requires_grad && torch.str_untyped_storage &&
-                 torch.str_address;
+    found = found && !renames && torch.str_grad && torch.str_requires_grad &&
+            torch.str_untyped_storage && torch.str_address;
     Py_XDECREF(renames);
     return found;
 }
 
 static bool in_function_mode(void)
 {
-    return !is_number(PyObject_CallNoArgs(torch.function_mode_count), 0);
+    return !is_number(call_none(&torch.function_mode_count), 0);
 }
 
 /* Finds out once what can be asked, and asks the first tensor that comes in no mode. */
@@ -204,7 +244,7 @@ void door_spares_keep(door_spares *spares, PyObject *tensor, door_block *block,
         return;
     }
     PyObject *storage, *address;
-    PyObject *inference = PyObject_CallNoArgs(torch.is_inference_enabled);
+    PyObject *inference = call_none(&torch.is_inference_enabled);
     if (inference && find_storage(tensor, &storage, &address)) {
         door_spare *place = find_place(spares);
         door_spare before = *place;
@@ -245,12 +285,12 @@ static bool is_untouched(const door_spare *spare, const dl_exchange *exchange)
         return false;
     }
     return door_block_is_whole(spare->block, &lent) &&
-           is_number(call(torch.weak_count, spare->tensor), 0) &&
+           is_number(call_one(&torch.weak_count, spare->tensor), 0) &&
            !has_attributes(spare->tensor) &&
            is_object(PyObject_GetAttr(spare->tensor, torch.str_requires_grad),
                      Py_False) &&
            is_object(PyObject_GetAttr(spare->tensor, torch.str_grad), Py_None) &&
-           is_object(PyObject_CallNoArgs(torch.is_inference_enabled),
+           is_object(call_none(&torch.is_inference_enabled),
                      spare->is_inference ? Py_True : Py_False) &&
            is_sole_owner(spare->storage, spare->address);
 }
