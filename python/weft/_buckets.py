@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Iterable, Mapping
+from typing import Any, Iterable, Mapping
 
 
 class Bucket:
@@ -52,16 +52,16 @@ class Bucket:
         return f"weft.Bucket({list(self.sizes)}, mask={self.mask!r}, pad={self.pad!r})"
 
 
-def flatten(buckets: Mapping[str, Bucket] | None) -> list[tuple]:
+def flatten(buckets: Mapping[str, Bucket] | None) -> list[tuple[Any, ...]]:
     """What the compiled part takes: (dimension, sizes, mask, pad, pads by input)."""
     flat = []
     for dimension, bucket in (buckets or {}).items():
         if not isinstance(bucket, Bucket):
             raise TypeError(f"buckets[{dimension!r}] must be a weft.Bucket, "
                             f"not {type(bucket).__name__}")
-        by_name = isinstance(bucket.pad, dict)
+        pad = bucket.pad
         flat.append((dimension, bucket.sizes, bucket.mask,
-                     0.0 if by_name else bucket.pad,
-                     tuple((name, float(value)) for name, value in bucket.pad.items())
-                     if by_name else ()))
+                     0.0 if isinstance(pad, dict) else pad,
+                     tuple((name, float(value)) for name, value in pad.items())
+                     if isinstance(pad, dict) else ()))
     return flat

@@ -45,7 +45,7 @@ class Error(Exception):
         super().__init__(message)
         self.status = Status(status)
 
-    def __reduce__(self):
+    def __reduce__(self) -> "tuple[type[Error], tuple[str, int]]":
         return type(self), (str(self), int(self.status))
 
 

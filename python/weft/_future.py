@@ -72,7 +72,7 @@ class Future(_weft.Request):
         return f"<weft.Future {state}>"
 
 
-def _call(function, future) -> None:
+def _call(function: Callable[[Future], object], future: Future) -> None:
     try:
         function(future)
     except Exception:
@@ -85,7 +85,8 @@ def _log_failure() -> None:
 
 # --- asyncio -----------------------------------------------------------------------
 
-_loop_bells: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_loop_bells: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _weft.Bell] = \
+    weakref.WeakKeyDictionary()
 _loop_bells_lock = threading.Lock()
 
 
@@ -120,7 +121,7 @@ def _drop_bells_of_closed_loops() -> None:
 class _Listener:
     """The thread that calls callbacks."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.bell = _weft.Bell()
         self.stopped = False
         self.thread = threading.Thread(target=self.listen, name="weft-callbacks",

@@ -28,14 +28,14 @@ class Value(NamedTuple):
     shape: tuple[int | str | None, ...] | None
 
 
-class Outputs(tuple):
+class Outputs(tuple[Any, ...]):
     """Several outputs: a tuple in the model's order, and by name, outputs["logits"] or
     outputs.logits."""
 
     __slots__ = ()
     names: tuple[str, ...] = ()
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: Any) -> Any:
         if isinstance(key, str):
             try:
                 return tuple.__getitem__(self, self.names.index(key))
@@ -43,7 +43,7 @@ class Outputs(tuple):
                 raise KeyError(key) from None
         return tuple.__getitem__(self, key)
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         try:
             return tuple.__getitem__(self, type(self).names.index(name))
         except ValueError:
@@ -63,7 +63,7 @@ def make_outputs(names: tuple[str, ...]) -> type[Outputs]:
                                         "__module__": "weft"})
 
 
-def _values(described) -> tuple[Value, ...]:
+def _values(described: Any) -> tuple[Value, ...]:
     return tuple(Value(name, _NUMPY_NAMES[kind], shape)
                  for name, kind, shape in described)
 
@@ -105,16 +105,16 @@ class Model(_weft.Model):
         return _values(self._describe()[1])
 
     def __repr__(self) -> str:
-        def text(values):
+        def text(values: tuple[Value, ...]) -> str:
             return ", ".join(f"{v.name}: {v.dtype}"
                              f"{list(v.shape) if v.shape is not None else '[...]'}"
                              for v in values)
         return f"<weft.Model ({text(self.inputs)}) -> ({text(self.outputs)})>"
 
 
-def load(source: str | os.PathLike | bytes | bytearray | memoryview,
+def load(source: str | os.PathLike[str] | bytes | bytearray | memoryview,
          device: str | _device.Device = "cpu", *,
-         data_directory: str | os.PathLike | None = None,
+         data_directory: str | os.PathLike[str] | None = None,
          weights: Mapping[str, Any] | None = None, fusion: bool = True,
          max_plans: int = 0, max_plan_bytes: int = 0,
          gil_threshold_us: float = DEFAULT_GIL_THRESHOLD_US,

@@ -34,12 +34,12 @@ class Queue(_weft.Queue):
     any thread."""
 
     def __new__(cls, models: _model.Model | Iterable[_model.Model] | _device.Device | str
-                = "cpu", **parameters: Any):
+                = "cpu", **parameters: Any) -> Queue:
         device, _ = _take_apart(models)
         return super().__new__(cls, device, **parameters)
 
     def __init__(self, models: _model.Model | Iterable[_model.Model] | _device.Device
-                 | str = "cpu", **parameters: Any):
+                 | str = "cpu", **parameters: Any) -> None:
         for model in _take_apart(models)[1]:
             self.add(model)
 
@@ -61,7 +61,7 @@ class Queue(_weft.Queue):
         self.drain()
 
 
-def _take_apart(models) -> tuple[_device.Device, list[_model.Model]]:
+def _take_apart(models: Any) -> tuple[_device.Device, list[_model.Model]]:
     if isinstance(models, (str, _device.Device)):
         return _device.find(models), []
     if isinstance(models, _model.Model):

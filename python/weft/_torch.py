@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 import warnings
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from . import _errors, _model
 
@@ -81,12 +81,12 @@ def _torch_dimensions(torch: Any, dynamic: Mapping[str, Any]) -> dict[str, Any]:
     """Equal names become one dimension of torch.export."""
     made: dict[str, Any] = {}
 
-    def dimension(name):
+    def dimension(name: Any) -> Any:
         if isinstance(name, str) and name not in made:
             made[name] = torch.export.Dim(name)
         return made[name] if isinstance(name, str) else name
 
-    def of_input(shape):
+    def of_input(shape: Any) -> Any:
         if isinstance(shape, Mapping):
             return {axis: dimension(name) for axis, name in shape.items()}
         if isinstance(shape, Sequence) and not isinstance(shape, str):
@@ -133,7 +133,7 @@ def _reason(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _quiet():
+def _quiet() -> Iterator[None]:
     """The exporter tells of packages that it can do without, and of failed tries."""
     loggers = [(logger, logger.level) for logger in map(logging.getLogger, (
         "torch.onnx", "torch.export", "torch.fx", "torch._dynamo", "onnxscript",
