@@ -210,6 +210,40 @@ static void run_submitted(void *user, uint32_t index)
     submit_calls(user, NULL, index);
 }
 
+/* In a trace, who runs waits for the device while its plan is executed, and says in
+ * which context. */
+static void test_waits_for_the_device_are_recorded(void **state)
+{
+    (void)state;
+    weft_profiler *profiler = NULL;
+    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+    stage s = {0};
+    assert_int_equal(weft_profiler_create(NULL, &profiler, NULL), WEFT_OK);
+    params.profiler = profiler;
+    assert_int_equal(weft_device_open("cuda:0,1", &params, &s.device, NULL), WEFT_OK);
+    assert_int_equal(make_model(s.device, &s.model, NULL), WEFT_OK);
+    run_direct(&s, 0);
+    assert_int_equal(s.wrong[0], 0);
+    weft_profile_event event, wait = {0};
+    size_t waits = 0, runs = 0;
+    for (size_t i = 0; weft_profiler_get_event(profiler, i, &event); i++) {
+        if (event.kind == WEFT_PROFILE_WAIT) {
+            assert_string_equal(event.name, "wait for the device");
+            wait = event;
+            waits++;
+        } else if (event.kind == WEFT_PROFILE_EXECUTE) {
+            assert_true(event.begin_ns <= wait.begin_ns && wait.end_ns <= event.end_ns);
+            assert_int_equal(event.counts[0], wait.counts[0]);
+            runs++;
+        }
+    }
+    assert_int_equal(waits, CALLS);
+    assert_int_equal(runs, CALLS);
+    weft_model_release(s.model);
+    weft_device_release(s.device);
+    weft_profiler_release(profiler);
+}
+
 static void test_all_ways_use_both_cards(void **state)
 {
     (void)state;
@@ -621,6 +655,7 @@ int main(void)
         cmocka_unit_test(test_names_of_several_cards),
         cmocka_unit_test(test_cards_of_two_kinds_are_refused),
         cmocka_unit_test(test_all_ways_use_both_cards),
+        cmocka_unit_test(test_waits_for_the_device_are_recorded),
         cmocka_unit_test(test_devices_beside_each_other),
         cmocka_unit_test(test_leases_are_even),
         cmocka_unit_test(test_the_idle_card_is_next),

@@ -67,10 +67,11 @@ static json_t *outputs_of(const cli_inspected *found)
             index >= 0 && weft_model_get_output(found->model, (size_t)index, &info);
         json_array_append_new(
             list,
-            json_pack("{s:o, s:s, s:o, s:o}", "name", text_of(value->name), "type",
+            json_pack("{s:o, s:s, s:o, s:o, s:b}", "name", text_of(value->name), "type",
                       weft_type_name(value->type), "dims",
                       declared ? dims_of(&info) : sizes_of(value->rank, value->dims),
-                      "size", sizes_of(value->rank, value->dims)));
+                      "size", sizes_of(value->rank, value->dims), "is_known",
+                      (int)(value->type != WEFT_TYPE_NONE)));
     }
     return list;
 }
@@ -88,12 +89,13 @@ static json_t *kinds_of(const cli_inspected *found)
                                     json_integer((json_int_t)kinds[i].fates[fate]));
             }
         }
-        json_array_append_new(list, json_pack("{s:o, s:o, s:I, s:f, s:f, s:o}", "op",
-                                              text_of(kinds[i].op_type), "domain",
-                                              text_of(kinds[i].domain), "count",
-                                              (json_int_t)kinds[i].count, "flops",
-                                              kinds[i].flops, "moved_bytes",
-                                              kinds[i].moved_bytes, "fates", fates));
+        json_array_append_new(
+            list,
+            json_pack("{s:o, s:o, s:I, s:f, s:f, s:I, s:o}", "op",
+                      text_of(kinds[i].op_type), "domain", text_of(kinds[i].domain),
+                      "count", (json_int_t)kinds[i].count, "flops", kinds[i].flops,
+                      "moved_bytes", kinds[i].moved_bytes, "unmeasured",
+                      (json_int_t)kinds[i].unmeasured, "fates", fates));
     }
     free(kinds);
     return list;

@@ -59,16 +59,19 @@ function fillTables() {
     by("tiles").append(element("div", {class: "tile"}, element("b", {}, String(value)),
       element("span", {}, what)));
   }
-  const rows = (list, what) => list.map(v => [what, v.name, v.type,
-    `[${v.dims.join(", ")}]`, `[${v.size.join(", ")}]`]);
+  const rows = (list, what) => list.map(v => [what, v.name,
+    ...v.is_known === false ? ["", "", "unknown before the run"]
+      : [v.type, `[${v.dims.join(", ")}]`, `[${v.size.join(", ")}]`]]);
   table("tensors", ["<", "<name", "<type", "<shape", "<looked at with"],
     [...rows(data.inputs, "input"), ...rows(data.outputs, "output")]);
   by("chosen").textContent = data.chosen_sizes
     ? `Nobody gave sizes; looked at with ${data.chosen_sizes}.` : "";
   const mostBytes = Math.max(1, ...data.kinds.map(k => k.moved_bytes));
   table("kinds", ["<operator", "count", "FLOPs", "<", "moved", "<"], data.kinds.map(k =>
-    [k.op, k.count, count(k.flops), {bar: t.flops ? k.flops / t.flops : 0},
-      bytes(k.moved_bytes), {bar: k.moved_bytes / mostBytes, two: true}]));
+    [k.op, k.count, k.unmeasured === k.count ? "?" : count(k.flops),
+      {bar: t.flops ? k.flops / t.flops : 0},
+      k.unmeasured === k.count ? "?" : bytes(k.moved_bytes),
+      {bar: k.moved_bytes / mostBytes, two: true}]));
   if (data.inner.length) {
     by("inner").hidden = false;
     table("inner-list", ["<operator", "count", "<"], data.inner.map(k =>
