@@ -75,7 +75,7 @@ typedef struct weft_inspect_step {
 } weft_inspect_step;
 
 /* The operators of a kind in the graphs of others, which are branches of If and bodies
- * of Loop and Scan, at any depth. */
+ * of Loop and Scan, at any depth; at most 1000 kinds. */
 typedef struct weft_inspect_inner {
     const char *op_type, *domain;
     size_t count;
