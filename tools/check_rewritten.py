@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Runs what others' tools make of the networks of check_architectures.py: quantized by
-ONNX Runtime (QDQ, QOperator, dynamic), simplified by onnxslim and onnxsim, converted to
-f16. Compares each with ONNX Runtime, which runs the same file without optimisations, and
-bit for bit the answers of 8 threads with the same request run alone.
+ONNX Runtime (QDQ, QOperator, dynamic), simplified by onnxslim and onnxsim. Compares each
+with ONNX Runtime, which runs the same file without optimisations, and bit for bit the
+answers of 8 threads with the same request run alone.
 
     .venv/bin/pip install onnxslim onnxsim
     .venv/bin/python tools/check_architectures.py --output /tmp/architectures
@@ -33,6 +33,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=pathlib.Path, required=True)
     parser.add_argument("--weft", default="build/weft")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--variant", default="script17", help="which export is rewritten")
     parser.add_argument("--step", type=float, default=0.05,
