@@ -13,6 +13,14 @@
 enum { ALIGNMENT = 256 };
 /* What is larger than this, or more than that together, comes and goes by pieces. */
 enum { MOST_PINNED_TENSOR = 3 << 20, MOST_PINNED_BYTES = 8 << 20 };
+/* Inputs from this size on are brought by the card's copy engine, and outputs are in
+ * the ring, which has about as many bytes as a core's own caches. */
+enum {
+    ENGINE_BYTES = 256 << 10,
+    RING_TENSOR_BYTES = 64 << 10,
+    RING_BYTES = 2 << 20,
+    MOST_RING_PLACES = 16,
+};
 
 static bool round_up(size_t bytes, size_t *rounded)
 {
@@ -340,6 +348,35 @@ static weft_status add_launch(wefti_recipe *recipe, const wefti_step *step,
     return WEFT_OK;
 }
 
+/* Lets the outputs of the ring lie behind all others in pinned memory, and chooses how
+ * many places they have. */
+static void lay_ring(wefti_recipe *recipe)
+{
+    const size_t count = recipe->input_count + recipe->output_count;
+    size_t end = 0, room = 0;
+    for (size_t turn = 0; turn < 2; turn++) {
+        const size_t begin = end;
+        for (size_t i = 0; i < count; i++) {
+            wefti_cuda_tensor *tensor = &recipe->tensors[i];
+            if (tensor->in_ring == (turn == 1) && !tensor->by_pieces) {
+                (void)round_up(tensor->bytes, &room);
+                tensor->pinned = end;
+                end += room;
+            }
+        }
+        recipe->ring_bytes = end - begin;
+    }
+    recipe->ring_places = 1;
+    if (recipe->ring_bytes > 0) {
+        const size_t most = (MOST_PINNED_BYTES - end) / recipe->ring_bytes + 1;
+        size_t places = RING_BYTES / recipe->ring_bytes;
+        places = places > MOST_RING_PLACES ? MOST_RING_PLACES : places;
+        places = places > most ? most : places;
+        recipe->ring_places = places > 0 ? places : 1;
+    }
+    recipe->pinned_bytes = end + (recipe->ring_places - 1) * recipe->ring_bytes;
+}
+
 /* Where inputs and outputs lie among each other. */
 static weft_status lay_tensors(wefti_recipe *recipe, const wefti_recipe_params *params,
                                weft_error *error)
@@ -365,9 +402,14 @@ static weft_status lay_tensors(wefti_recipe *recipe, const wefti_recipe_params *
         }
         tensor->by_pieces = room > MOST_PINNED_TENSOR ||
                             room > MOST_PINNED_BYTES - recipe->pinned_bytes;
+        tensor->by_engine = i < params->input_count && tensor->bytes >= ENGINE_BYTES &&
+                            !tensor->by_pieces;
+        tensor->in_ring = i >= params->input_count &&
+                          tensor->bytes >= RING_TENSOR_BYTES && !tensor->by_pieces;
         tensor->pinned = recipe->pinned_bytes;
         recipe->pinned_bytes += tensor->by_pieces ? 0 : room;
     }
+    lay_ring(recipe);
     return WEFT_OK;
 }
 

@@ -36,6 +36,10 @@ typedef struct wefti_cuda_tensor {
     size_t offset, bytes;
     size_t pinned;
     bool by_pieces;
+    /* A large input, which the card's copy engine brings from the pinned memory. */
+    bool by_engine;
+    /* A large output: its place moves on from run to run (wefti_recipe.ring_bytes). */
+    bool in_ring;
     /* The kernels use it where it is in the pinned memory: no copy on the card. */
     bool stays;
     /* A 16-bit type: it is widened to f32, or as an output rounded from it, on its way,
@@ -61,6 +65,11 @@ struct wefti_recipe {
     size_t input_count, output_count;
     size_t staged_bytes, staged_at;
     size_t pinned_bytes;
+    /* Of the outputs in the ring together, and how many places there are for them, one
+     * behind the other from where they lie. A place is written by the card when the
+     * thread has read so many others since that its lines have left the core's caches:
+     * the bus is slowed down by each line that a core must give up. */
+    size_t ring_bytes, ring_places;
     size_t workspace_bytes;
     weft_precision precision;
     wefti_weights *weights; /* while it is made; NULL: nothing is shared */

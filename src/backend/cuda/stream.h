@@ -10,6 +10,9 @@ typedef struct wefti_cuda_control {
     /* atomic: the last kernel of a run -> who waits; 1 when all outputs are there */
     WEFTI_CACHE_ALIGNED wefti_atomic_u32 flag;
     WEFTI_CACHE_ALIGNED uint64_t report; /* ready when the flag is */
+    /* written by who runs, before the launch: how far the run's place in the ring of
+     * outputs is from the first */
+    WEFTI_CACHE_ALIGNED int64_t ring_offset;
 } wefti_cuda_control;
 
 /* Its part on the device. */
@@ -31,6 +34,7 @@ typedef struct wefti_cuda_stream {
     /* one thread at a time: who runs on the stream */
     char *staging; /* pinned: inputs and outputs of the run */
     size_t staging_bytes;
+    uint64_t runs;
     wefti_cuda_pieces pieces; /* of larger ones */
     wefti_cuda_graphs graphs;
 } wefti_cuda_stream;

@@ -215,6 +215,8 @@ typedef struct wefti_cuda_stage_call {
     const void *sources[WEFTI_CUDA_STAGED_TENSORS];
     int64_t bytes[WEFTI_CUDA_STAGED_TENSORS]; /* in pinned memory */
     uint32_t count;
+    uint32_t in_ring; /* bits: targets that move on by what `ring_offset` has */
+    const int64_t *ring_offset; /* bytes, in pinned memory */
     /* The 16-bit type that is made f32 on the way, or made from it; NONE: neither. */
     uint8_t widened[WEFTI_CUDA_STAGED_TENSORS], narrowed[WEFTI_CUDA_STAGED_TENSORS];
 } wefti_cuda_stage_call;

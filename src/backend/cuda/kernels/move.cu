@@ -256,13 +256,24 @@ WEFTI_KERNEL(MOVE_THREADS, weft_pool, wefti_cuda_pool_call)
     ((float *)call.operands[WEFTI_POOL_OUTPUT])[index] = result;
 }
 
+/* The offset is no volatile one: then each thread would fetch it across the bus, not
+ * each warp. It is there before the launch. */
+WEFTI_DEVICE void *stage_target(const wefti_cuda_stage_call *call, uint32_t i)
+{
+    char *target = (char *)call->targets[i];
+    if ((call->in_ring >> i & 1u) != 0) {
+        target += *call->ring_offset;
+    }
+    return target;
+}
+
 WEFTI_DEVICE void stage_bytes(const wefti_cuda_stage_call *call, uint32_t i)
 {
     const int64_t stride = (int64_t)gridDim.x * MOVE_THREADS;
     const int64_t first = (int64_t)blockIdx.x * MOVE_THREADS + threadIdx.x;
     const int64_t pieces = call->bytes[i] / 16;
     const device_float4 *source = (const device_float4 *)call->sources[i];
-    device_float4 *target = (device_float4 *)call->targets[i];
+    device_float4 *target = (device_float4 *)stage_target(call, i);
     for (int64_t k = first; k < pieces; k += stride) {
         target[k] = source[k];
     }
@@ -315,7 +326,7 @@ WEFTI_DEVICE void stage_narrow(const wefti_cuda_stage_call *call, uint32_t i)
     const int64_t first = (int64_t)blockIdx.x * MOVE_THREADS + threadIdx.x;
     const int64_t pieces = call->bytes[i] / 16, left = call->bytes[i] % 16 / 2;
     const device_float4 *source = (const device_float4 *)call->sources[i];
-    device_float4 *target = (device_float4 *)call->targets[i];
+    device_float4 *target = (device_float4 *)stage_target(call, i);
     for (int64_t k = first; k < pieces; k += stride) {
         const device_float4 low = source[2 * k], high = source[2 * k + 1];
         const float wide[8] = {low.x,  low.y,  low.z,  low.w,
@@ -333,9 +344,10 @@ WEFTI_DEVICE void stage_narrow(const wefti_cuda_stage_call *call, uint32_t i)
     }
 }
 
-/* All blocks walk through all tensors, 16 bytes of pinned memory a thread, and the bytes
- * of what is left; both ends are aligned to 16. One piece at a time: with more under way
- * a single copy is quicker, but those of many runs hold each other up on the bus. */
+/* All blocks walk through all tensors, 16 bytes of pinned memory a thread, and the
+ * bytes of what is left; both ends are aligned to 16. One piece at a time: with more
+ * under way a single copy is quicker, but those of many runs hold each other up on the
+ * bus. */
 WEFTI_KERNEL(MOVE_THREADS, weft_stage, wefti_cuda_stage_call)
 {
     WEFTI_ONCE
