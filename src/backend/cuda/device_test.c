@@ -290,6 +290,99 @@ static void halves_are_converted_on_their_way(void **state)
     fake_driver_assert_empty();
 }
 
+/* y = x + x for two tensors, one step each. */
+enum { PAIR = 2 };
+static weft_status make_pair(wefti_backend_device *device, const int64_t counts[PAIR],
+                             wefti_recipe **recipe)
+{
+    wefti_elementwise_params params[PAIR];
+    wefti_step steps[PAIR];
+    size_t bytes[PAIR];
+    for (size_t i = 0; i < PAIR; i++) {
+        params[i] = (wefti_elementwise_params){
+            .type = WEFT_TYPE_F32,
+            .output_type = WEFT_TYPE_F32,
+            .input_types = {WEFT_TYPE_F32},
+            .rank = 1,
+            .dims = {counts[i]},
+            .input_count = 1,
+            .input_strides = {{1}},
+            .instruction_count = 1,
+            .instructions = {{.operation = WEFTI_OP_ADD, .a = 0, .b = 0}},
+        };
+        steps[i] = (wefti_step){.kernel = WEFTI_KERNEL_ELEMENTWISE,
+                                .params = &params[i],
+                                .params_bytes = sizeof(params[i])};
+        for (int32_t j = 0; j < WEFTI_MAX_OPERANDS; j++) {
+            steps[i].operands[j] = WEFTI_OPERAND_ABSENT;
+        }
+        steps[i].operands[0].slot = (int64_t)(1 + i);
+        steps[i].operands[WEFTI_ELEMENTWISE_OUTPUT].slot = (int64_t)(1 + PAIR + i);
+        bytes[i] = (size_t)counts[i] * sizeof(float);
+    }
+    const wefti_recipe_params wanted = {.steps = steps,
+                                        .step_count = PAIR,
+                                        .input_bytes = bytes,
+                                        .output_bytes = bytes,
+                                        .input_count = PAIR,
+                                        .output_count = PAIR};
+    return cuda->recipe.create(device, &wanted, recipe, NULL);
+}
+
+/* Runs once with numbers of this round; how many are wrong. */
+static int64_t run_pair(wefti_backend_stream *stream, wefti_recipe *recipe,
+                        void *workspace, const int64_t counts[PAIR], int64_t round)
+{
+    float *x[PAIR], *y[PAIR];
+    int64_t wrong = 0;
+    for (size_t i = 0; i < PAIR; i++) {
+        x[i] = wefti_malloc((size_t)counts[i] * sizeof(float));
+        y[i] = wefti_malloc((size_t)counts[i] * sizeof(float));
+        for (int64_t at = 0; at < counts[i]; at++) {
+            x[i][at] = (float)(at * 7 + round * 1000003 + (int64_t)i);
+        }
+    }
+    void *slots[] = {workspace, x[0], x[1], y[0], y[1]};
+    assert_int_equal(cuda->stream.execute(stream, recipe, slots, 5, NULL), WEFT_OK);
+    assert_int_equal(cuda->stream.synchronize(stream, WEFTI_NEVER, NULL), WEFT_OK);
+    for (size_t i = 0; i < PAIR; i++) {
+        for (int64_t at = 0; at < counts[i]; at++) {
+            wrong += y[i][at] != 2.0f * (float)(at * 7 + round * 1000003 + (int64_t)i);
+        }
+        wefti_free(x[i]);
+        wefti_free(y[i]);
+    }
+    return wrong;
+}
+
+static void large_ones_take_the_engine_and_the_ring(void **state)
+{
+    (void)state;
+    static const int64_t counts[PAIR] = {98304 + 3, 20000};
+    wefti_backend_device *device;
+    wefti_backend_stream *stream;
+    wefti_recipe *recipe;
+    void *workspace;
+    assert_int_equal(open_device(&device, NULL), WEFT_OK);
+    assert_int_equal(make_pair(device, counts, &recipe), WEFT_OK);
+    const wefti_cuda_tensor *t = recipe->tensors;
+    assert_true(t[0].by_engine && !t[1].by_engine && t[2].in_ring && t[3].in_ring);
+    assert_int_equal(recipe->ring_places, 4);
+    assert_int_equal(recipe->pinned_bytes, t[2].pinned + 4 * recipe->ring_bytes);
+    const size_t size_bytes = cuda->recipe.workspace_bytes(recipe);
+    assert_int_equal(cuda->memory.allocate(device, size_bytes, &workspace, NULL),
+                     WEFT_OK);
+    assert_int_equal(cuda->stream.create(device, &stream, NULL), WEFT_OK);
+    for (int64_t round = 0; round < 10; round++) {
+        assert_int_equal(run_pair(stream, recipe, workspace, counts, round), 0);
+    }
+    cuda->stream.destroy(stream);
+    cuda->recipe.destroy(recipe);
+    cuda->memory.free(device, workspace, size_bytes);
+    cuda->device.close(device);
+    fake_driver_assert_empty();
+}
+
 static void graphs_are_capped(void **state)
 {
     (void)state;
@@ -412,6 +505,7 @@ int main(void)
         cmocka_unit_test(cards_are_counted),
         cmocka_unit_test(threads_have_their_own_answers),
         cmocka_unit_test(halves_are_converted_on_their_way),
+        cmocka_unit_test(large_ones_take_the_engine_and_the_ring),
         cmocka_unit_test(graphs_are_capped),
         cmocka_unit_test(every_failed_call_is_an_answer),
         cmocka_unit_test(a_fault_latches),
