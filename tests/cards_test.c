@@ -132,6 +132,26 @@ static void test_names_of_several_cards(void **state)
     }
 }
 
+/* How many calls of the driver opening takes. */
+static uint64_t count_opening(const char *name)
+{
+    const uint64_t before = fake_driver_count().calls;
+    weft_device *device = open_device(name);
+    const uint64_t after = fake_driver_count().calls;
+    weft_device_release(device);
+    return after - before;
+}
+
+static void test_all_cards_are_opened_once(void **state)
+{
+    (void)state;
+    enum { TO_COUNT = 2 }; /* starting the driver, and asking it */
+    if (!fake.there) {
+        skip();
+    }
+    assert_int_equal(count_opening("cuda:all"), count_opening("cuda:0,1") + TO_COUNT);
+}
+
 static void test_cards_of_two_kinds_are_refused(void **state)
 {
     (void)state;
@@ -653,6 +673,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names_of_several_cards),
+        cmocka_unit_test(test_all_cards_are_opened_once),
         cmocka_unit_test(test_cards_of_two_kinds_are_refused),
         cmocka_unit_test(test_all_ways_use_both_cards),
         cmocka_unit_test(test_waits_for_the_device_are_recorded),

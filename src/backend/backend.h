@@ -35,6 +35,9 @@ typedef struct wefti_device_table {
     weft_status (*open)(int32_t index, const weft_device_params *params,
                         const wefti_log *log, wefti_backend_device **device,
                         weft_error *error);
+    /* How many there are, from index 0 on, without opening any; at least one. NULL:
+     * one. Errors: as those of open where there is none. Threads: any. */
+    weft_status (*count)(int32_t *count, weft_error *error);
     /* Ends the workers. All streams, recipes and memory are gone by then. NULL is
      * allowed. May block until tasks have run. May be called from a task: then that
      * worker ends when the task returns. */

@@ -32,6 +32,7 @@ typedef struct slot {
     }
 static const slot slots[] = {
     SLOT(device, open),
+    SLOT_WITH_DEFAULT(device, count),
     SLOT(device, close),
     SLOT(device, get_info),
     SLOT(device, add_statistics),

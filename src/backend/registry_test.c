@@ -141,7 +141,8 @@ static void every_slot_is_required(void **state)
         wefti_backend broken = wefti_backend_null;
         weft_error error = {0};
         size_t offset = first + i * sizeof(void (*)(void));
-        bool has_default = offset == offsetof(wefti_backend, stream.settle) ||
+        bool has_default = offset == offsetof(wefti_backend, device.count) ||
+                           offset == offsetof(wefti_backend, stream.settle) ||
                            offset == offsetof(wefti_backend, stream.abandon);
         memset((char *)&broken + offset, 0, sizeof(void (*)(void)));
         assert_int_equal(wefti_backend_check(&broken, &error),

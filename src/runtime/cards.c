@@ -60,23 +60,18 @@ static weft_status open_card(weft_device *device, int32_t index,
     return WEFT_OK;
 }
 
-/* Counts by opening; a card more than there are is not found. */
-static weft_status count_all(weft_device *device, const weft_device_params *params,
-                             wefti_card_list *list, weft_error *error)
+static weft_status list_all(const weft_device *device, wefti_card_list *list,
+                            weft_error *error)
 {
-    const wefti_backend *backend = device->backend;
-    weft_status status = WEFT_OK;
-    *list = (wefti_card_list){.count = 0};
-    while (status == WEFT_OK && list->count < WEFTI_MOST_CARDS) {
-        wefti_backend_device *found = NULL;
-        status = backend->device.open(list->count, params, &device->log, &found, error);
-        if (status == WEFT_OK) {
-            list->indices[list->count] = list->count;
-            list->count++;
-        }
-        backend->device.close(found);
+    int32_t count = 1;
+    if (device->backend->device.count) {
+        WEFTI_TRY(device->backend->device.count(&count, error));
     }
-    return status == WEFT_NOT_FOUND && list->count > 0 ? WEFT_OK : status;
+    list->count = count < WEFTI_MOST_CARDS ? count : WEFTI_MOST_CARDS;
+    for (int32_t i = 0; i < list->count; i++) {
+        list->indices[i] = i;
+    }
+    return WEFT_OK;
 }
 
 weft_status wefti_cards_open(weft_device *device, const wefti_card_list *list,
@@ -85,8 +80,7 @@ weft_status wefti_cards_open(weft_device *device, const wefti_card_list *list,
     weft_device_params of_card = *params;
     wefti_card_list cards = *list;
     if (list->all) {
-        of_card.worker_count = 0;
-        WEFTI_TRY(count_all(device, &of_card, &cards, error));
+        WEFTI_TRY(list_all(device, &cards, error));
     }
     of_card.worker_count = share_workers(params->worker_count, cards.count);
     for (int32_t i = 0; i < cards.count; i++) {

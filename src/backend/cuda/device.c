@@ -179,16 +179,33 @@ static void device_close(wefti_backend_device *device)
     wefti_free(device);
 }
 
+static weft_status count_cards(const cuda_driver *driver, int *count, weft_error *error)
+{
+    cuda_result result = driver->device_count(count);
+    if (result != CUDA_SUCCESS || *count == 0) {
+        return wefti_error(error, WEFT_UNAVAILABLE,
+                           "the NVIDIA driver finds no card; look at nvidia-smi");
+    }
+    return WEFT_OK;
+}
+
+static weft_status device_count(int32_t *count, weft_error *error)
+{
+    cuda_driver driver;
+    int found = 0;
+    WEFTI_TRY(wefti_cuda_driver_open(&driver, error));
+    weft_status status = count_cards(&driver, &found, error);
+    wefti_cuda_driver_close(&driver);
+    *count = found;
+    return status;
+}
+
 static weft_status find_card(wefti_backend_device *device, int32_t index,
                              weft_error *error)
 {
     int count = 0;
     int wanted = index < 0 ? 0 : index;
-    cuda_result result = device->driver.device_count(&count);
-    if (result != CUDA_SUCCESS || count == 0) {
-        return wefti_error(error, WEFT_UNAVAILABLE,
-                           "the NVIDIA driver finds no card; look at nvidia-smi");
-    }
+    WEFTI_TRY(count_cards(&device->driver, &count, error));
     if (wanted >= count) {
         return wefti_error(error, WEFT_NOT_FOUND,
                            "there is no device 'cuda:%d'; this machine has cuda:0 to "
@@ -373,6 +390,7 @@ const wefti_backend wefti_backend_cuda = {
     .device =
         {
             .open = device_open,
+            .count = device_count,
             .close = device_close,
             .get_info = device_get_info,
             .add_statistics = device_add_statistics,

@@ -32,6 +32,13 @@ static void device_close(wefti_backend_device *device)
     }
 }
 
+static weft_status device_count(int32_t *count, weft_error *error)
+{
+    (void)error;
+    *count = WEFTI_MOST_CARDS;
+    return WEFT_OK;
+}
+
 static weft_status device_open(int32_t index, const weft_device_params *params,
                                const wefti_log *log, wefti_backend_device **device,
                                weft_error *error)
@@ -167,6 +174,7 @@ const wefti_backend wefti_backend_null = {
     .device =
         {
             .open = device_open,
+            .count = device_count,
             .close = device_close,
             .get_info = device_get_info,
             .add_statistics = device_add_statistics,
