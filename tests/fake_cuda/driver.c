@@ -54,6 +54,7 @@ struct cuda_executable_object {
     size_t count;
     uint32_t running; /* launches that have not ended */
     cuda_stream running_on;
+    bool is_launch; /* a kernel launched by itself: it goes with its run */
 };
 
 typedef enum work_kind { WORK_LAUNCH, WORK_COPY, WORK_FILL, WORK_EVENT } work_kind;
@@ -83,6 +84,7 @@ struct cuda_stream_object {
     work *first, *last;
     uint64_t enqueued, completed;
     bool stops;
+    struct cuda_stream_object *next; /* of all */
 };
 
 typedef struct block {
@@ -104,7 +106,8 @@ static struct cuda_executable_object *executables;
 static fake_cuda_counts counts;
 static uint64_t fail_in;
 static int fail_with, fatal[CARDS];
-static bool failed, fault_next, kinds_differ;
+static bool failed, fault_next, kinds_differ, holds;
+static cuda_stream all_streams;
 
 static _Thread_local cuda_context stacked[MOST_STACKED];
 static _Thread_local int depth;
@@ -151,6 +154,16 @@ EXPORT void fake_cuda_make_kinds_differ(int differ)
 {
     pthread_mutex_lock(&lock);
     kinds_differ = differ != 0;
+    pthread_mutex_unlock(&lock);
+}
+
+EXPORT void fake_cuda_hold(int on)
+{
+    pthread_mutex_lock(&lock);
+    holds = on != 0;
+    for (cuda_stream s = all_streams; s != NULL; s = s->next) {
+        pthread_cond_broadcast(&s->submitted);
+    }
     pthread_mutex_unlock(&lock);
 }
 
@@ -559,16 +572,33 @@ cuda_result cuPointerGetAttribute(void *value, int attribute, cuda_pointer addre
 
 /* The last kernel raises the host's flag, after which the host may launch, free and
  * destroy: so the launch must be seen to have ended before. */
+static void take_out_locked(cuda_executable executable)
+{
+    cuda_executable *link = &executables;
+    while (*link != executable) {
+        link = &(*link)->next;
+    }
+    *link = executable->next;
+}
+
 static void run_launch(cuda_executable executable)
 {
+    const bool is_launch = executable->is_launch;
     for (size_t i = 0; i < executable->count; i++) {
         const kernel_call call = executable->calls[i];
         if (i + 1 == executable->count) {
             pthread_mutex_lock(&lock);
             executable->running--;
+            if (is_launch) {
+                take_out_locked(executable);
+            }
             pthread_mutex_unlock(&lock);
         }
         emulate_launch(call.kernel, call.arguments, call.blocks, call.threads);
+    }
+    if (is_launch) {
+        free(executable->calls);
+        free(executable);
     }
 }
 
@@ -598,7 +628,7 @@ static void *run_stream(void *argument)
     cuda_stream stream = argument;
     pthread_mutex_lock(&lock);
     for (;;) {
-        while (stream->first == NULL && !stream->stops) {
+        while ((stream->first == NULL || holds) && !stream->stops) {
             pthread_cond_wait(&stream->submitted, &lock);
         }
         work *w = stream->first;
@@ -607,10 +637,12 @@ static void *run_stream(void *argument)
         }
         stream->first = w->next;
         stream->last = w->next == NULL ? NULL : stream->last;
+        const bool is_launch = w->kind == WORK_LAUNCH;
         pthread_mutex_unlock(&lock);
         run_work(w);
         free(w);
         pthread_mutex_lock(&lock);
+        counts.unfinished -= is_launch;
         stream->completed++;
         pthread_cond_broadcast(&progress);
     }
@@ -628,6 +660,8 @@ cuda_result cuStreamCreate(cuda_stream *stream, unsigned int flags)
     pthread_create(&made->thread, NULL, run_stream, made);
     pthread_mutex_lock(&lock);
     counts.streams++;
+    made->next = all_streams;
+    all_streams = made;
     pthread_mutex_unlock(&lock);
     *stream = made;
     return 0;
@@ -642,6 +676,11 @@ cuda_result cuStreamDestroy_v2(cuda_stream stream)
     }
     stream->stops = true;
     counts.streams--;
+    cuda_stream *link = &all_streams;
+    while (*link != stream) {
+        link = &(*link)->next;
+    }
+    *link = stream->next;
     pthread_cond_broadcast(&stream->submitted);
     pthread_mutex_unlock(&lock);
     pthread_join(stream->thread, NULL);
@@ -742,9 +781,11 @@ cuda_result cuStreamSynchronize(cuda_stream stream)
     check_card_locked(stream->card, "a stream of another card is waited for");
     const uint64_t target = stream->enqueued;
     /* Also when it fails: the work is on its way all the same. */
+    counts.waiting++;
     while (stream->completed < target) {
         pthread_cond_wait(&progress, &lock);
     }
+    counts.waiting--;
     pthread_mutex_unlock(&lock);
     return result;
 }
@@ -810,9 +851,11 @@ cuda_result cuEventSynchronize(cuda_event event)
 {
     pthread_mutex_lock(&lock);
     int result = enter_context_locked();
+    counts.waiting++;
     while (result == 0 && event->reached < event->recorded) {
         pthread_cond_wait(&progress, &lock);
     }
+    counts.waiting--;
     pthread_mutex_unlock(&lock);
     return result;
 }
@@ -845,29 +888,40 @@ cuda_result cuGraphDestroy(cuda_graph graph)
     return 0;
 }
 
+/* What a kernel is launched with, on a card. */
+static kernel_call make_call(cuda_function function, unsigned int grid,
+                             unsigned int width, void **arguments, int card)
+{
+    const emulate_kernel *found = function->kernel;
+    kernel_call call = {.kernel = found, .blocks = grid, .threads = width};
+    pthread_mutex_lock(&lock);
+    if (found->call_bytes > sizeof(call.arguments)) {
+        violate_locked("a kernel with too many arguments");
+    }
+    memcpy(call.arguments, arguments[0], found->call_bytes);
+    check_card_locked(function->card, "a kernel of another card");
+    for (size_t i = 0; i < found->call_bytes / sizeof(uint64_t); i++) {
+        check_memory_locked(call.arguments[i], card,
+                            "a kernel with memory of another card");
+    }
+    pthread_mutex_unlock(&lock);
+    return call;
+}
+
 cuda_result cuGraphAddKernelNode_v2(cuda_node *node, cuda_graph graph,
                                     const cuda_node *before, size_t count,
                                     const cuda_kernel_node *kernel)
 {
     TRY(enter_context());
     cuda_node made = calloc(1, sizeof(*made));
-    const emulate_kernel *found = kernel->function->kernel;
     made->before = count > 0 ? before[0] : NULL;
-    made->call.kernel = found;
-    made->call.blocks = kernel->grid_x;
-    made->call.threads = kernel->block_x;
-    memcpy(made->call.arguments, kernel->arguments[0], found->call_bytes);
+    made->call = make_call(kernel->function, kernel->grid_x, kernel->block_x,
+                           kernel->arguments, graph->card);
     pthread_mutex_lock(&lock);
-    if (made->before != graph->last ||
-        found->call_bytes > sizeof(made->call.arguments)) {
+    if (made->before != graph->last) {
         violate_locked("a kernel that does not follow the last");
     }
     check_card_locked(graph->card, "a kernel for a graph of another card");
-    check_card_locked(kernel->function->card, "a kernel of another card");
-    for (size_t i = 0; i < found->call_bytes / sizeof(uint64_t); i++) {
-        check_memory_locked(made->call.arguments[i], graph->card,
-                            "a kernel with memory of another card");
-    }
     pthread_mutex_unlock(&lock);
     *(graph->last != NULL ? &graph->last->next : &graph->first) = made;
     graph->last = made;
@@ -907,11 +961,7 @@ cuda_result cuGraphExecDestroy(cuda_executable executable)
     if (executable->running > 0 && fatal[executable->card] == 0) {
         violate_locked("a graph is destroyed that runs");
     }
-    cuda_executable *link = &executables;
-    while (*link != executable) {
-        link = &(*link)->next;
-    }
-    *link = executable->next;
+    take_out_locked(executable);
     counts.executables--;
     pthread_mutex_unlock(&lock);
     free(executable->calls);
@@ -919,24 +969,64 @@ cuda_result cuGraphExecDestroy(cuda_executable executable)
     return 0;
 }
 
+/* *taken: it runs, and ends. */
+static int launch_locked(cuda_executable executable, cuda_stream stream, bool *taken)
+{
+    int result = 0;
+    *taken = false;
+    if (fault_next) {
+        fault_next = false;
+        fatal[stream->card] = FAULT; /* taken, and never ends */
+        return 0;
+    }
+    executable->running++;
+    executable->running_on = stream;
+    result =
+        submit_locked(stream, &(work){.kind = WORK_LAUNCH, .executable = executable});
+    executable->running -= result != 0;
+    counts.launches[stream->card] += result == 0;
+    counts.unfinished += result == 0;
+    *taken = result == 0;
+    return result;
+}
+
 cuda_result cuGraphLaunch(cuda_executable executable, cuda_stream stream)
 {
+    bool taken;
     pthread_mutex_lock(&lock);
     if (executable->running > 0) {
         violate_locked("a graph is launched that runs");
     }
     check_card_locked(executable->card, "a graph of another card is launched");
-    int result = 0;
-    if (fault_next) {
-        fault_next = false;
-        fatal[stream->card] = FAULT; /* taken, and never ends */
-    } else {
-        executable->running++;
-        executable->running_on = stream;
-        result = submit_locked(stream,
-                               &(work){.kind = WORK_LAUNCH, .executable = executable});
-        executable->running -= result != 0;
-        counts.launches[stream->card] += result == 0;
+    int result = launch_locked(executable, stream, &taken);
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+cuda_result cuLaunchKernel(cuda_function function, unsigned int grid_x,
+                           unsigned int grid_y, unsigned int grid_z,
+                           unsigned int block_x, unsigned int block_y,
+                           unsigned int block_z, unsigned int shared_bytes,
+                           cuda_stream stream, void **arguments, void **extra)
+{
+    (void)grid_y, (void)grid_z, (void)block_y, (void)block_z;
+    (void)shared_bytes, (void)extra;
+    bool taken;
+    cuda_executable made = calloc(1, sizeof(*made));
+    made->card = stream->card;
+    made->count = 1;
+    made->calls = calloc(1, sizeof(*made->calls));
+    made->calls[0] = make_call(function, grid_x, block_x, arguments, stream->card);
+    made->is_launch = true;
+    pthread_mutex_lock(&lock);
+    check_card_locked(stream->card, "a kernel on a stream of another card");
+    made->next = executables;
+    executables = made;
+    int result = launch_locked(made, stream, &taken);
+    if (!taken) {
+        take_out_locked(made);
+        free(made->calls);
+        free(made);
     }
     pthread_mutex_unlock(&lock);
     return result;

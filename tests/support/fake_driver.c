@@ -21,6 +21,7 @@ bool fake_driver_find(void)
         {"fake_cuda_fail_at", &fake.fail_at},
         {"fake_cuda_fault_next_launch", &fake.fault_next_launch},
         {"fake_cuda_forgive", &fake.forgive},
+        {"fake_cuda_hold", &fake.hold},
         {"fake_cuda_make_kinds_differ", &fake.make_kinds_differ},
     };
     void *library = dlopen("libcuda.so.1", RTLD_NOW);

@@ -13,6 +13,7 @@ typedef struct fake_driver {
     int (*fail_at)(uint64_t n, int result);
     void (*fault_next_launch)(void);
     uint32_t (*forgive)(int on);
+    void (*hold)(int on);
     void (*make_kinds_differ)(int differ);
 } fake_driver;
 extern fake_driver fake;

@@ -12,7 +12,7 @@
 #include "base/memory.h"
 #include "base/thread.h"
 
-enum { LEAST_CONTEXTS = 8, MOST_CONTEXTS = 16 };
+enum { LEAST_CONTEXTS = 8, MOST_CONTEXTS = 16, LAUNCHES_BEFORE_GRAPH = 128 };
 
 const char *wefti_cuda_kernel_name(wefti_cuda_kernel kernel)
 {
@@ -311,6 +311,7 @@ static weft_status device_open(int32_t index, const weft_device_params *params,
     }
     memset(made, 0, sizeof(*made));
     made->core_count = wefti_core_count();
+    made->launches_before_graph = LAUNCHES_BEFORE_GRAPH;
     (void)snprintf(made->name, sizeof(made->name), "cuda");
     weft_status status = start(made, index, params, error);
     if (status != WEFT_OK) {

@@ -98,6 +98,7 @@ struct wefti_backend_device {
     char kind[128]; /* the same bits come from cards of one kind */
     char isa[32];
     bool retained, lock_made;
+    uint32_t launches_before_graph; /* of kernels, see graphs.h */
 
     int32_t core_count;
 

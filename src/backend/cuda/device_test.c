@@ -25,11 +25,16 @@ static weft_status open_device(wefti_backend_device **device, weft_error *error)
     static const wefti_log log;
     weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
     params.worker_count = 2;
-    return cuda->device.open(0, &params, &log, device, error);
+    weft_status status = cuda->device.open(0, &params, &log, device, error);
+    if (status == WEFT_OK) {
+        (*device)->launches_before_graph = 1; /* the second run has a graph */
+    }
+    return status;
 }
 
-/* y = x + c: an input, an output and a constant. */
-enum { COUNT = 300 };
+/* y = x + c: an input, an output and a constant. In two kernels that do the same, for
+ * one alone has no graph. */
+enum { COUNT = 300, KERNELS = 2 };
 typedef struct addition {
     wefti_backend_device *device;
     wefti_backend_stream *stream;
@@ -63,8 +68,9 @@ static weft_status make_recipe(addition *a, weft_error *error)
     step.operands[1].constant = a->constant;
     step.operands[WEFTI_ELEMENTWISE_OUTPUT].slot = 2;
     const size_t bytes = sizeof(a->constant);
-    const wefti_recipe_params wanted = {.steps = &step,
-                                        .step_count = 1,
+    const wefti_step steps[] = {step, step};
+    const wefti_recipe_params wanted = {.steps = steps,
+                                        .step_count = KERNELS,
                                         .input_bytes = &bytes,
                                         .output_bytes = &bytes,
                                         .input_count = 1,
@@ -116,7 +122,7 @@ static int32_t run(addition *a, float x, weft_error *error)
 static void devices_come_and_go(void **state)
 {
     (void)state;
-    for (int32_t i = 0; i < 20; i++) {
+    for (int32_t i = 0; i < 200; i++) {
         wefti_backend_device *device = NULL;
         addition a;
         assert_int_equal(open_device(&device, NULL), WEFT_OK);
@@ -383,6 +389,16 @@ static void large_ones_take_the_engine_and_the_ring(void **state)
     fake_driver_assert_empty();
 }
 
+/* The kernels are launched one by one first. */
+static void run_until_graph(addition *a)
+{
+    const uint32_t before = fake_driver_count().executables;
+    assert_int_equal(run(a, 1.0f, NULL), 0);
+    assert_true(fake_driver_count().executables <= before);
+    assert_int_equal(run(a, 2.0f, NULL), 0);
+    assert_true(fake_driver_count().executables > 0);
+}
+
 static void graphs_are_capped(void **state)
 {
     (void)state;
@@ -400,7 +416,7 @@ static void graphs_are_capped(void **state)
     }
     for (size_t i = 0; i < 2 * (size_t)RECIPES; i++) {
         a.recipe = recipes[i % RECIPES];
-        assert_int_equal(run(&a, (float)i, NULL), 0);
+        run_until_graph(&a);
     }
     fake.count(&counts);
     assert_int_equal(counts.executables, WEFTI_CUDA_MOST_GRAPHS);
@@ -427,8 +443,8 @@ static weft_status use_everything(bool *lost, weft_error *error)
     *lost = false;
     WEFTI_TRY(open_device(&device, error));
     weft_status status = make(&a, device, 2.0f, error);
-    if (status == WEFT_OK && run(&a, 1.0f, error) != 0) {
-        status = error->status;
+    for (int32_t i = 0; i < 3 && status == WEFT_OK; i++) { /* two with a graph */
+        status = run(&a, (float)i, error) != 0 ? error->status : WEFT_OK;
     }
     if (status == WEFT_OK) {
         status = cuda->stream.fill(a.stream, a.workspace, 0, 16, error);
@@ -466,6 +482,66 @@ static void every_failed_call_is_an_answer(void **state)
             fake_driver_assert_empty();
         }
         assert_true(n > 40);
+    }
+}
+
+/* A thread that runs while the card does not begin with anything. */
+typedef struct held_run {
+    addition *what;
+    wefti_thread thread;
+    uint32_t unfinished; /* launches when it had returned */
+    wefti_atomic_u32 returned;
+} held_run;
+
+static void run_held(void *argument)
+{
+    held_run *self = argument;
+    (void)run(self->what, 1.0f, NULL);
+    self->unfinished = fake_driver_count().unfinished;
+    wefti_atomic_u32_store_release(&self->returned, 1);
+}
+
+/* Whether the n-th call of the driver in a run, which fails, was reached. */
+static bool fail_held_run(addition *a, uint64_t n)
+{
+    held_run held = {.what = a};
+    wefti_atomic_u32_init(&held.returned, 0);
+    fake.hold(1);
+    (void)fake.fail_at(n, CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(wefti_thread_start(&held.thread, "held", run_held, &held, NULL),
+                     WEFT_OK);
+    while (wefti_atomic_u32_load_acquire(&held.returned) == 0 &&
+           fake_driver_count().waiting == 0) {
+        wefti_thread_sleep(20000);
+    }
+    fake.hold(0);
+    wefti_thread_join(&held.thread);
+    assert_int_equal(held.unfinished, 0);
+    return fake.fail_at(0, 0) != 0;
+}
+
+/* What was launched may still be at the workspace, which is its owner's again once the
+ * run has returned. With kernels by themselves, and with a graph. */
+static void a_failed_run_waits_for_the_card(void **state)
+{
+    (void)state;
+    for (int32_t runs = 0; runs <= 3; runs += 3) {
+        uint64_t n = 0;
+        for (bool hit = true; hit;) {
+            wefti_backend_device *device = NULL;
+            addition a;
+            assert_int_equal(open_device(&device, NULL), WEFT_OK);
+            assert_int_equal(make(&a, device, 2.0f, NULL), WEFT_OK);
+            for (int32_t i = 0; i < runs; i++) {
+                assert_int_equal(run(&a, (float)i, NULL), 0);
+            }
+            hit = fail_held_run(&a, ++n);
+            assert_int_equal(run(&a, 3.0f, NULL), 0);
+            drop(&a);
+            cuda->device.close(device);
+            fake_driver_assert_empty();
+        }
+        assert_in_range(n, 4, 100); /* launch, record, wait */
     }
 }
 
@@ -508,6 +584,7 @@ int main(void)
         cmocka_unit_test(large_ones_take_the_engine_and_the_ring),
         cmocka_unit_test(graphs_are_capped),
         cmocka_unit_test(every_failed_call_is_an_answer),
+        cmocka_unit_test(a_failed_run_waits_for_the_card),
         cmocka_unit_test(a_fault_latches),
     };
     if (!fake_driver_find()) {

@@ -113,6 +113,11 @@ typedef struct cuda_kernel_node {
        const cuda_kernel_node *kernel))                                                \
     F(graph_instantiate, cuGraphInstantiateWithFlags,                                  \
       (cuda_executable * executable, cuda_graph graph, unsigned long long flags))      \
+    F(launch_kernel, cuLaunchKernel,                                                   \
+      (cuda_function function, unsigned int grid_x, unsigned int grid_y,               \
+       unsigned int grid_z, unsigned int block_x, unsigned int block_y,                \
+       unsigned int block_z, unsigned int shared_bytes, cuda_stream stream,            \
+       void **arguments, void **extra))                                                \
     F(executable_destroy, cuGraphExecDestroy, (cuda_executable executable))            \
     F(graph_launch, cuGraphLaunch, (cuda_executable executable, cuda_stream stream))
 

@@ -18,21 +18,39 @@ enum {
      * threads, 59 k/s with 4, 64 k/s with 2. */
     MOST_BLOCKS_OUT_BESIDE = 2,
     MOST_BLOCKS_THERE = 64, /* from one place on the card to another */
+    FEW_RUNNING = 2,
 };
 
-/* A graph being built: a chain of kernels. */
+/* A graph being built: a chain of kernels. Without a graph they are launched. */
 typedef struct builder {
     wefti_cuda_stream *stream;
     const wefti_recipe *recipe;
     char *workspace;
     cuda_graph graph;
     cuda_node last;
+    uint32_t kernel_count;
     weft_error *error;
 } builder;
+
+static weft_status launch_kernel(builder *b, wefti_cuda_kernel kernel, uint32_t blocks,
+                                 uint32_t threads, wefti_cuda_call *call)
+{
+    wefti_backend_device *device = b->stream->device;
+    void *arguments[] = {call};
+    return wefti_cuda_check(
+        device,
+        device->driver.launch_kernel(device->functions[kernel], blocks, 1, 1, threads,
+                                     1, 1, 0, b->stream->handle, arguments, NULL),
+        "launching a kernel", b->error);
+}
 
 static weft_status add_kernel(builder *b, wefti_cuda_kernel kernel, uint32_t blocks,
                               uint32_t threads, wefti_cuda_call *call)
 {
+    b->kernel_count++;
+    if (b->graph == NULL) {
+        return launch_kernel(b, kernel, blocks, threads, call);
+    }
     wefti_backend_device *device = b->stream->device;
     void *arguments[] = {call};
     const cuda_kernel_node node = {
@@ -258,7 +276,10 @@ static void remove_entry(wefti_cuda_stream *stream, size_t index)
     wefti_cuda_graphs *graphs = &stream->graphs;
     /* The flag is raised a moment before the graph has ended. */
     (void)stream->device->driver.stream_synchronize(stream->handle);
-    (void)stream->device->driver.executable_destroy(graphs->entries[index].executable);
+    if (graphs->entries[index].executable != NULL) {
+        (void)stream->device->driver.executable_destroy(
+            graphs->entries[index].executable);
+    }
     graphs->entries[index] = graphs->entries[--graphs->count];
 }
 
@@ -280,34 +301,65 @@ static size_t oldest(const wefti_cuda_graphs *graphs)
     return found;
 }
 
-weft_status wefti_cuda_graphs_get(wefti_cuda_stream *stream, const wefti_recipe *recipe,
-                                  char *workspace, wefti_cuda_graph **graph,
-                                  weft_error *error)
+wefti_cuda_graph *wefti_cuda_graphs_get(wefti_cuda_stream *stream,
+                                        const wefti_recipe *recipe, char *workspace)
 {
     wefti_cuda_graphs *graphs = &stream->graphs;
     size_t i = 0;
     while (i < graphs->count && graphs->entries[i].serial != recipe->serial) {
         i++;
     }
-    if (WEFTI_LIKELY(i < graphs->count && graphs->entries[i].workspace == workspace)) {
-        graphs->entries[i].last_use = ++graphs->uses;
-        *graph = &graphs->entries[i];
+    if (i < graphs->count && graphs->entries[i].workspace != workspace) {
+        remove_entry(stream, i); /* it has another workspace's address in it */
+        i = graphs->count;
+    }
+    if (WEFTI_UNLIKELY(i == graphs->count)) {
+        if (graphs->count == WEFTI_CUDA_MOST_GRAPHS) {
+            remove_entry(stream, oldest(graphs));
+        }
+        i = graphs->count++;
+        graphs->entries[i] =
+            (wefti_cuda_graph){.serial = recipe->serial, .workspace = workspace};
+    }
+    graphs->entries[i].last_use = ++graphs->uses;
+    return &graphs->entries[i];
+}
+
+/* While others launch too, a kernel is sooner launched than a graph of it, for less is
+ * done under the driver's lock; while nobody does it begins sooner in a graph. */
+static bool wants_graph(const wefti_backend_device *device,
+                        const wefti_cuda_graph *graph)
+{
+    /* Relaxed: a hint. */
+    if (graph->is_single &&
+        wefti_atomic_u32_load_relaxed(&device->running) > FEW_RUNNING) {
+        return false;
+    }
+    return graph->executable != NULL ||
+           graph->launched >= device->launches_before_graph;
+}
+
+weft_status wefti_cuda_graphs_launch(wefti_cuda_stream *stream,
+                                     const wefti_recipe *recipe,
+                                     wefti_cuda_graph *graph, weft_error *error)
+{
+    wefti_backend_device *device = stream->device;
+    builder b = {.stream = stream,
+                 .recipe = recipe,
+                 .workspace = graph->workspace,
+                 .error = error};
+    if (!wants_graph(device, graph)) {
+        WEFTI_TRY(add_all(&b));
+        if (graph->launched < device->launches_before_graph) {
+            graph->launched += b.kernel_count;
+        }
+        graph->is_single = b.kernel_count == 1;
         return WEFT_OK;
     }
-    if (i < graphs->count) {
-        remove_entry(stream, i); /* it has another workspace's address in it */
+    if (graph->executable == NULL) {
+        WEFTI_TRY(build(&b, &graph->executable));
     }
-    builder b = {
-        .stream = stream, .recipe = recipe, .workspace = workspace, .error = error};
-    cuda_executable executable = NULL;
-    WEFTI_TRY(build(&b, &executable));
-    if (graphs->count == WEFTI_CUDA_MOST_GRAPHS) {
-        remove_entry(stream, oldest(graphs));
-    }
-    *graph = &graphs->entries[graphs->count++];
-    **graph = (wefti_cuda_graph){.serial = recipe->serial,
-                                 .workspace = workspace,
-                                 .executable = executable,
-                                 .last_use = ++graphs->uses};
-    return WEFT_OK;
+    return wefti_cuda_check(
+        device, device->driver.graph_launch(graph->executable, stream->handle),
+        "launching a graph", error);
 }

@@ -89,16 +89,14 @@ static weft_status block(wefti_cuda_stream *stream, weft_error *error)
     return WEFT_OK;
 }
 
-static weft_status launch_and_wait(wefti_cuda_stream *stream, wefti_cuda_graph *graph,
+static weft_status launch_and_wait(wefti_cuda_stream *stream,
+                                   const wefti_recipe *recipe, wefti_cuda_graph *graph,
                                    weft_error *error)
 {
-    wefti_backend_device *device = stream->device;
     /* Relaxed: the launch orders it. */
     wefti_atomic_u32_store_relaxed(&stream->control->flag, 0);
     int64_t begin_ns = wefti_clock_ns();
-    WEFTI_TRY(wefti_cuda_check(
-        device, device->driver.graph_launch(graph->executable, stream->handle),
-        "launching a graph", error));
+    WEFTI_TRY(wefti_cuda_graphs_launch(stream, recipe, graph, error));
     if (!await_flag(stream, begin_ns, graph->run_ns)) {
         WEFTI_TRY(block(stream, error));
     }
@@ -216,12 +214,11 @@ static weft_status bring_outputs(wefti_cuda_stream *stream, const wefti_recipe *
 static weft_status run_entered(wefti_cuda_stream *stream, const wefti_recipe *recipe,
                                void *const *slots, weft_error *error)
 {
-    wefti_cuda_graph *graph;
     char *workspace = slots[WEFTI_SLOT_WORKSPACE];
     WEFTI_TRY(ensure_staging(stream, recipe->pinned_bytes, error));
-    WEFTI_TRY(wefti_cuda_graphs_get(stream, recipe, workspace, &graph, error));
+    wefti_cuda_graph *graph = wefti_cuda_graphs_get(stream, recipe, workspace);
     WEFTI_TRY(bring_inputs(stream, recipe, slots, error));
-    WEFTI_TRY(launch_and_wait(stream, graph, error));
+    WEFTI_TRY(launch_and_wait(stream, recipe, graph, error));
     if (recipe->reports &&
         WEFTI_UNLIKELY(stream->control->report != WEFTI_CUDA_REPORT_NONE)) {
         return wefti_cuda_report(stream, recipe, workspace, error);
