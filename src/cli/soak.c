@@ -167,23 +167,25 @@ static cli_trial *make_trial(soak *self, cli_row *row, const cli_row *chosen)
 }
 
 /* Row `round` of the tables in turn, others beside it, and models of no table. */
-static bool make_trials(soak *self, const cli_row *rows, size_t row_count)
+static bool make_trials(soak *self)
 {
+    weft_model *models[SOAK_MODELS];
     bool ready = true;
     self->trial_count = self->options->threads > 0 ? SOAK_TRIALS : SOAK_USUAL_TRIALS;
     for (int t = 0; t < self->trial_count; t++) {
-        size_t chosen = t == 0 ? self->round % row_count
-                               : soak_draw(&self->dice, (uint32_t)row_count);
-        self->trials[t] = t < self->trial_count - 1
-                              ? make_trial(self, &self->rows[t], &rows[chosen])
-                              : soak_make_odd_trial(self->device, &self->dice);
+        size_t chosen = t == 0 ? self->round % self->all_count
+                               : soak_draw(&self->dice, (uint32_t)self->all_count);
+        bool odd = t == self->trial_count - 1;
+        self->met[chosen] = self->met[chosen] || !odd;
+        self->trials[t] = odd ? soak_make_odd_trial(self->device, &self->dice)
+                              : make_trial(self, &self->rows[t], &self->all[chosen]);
         if (self->trials[t]->failure[0] != '\0') {
             cli_complain("%s: %s", self->trials[t]->row->name,
                          self->trials[t]->failure);
             ready = false;
         }
-        self->models += (uint64_t)self->trials[t]->lane_count;
     }
+    self->models += soak_list_models(self, models);
     return ready;
 }
 
@@ -199,13 +201,13 @@ static void give_up(int signal)
     _exit(1);
 }
 
-static bool run_round(soak *self, const cli_row *rows, size_t row_count)
+static bool run_round(soak *self)
 {
     alarm(PATIENCE_S +
           (self->options->threads > 0 ? (unsigned int)self->options->seconds : 0));
     weft_device_statistics s;
     self->dice = (soak_dice){.soak = self};
-    bool ready = make_trials(self, rows, row_count) && soak_open_queue(self);
+    bool ready = make_trials(self) && soak_open_queue(self);
     if (ready) {
         const soak_options *chosen = self->options;
         uint32_t count = 1 + soak_draw(&self->dice, SOAK_USUAL_CALLERS);
@@ -283,6 +285,19 @@ static void write_memory(FILE *file, const soak *self)
     write_most(file, seen->device_last, seen->last > 0, " |\n");
 }
 
+/* How many rows there are, and how many have had their turn. */
+static void write_rows(FILE *file, const soak *self)
+{
+    size_t counts[2] = {0, 0}, met[2] = {0, 0}; /* of tables, from files */
+    for (size_t i = 0; i < self->all_count; i++) {
+        const int from_files = self->all[i].golden != NULL;
+        counts[from_files]++;
+        met[from_files] += self->met[i];
+    }
+    fprintf(file, "| rows of the tables, from files | %zu of %zu, %zu of %zu |\n",
+            met[0], counts[0], met[1], counts[1]);
+}
+
 static void write_report(FILE *file, const soak *self, double seconds, bool passed)
 {
     const soak_tally *t = &self->tally;
@@ -296,6 +311,7 @@ static void write_report(FILE *file, const soak *self, double seconds, bool pass
             info.isa, info.core_count);
     fprintf(file, "| time | %.0f s, %u round%s, seed %lld |\n", seconds, self->round,
             plural(self->round), (long long)self->options->seed);
+    write_rows(file, self);
     fprintf(file, "| threads born, models loaded | %llu, %llu |\n",
             number(self->threads), number(self->models));
     fprintf(file,
@@ -329,14 +345,12 @@ static bool is_right(const soak *self)
 
 static int run(soak *self)
 {
-    size_t row_count;
-    const cli_row *rows = cli_rows(&row_count);
     double limit = (double)self->options->seconds, seconds = 0, told = 0;
     self->begin_ns = cli_now_ns();
     bool ready = true;
     cli_progress_begin("soak of %lld s", (long long)self->options->seconds);
     while (ready && seconds < limit && is_right(self)) {
-        ready = run_round(self, rows, row_count);
+        ready = run_round(self);
         seconds = (double)(cli_now_ns() - self->begin_ns) * 1e-9;
         if (self->options->threads > 0) {
             continue; /* the only one has told */
@@ -363,6 +377,8 @@ static int run(soak *self)
     return passed ? 0 : 1;
 }
 
+enum { KEY_GOLDEN = 256, KEY_NO_GOLDEN };
+
 static error_t parse(int key, char *value, struct argp_state *state)
 {
     soak_options *chosen = state->input;
@@ -383,6 +399,12 @@ static error_t parse(int key, char *value, struct argp_state *state)
             cli_usage("soak", "--threads takes a number of 1 to %d, not '%s'",
                       SOAK_CALLERS, value);
         }
+        return 0;
+    case KEY_GOLDEN:
+        chosen->golden = value;
+        return 0;
+    case KEY_NO_GOLDEN:
+        chosen->no_golden = true;
         return 0;
     case 'e':
         if (!cli_parse_number(value, 0, INT64_MAX, &chosen->seed)) {
@@ -405,9 +427,33 @@ static const struct argp_option list[] = {
      "once; fewer than 6 callers reach fewer (default: other callers, by lot, each "
      "second)",
      0},
+    {"golden", KEY_GOLDEN, "DIR", 0, "Folder of the recorded models", 0},
+    {"no-golden", KEY_NO_GOLDEN, NULL, 0, "Leave out the rows from files", 0},
     {"report", 'r', "FILE", 0, "Also write the report, a table in Markdown", 0},
     {0},
 };
+
+/* All rows, those from files after those of the tables. */
+static bool gather_rows(soak *self)
+{
+    char reason[CLI_REASON_SIZE] = "";
+    size_t count;
+    const cli_row *tables = cli_rows(&count);
+    const soak_options *chosen = self->options;
+    if (!chosen->no_golden &&
+        !cli_golden_open(chosen->golden, &self->golden, reason, sizeof(reason))) {
+        cli_complain("%s", reason);
+        return false;
+    }
+    self->all_count = count + self->golden.count;
+    self->all = cli_allocate(self->all_count, sizeof(*self->all));
+    memcpy(self->all, tables, count * sizeof(*tables));
+    for (size_t i = 0; i < self->golden.count; i++) {
+        self->all[count + i] = self->golden.rows[i];
+    }
+    self->met = cli_allocate(self->all_count, sizeof(*self->met));
+    return true;
+}
 
 static void init_locks(soak *self)
 {
@@ -439,14 +485,15 @@ int cli_command_soak(int argument_count, char **arguments)
     make_memory_tell();
     signal(SIGALRM, give_up);
     int status = cli_open_device(chosen.device, NULL, &self->device);
-    if (status == 0 && chosen.report != NULL && !cli_output_probe(chosen.report)) {
-        status = 1;
-        weft_device_release(self->device);
-    } else if (status == 0) {
+    if (status == 0) {
+        bool ready = chosen.report == NULL || cli_output_probe(chosen.report);
         init_locks(self);
-        status = run(self);
+        status = ready && gather_rows(self) ? run(self) : 1;
         weft_device_release(self->device);
     }
+    cli_golden_close(&self->golden);
+    free(self->all);
+    free(self->met);
     free(self);
     return status;
 }

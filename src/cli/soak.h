@@ -4,15 +4,17 @@
 
 #include <pthread.h>
 
+#include "cli/golden.h"
 #include "cli/trial.h"
 
-/* Everything at once, for as long as one likes, in one process: rounds of rows of the
- * tables and of models with buckets and in stages (soak_models.c), each loaded anew and
- * its threads born for the round, which call directly, by weft_submit and through
- * queues (soak_call.c), with random priorities, time limits, deadlines and cancels, and
- * hear of the end in every way there is. Meanwhile queues are closed, drained and
- * replaced, and models taken out and put in again (soak_queue.c). Every answer is
- * compared, every request is accounted for, and memory must stay flat. */
+/* Everything at once, for as long as one likes, in one process: rounds of rows of all
+ * tables, models from files among them, and of models with buckets and in stages
+ * (soak_models.c), each loaded anew and its threads born for the round, which call
+ * directly, by weft_submit and through queues (soak_call.c), with random priorities,
+ * time limits, deadlines and cancels, and hear of the end in every way there is.
+ * Meanwhile queues are closed, drained and replaced, and models taken out and put in
+ * again (soak_queue.c). Every answer is compared, every request is accounted for, and
+ * memory must stay flat. */
 
 enum {
     SOAK_TRIALS = 6,         /* at the same time, at most: rows; last, what none has */
@@ -25,7 +27,8 @@ enum {
 };
 
 typedef struct soak_options {
-    const char *device, *report;
+    const char *device, *report, *golden;
+    bool no_golden;
     int64_t seconds, seed;
     int64_t threads; /* the same ones all the time, in one round; 0: by lot, in many */
 } soak_options;
@@ -122,6 +125,10 @@ typedef struct soak_memory {
 struct soak {
     const soak_options *options;
     weft_device *device;
+    cli_golden golden;
+    cli_row *all; /* rows: of the tables, then from files */
+    bool *met;
+    size_t all_count;
     int32_t trial_count;
     cli_row rows[SOAK_TRIALS];
     cli_trial *trials[SOAK_TRIALS];
@@ -156,6 +163,12 @@ void *soak_caller_main(void *user);
 void soak_caller_free_buffers(soak_caller *caller);
 
 /* ---- soak_queue.c ---- */
+
+/* Most models of a round: a row from files has two in each lane. */
+enum { SOAK_MODELS = 2 * SOAK_TRIALS * SOAK_LANES };
+
+/* The models of the round, each once; returns how many. */
+size_t soak_list_models(const soak *self, weft_model *models[SOAK_MODELS]);
 
 /* Opens the round's first queue; false: it cannot be, which was said. */
 bool soak_open_queue(soak *self);

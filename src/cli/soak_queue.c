@@ -6,7 +6,7 @@
 
 #include "cli/soak.h"
 
-enum { MOST_TAKEN = SOAK_CALLERS * SOAK_SLOTS, LOST_MS = 1800000, MOST_MODELS = 16 };
+enum { MOST_TAKEN = SOAK_CALLERS * SOAK_SLOTS, LOST_MS = 1800000 };
 
 static void complain(soak *self, const char *what, const char *words)
 {
@@ -23,8 +23,7 @@ static void broke(soak *self, const char *what, const weft_error *error)
 
 /* ---- models ---- */
 
-/* The models of the round, each once. */
-static size_t list_models(const soak *self, weft_model *models[MOST_MODELS])
+size_t soak_list_models(const soak *self, weft_model *models[SOAK_MODELS])
 {
     size_t count = 0;
     for (int32_t i = 0; i < self->trial_count * SOAK_LANES; i++) {
@@ -39,7 +38,7 @@ static size_t list_models(const soak *self, weft_model *models[MOST_MODELS])
             while (at < count && models[at] != model) {
                 at++;
             }
-            if (at == count && count < MOST_MODELS) {
+            if (at == count && count < SOAK_MODELS) {
                 models[count++] = model;
             }
         }
@@ -49,9 +48,9 @@ static size_t list_models(const soak *self, weft_model *models[MOST_MODELS])
 
 static void swap_model(soak *self)
 {
-    weft_model *models[MOST_MODELS];
+    weft_model *models[SOAK_MODELS];
     weft_error error;
-    size_t count = list_models(self, models);
+    size_t count = soak_list_models(self, models);
     weft_model *model = models[soak_draw(&self->dice, (uint32_t)count)];
     weft_queue *queue = self->queue->queue; /* only this thread retires it */
     if (weft_queue_remove_model(queue, model, &error) != WEFT_OK) {
@@ -136,7 +135,9 @@ static void choose_params(soak *self, weft_queue_params *params)
 {
     soak_dice *dice = &self->dice;
     params->workers = 1 + (int32_t)soak_draw(dice, 4);
-    params->max_queue_size = 1 + (int32_t)soak_draw(dice, 64);
+    /* Nothing is posted where room may be short: some have the usual room. */
+    params->max_queue_size =
+        soak_draw(dice, 3) == 0 ? 0 : 1 + (int32_t)soak_draw(dice, 64);
     params->full_policy = soak_draw(dice, 2) == 0 ? WEFT_QUEUE_FAIL : WEFT_QUEUE_BLOCK;
     params->preserve_order = soak_draw(dice, 3) == 0;
     params->with_fd = soak_draw(dice, 3) == 0;
@@ -152,8 +153,8 @@ static void choose_params(soak *self, weft_queue_params *params)
 
 static weft_status add_models(soak *self, weft_queue *queue, weft_error *error)
 {
-    weft_model *models[MOST_MODELS];
-    size_t count = list_models(self, models);
+    weft_model *models[SOAK_MODELS];
+    size_t count = soak_list_models(self, models);
     weft_status status = WEFT_OK;
     for (size_t i = 0; status == WEFT_OK && i < count; i++) {
         status = weft_queue_add_model(queue, models[i], NULL, error);
