@@ -285,7 +285,8 @@ static void test_descriptor_of_a_request(void **state)
     queue_case_tear_down(&f);
 }
 
-/* A callback that blocks holds its worker up, and nobody else. */
+/* A callback that blocks holds its worker up, and nobody else: not those who run their
+ * requests themselves, nor those whose requests only another worker may run. */
 static void test_callback_that_blocks(void **state)
 {
     (void)state;
@@ -298,8 +299,10 @@ static void test_callback_that_blocks(void **state)
     queue_case_plug plug;
     queue_case_plug_in(&plug, f.queue, f.model);
     for (uint32_t i = 0; i < OTHERS; i++) {
+        weft_queue_submit_params given = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
+        given.with_fd = i % 2 == 0;
         queue_case_solve(&call, f.model, 1, i, i);
-        queue_case_wait_ok(queue_case_submit(&f, &call, NULL));
+        queue_case_wait_ok(queue_case_submit(&f, &call, &given));
         assert_true(queue_case_is_right(&call));
     }
     queue_case_plug_out(&plug);

@@ -212,9 +212,9 @@ static void test_requests_without_rows(void **state)
     queue_case_tear_down(&f);
 }
 
-static void test_overlap_between_requests(void **state)
+/* The output of one in the output, or the input, of another. */
+static void refuse_overlap(bool of_input)
 {
-    (void)state;
     queue_case f;
     weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
     params.workers = 1;
@@ -223,7 +223,7 @@ static void test_overlap_between_requests(void **state)
     queue_case_call a, b;
     queue_case_solve(&a, f.model, 1, 1, 1);
     queue_case_solve(&b, f.model, 1, 2, 2);
-    b.outputs[0].data = a.y;
+    b.outputs[0].data = of_input ? a.x : a.y;
     queue_case_plug plug;
     queue_case_plug_in(&plug, f.queue, f.model);
     weft_request *first = queue_case_submit(&f, &a, NULL),
@@ -234,8 +234,16 @@ static void test_overlap_between_requests(void **state)
     assert_int_equal(weft_request_wait(second, WEFT_FOREVER, &error),
                      WEFT_INVALID_ARGUMENT);
     assert_non_null(strstr(error.message, "another request"));
+    assert_true(queue_case_is_right(&a));
     weft_request_release(second);
     queue_case_tear_down(&f);
+}
+
+static void test_overlap_between_requests(void **state)
+{
+    (void)state;
+    refuse_overlap(false);
+    refuse_overlap(true);
 }
 
 /* What neither is asked for nor given: the rows that fill a batch up to its planned
