@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests that are posted rather than put into a queue under its lock, and promises
  * of callers to come for theirs: src/queue/post.c, lead.c, worker.c. POSTERS threads
- * submit a request each, then wait for it, which mostly means that they run it, or only
- * look whether it has ended, or cancel it (FEW: the first posts and looks); WORKERS
- * workers sleep, one of them as the watch; one thread closes, drains and ends the queue,
- * and one takes the model out (REMOVES). One core's box stands for all. When posts are
- * attended to is policy: any, as long as somebody looks without being told.
+ * submit a request each, then wait for it, which mostly means that they run it, or
+ * only look whether it has ended, or cancel it (FEW: the first leaves its own to
+ * workers and looks, the second promises); WORKERS workers sleep, one of them as the
+ * watch; one thread closes, drains and ends the queue, and one takes the model out
+ * (REMOVES). One core's box stands for all. Whether posts are attended to, and which
+ * requests are promises and which are left to workers, is policy: any, as long as
+ * somebody looks without being told.
  *
  * The queue is closed at any moment (CLOSES), or when all have their answers, so that
  * nothing but the protocol sees to it that they get them, and perhaps a drain (DRAINS).
@@ -52,12 +54,20 @@
 mtype = { NONE, PENDING, TAKEN, ENDING, ENDED };
 mtype state[POSTERS] = NONE;
 
+#define ALONE 0
+#define WATCHED 1
+#define AWAKE 2
+
+/* of each request, set by who submits */
+bool leadable[POSTERS]; /* else it is left to workers, as in a crowd */
+
 /* a pool, guarded by its lock: a step here */
 bool box[POSTERS];
 bool recent = true; /* the model's class is known there */
 
 /* atomic */
-bool attended = true, posts;
+byte attended = AWAKE; /* wefti_queue_attendance */
+bool posts;
 byte posting;
 
 /* weft_queue, guarded by lock */
@@ -170,7 +180,7 @@ inline take_in(r)
         :: else ->
             assert(!drained);
             live++; posting--; fresh = true; quiet = false;
-            enlist(r, true)
+            enlist(r, leadable[r])
         fi
     :: else
     fi
@@ -200,22 +210,26 @@ inline take_posts_only()
     fi
 }
 
-/* wefti_queue_attend_locked: never while nobody looks, else as one likes */
-#define LOOKS ((watching || sleeping <= woken) && !closed)
+/* wefti_queue_attend_locked: nobody, where one likes so, else as many as look */
+#define ATTENDANCE                                                                     \
+    (closed -> ALONE : (sleeping <= woken -> AWAKE : (watching -> WATCHED : ALONE)))
 inline attend()
 {
     if
-    :: attended ->
+    :: attended > ALONE ->
 #if MUTATION == 3 /* it looks before, not after */
         take_posts_only();
 #endif
-        attended = false;                           /* (Dekker: write, then read) */
+        if
+        :: attended = ALONE                         /* (Dekker: write, then read) */
+        :: atomic { attended > ATTENDANCE -> attended = ATTENDANCE }
+        fi;
 #if MUTATION != 1 && MUTATION != 3 /* who ends the attendance does not look */
         take_posts_only();
 #endif
         skip
-    :: atomic { !attended && LOOKS -> attended = true }
-    :: attended == LOOKS
+    :: atomic { attended < ATTENDANCE -> attended = ATTENDANCE }
+    :: attended == ATTENDANCE
     fi
 }
 
@@ -251,16 +265,19 @@ inline claim(r, to, won)
     }
 }
 
+/* leave_locked */
+inline leave()
+{
+    live--;
+    unlink_unused();
+    idle_wakes = idle_wakes || live == 0
+}
+
 /* wefti_queue_end */
 inline end(r)
 {
     atomic { assert(state[r] != ENDED); state[r] = ENDED };
-    atomic {
-        !locked;
-        live--;
-        unlink_unused();
-        idle_wakes = idle_wakes || live == 0
-    }
+    atomic { !locked -> leave() }
 }
 
 /* wefti_queue_wants_worker_locked */
@@ -273,6 +290,9 @@ inline lead(r)
     lock_and_take();
     atomic {
         running--;
+        assert(state[r] != ENDED);
+        state[r] = ENDED;                           /* wefti_queue_end_led_locked */
+        leave();
 #if MUTATION == 14 /* who has led leaves the rest alone */
         wake = false;
 #else
@@ -284,8 +304,7 @@ inline lead(r)
     if
     :: wake -> wake_one()
     :: else
-    fi;
-    end(r)
+    fi
 }
 
 /* wefti_queue_linger */
@@ -333,10 +352,11 @@ inline cancel()
 }
 
 /* wefti_queue_post, wefti_queue_settle_post */
+#define NEEDED (leadable[me] -> WATCHED : AWAKE)
 inline post()
 {
     atomic {                                        /* pool->lock */
-        posted = attended;
+        posted = attended >= NEEDED;
         if
         :: posted ->
             first = !box[0];
@@ -351,7 +371,7 @@ inline post()
     :: !posted
     :: else ->
 #if MUTATION == 4 /* it looks before, not after */
-        looks = attended;
+        looks = attended >= NEEDED;
 #endif
 #if MUTATION == 12 /* who is not the first leaves the telling to that one */
         if
@@ -367,7 +387,7 @@ inline post()
 #if MUTATION == 2 /* the poster does not look whether anybody will */
         looks = true;
 #elif MUTATION != 4
-        looks = attended;
+        looks = attended >= NEEDED;
 #endif
         if
         :: looks
@@ -376,7 +396,7 @@ inline post()
             kept = !refused[me];
 #if MUTATION != 13 /* nobody is told of a post that nobody looks for */
             if
-            :: !watching -> end_promises()
+            :: !watching || !leadable[me] -> end_promises()
             :: else
             fi;
 #endif
@@ -399,10 +419,10 @@ inline accept()
             assert(!drained && !freed);
             live++; fresh = true; state[me] = PENDING;
             if
-            :: watching || sleeping <= woken -> enlist(me, true)
+            :: leadable[me] && (watching || sleeping <= woken) -> enlist(me, true)
             :: enlist(me, false)
             fi;
-            wake = WANTS_WORKER;
+            wake = (leadable[me] -> WANTS_WORKER : sleeping > woken);
             woken = woken + wake
         :: else -> unlink_unused()
         fi
@@ -420,8 +440,12 @@ inline accept()
 
 #ifdef FEW
 #define MAY_ACT (me == 1)
+#define MAY_LEAD (me == 1)
+#define MAY_BE_LEFT (me == 0)
 #else
 #define MAY_ACT true
+#define MAY_LEAD true
+#define MAY_BE_LEFT true
 #endif
 
 /* weft_queue_submit, and what the caller does then */
@@ -429,6 +453,10 @@ proctype poster(byte me)
 {
     bool held, posted, first, looks, kept = true, wake, won;
     atomic {                                        /* wefti_queue_look_up_locked */
+        if
+        :: MAY_LEAD -> leadable[me] = true
+        :: MAY_BE_LEFT -> leadable[me] = false
+        fi;
         held = recent;
         posting = posting + held
     };
@@ -450,7 +478,7 @@ proctype poster(byte me)
     :: !kept
     :: else ->
         if
-        :: MAY_ACT -> wait()
+        :: MAY_ACT && leadable[me] -> wait()
         :: MAY_ACT -> cancel()
         :: skip                                     /* it looks, now and then */
         fi;
@@ -626,7 +654,7 @@ proctype closer()
 #endif
     ALL_GONE;
 #endif
-    atomic { !locked -> locked = true; attended = false };
+    atomic { !locked -> locked = true; attended = ALONE };
 #if MUTATION == 6 || MUTATION == 8 /* only what `posts` says */
     take_posts_only();
 #else
