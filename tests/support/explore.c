@@ -41,7 +41,7 @@ typedef struct actor {
     actor_state state;
     void (*function)(void *argument);
     void *argument;
-    const char *name;
+    char name[16];       /* the library's own may be gone by now */
     const void *awaited; /* the mutex, condition or actor */
     int64_t deadline_ns;
     uint64_t sleep_order;
@@ -264,7 +264,9 @@ static actor *cast_actor(const char *name, void (*function)(void *argument),
     }
     a->function = function;
     a->argument = argument;
-    a->name = name;
+    size_t length = strnlen(name, sizeof a->name - 1);
+    memcpy(a->name, name, length);
+    a->name[length] = '\0';
     a->state = ACTOR_READY;
     a->locks.held_count = 0;
     return a;
