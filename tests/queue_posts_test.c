@@ -317,12 +317,46 @@ static void test_wrong_tensors_are_not_posted(void **state)
     tear_down(&s);
 }
 
+/* Who has found a recent call, and is about to post, keeps its model: it goes when the
+ * last of them has let go. */
+static void test_a_lookup_keeps_its_model(void **state)
+{
+    (void)state;
+    static stage s;
+    set_up(&s);
+    weft_queue *queue = s.f.queue;
+    queue_case_plug_out(&s.plug);
+    for (uint32_t i = 0; i < s.count; i++) {
+        queue_case_wait_ok(s.requests[i]);
+    }
+    assert_int_equal(weft_queue_drain(queue, PATIENCE_NS, NULL), WEFT_OK);
+    wefti_queue_model *entry = queue->models;
+    wefti_queue_lookup lookup = {.model = s.f.model};
+    for (size_t i = 0; i < WEFTI_QUEUE_POOLS && !lookup.found.model; i++) {
+        wefti_mutex_lock(&queue->pools[i].lock);
+        wefti_queue_look_up_locked(&queue->pools[i], &s.calls[0].io, &lookup);
+        wefti_mutex_unlock(&queue->pools[i].lock);
+    }
+    assert_ptr_equal(lookup.found.model, entry);
+    assert_int_equal(weft_queue_remove_model(queue, s.f.model, NULL), WEFT_OK);
+    assert_ptr_equal(queue->models, entry);
+    (void)wefti_atomic_u32_sub_acq_rel(&entry->posting, 1);
+    wefti_queue_lock(queue);
+    wefti_queue_model *unused = wefti_queue_unlink_unused_locked(entry);
+    wefti_mutex_unlock(&queue->lock);
+    assert_ptr_equal(unused, entry);
+    assert_null(queue->models);
+    wefti_queue_model_destroy(unused);
+    queue_case_tear_down(&s.f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_storms),
         cmocka_unit_test(test_every_failure_of_a_post),
         cmocka_unit_test(test_wrong_tensors_are_not_posted),
+        cmocka_unit_test(test_a_lookup_keeps_its_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -292,10 +292,17 @@ static void test_removal_wakes_who_waits_for_room(void **state)
 
 /* ---- release ---- */
 
+typedef struct leaver {
+    weft_queue *queue;
+    const slow *callback;
+    bool left; /* the callback had, when the release returned */
+} leaver;
+
 static void release_queue(void *user)
 {
-    const queue_case *f = user;
-    weft_queue_release(f->queue);
+    leaver *self = user;
+    weft_queue_release(self->queue);
+    self->left = wefti_atomic_u32_load_acquire(&self->callback->left) != 0;
 }
 
 static bool is_closed(void *user)
@@ -325,15 +332,54 @@ static void test_release_waits_for_callbacks(void **state)
     weft_request *first = queue_case_submit(&f, &calls[0], &given);
     crew_gate_pass(&callback.began);
     weft_request *second = queue_case_submit(&f, &calls[1], NULL);
-    crew_start(&thread, release_queue, &f);
+    leaver self = {.queue = f.queue, .callback = &callback};
+    crew_start(&thread, release_queue, &self);
     crew_await(is_closed, f.queue); /* which its requests keep in memory */
     crew_gate_open(&callback.gate);
     crew_join(&thread);
-    assert_int_equal(wefti_atomic_u32_load_acquire(&callback.left), 1);
+    assert_true(self.left);
     assert_int_equal(weft_request_wait(second, 0, NULL), WEFT_OK);
     assert_true(queue_case_is_right(&calls[0]) && queue_case_is_right(&calls[1]));
     weft_request_release(first);
     weft_request_release(second);
+    f.queue = NULL;
+    queue_case_tear_down(&f);
+}
+
+static void cancel(void *user)
+{
+    assert_true(weft_request_cancel(user));
+}
+
+/* Nor does it come before a callback on a thread of the user's, who cancels. */
+static void test_release_waits_for_who_cancels(void **state)
+{
+    (void)state;
+    queue_case f;
+    queue_case_call call;
+    queue_case_plug plug;
+    crew_thread canceller, thread;
+    slow callback = {.began = CREW_GATE_INIT, .gate = CREW_GATE_INIT};
+    weft_queue_params params = one_worker();
+    queue_case_set_up(&f, &params);
+    queue_case_plug_in(&plug, f.queue, f.model);
+    weft_queue_submit_params given = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
+    given.callback = come_late;
+    given.user = &callback;
+    queue_case_prepare(&call, 1, 1, 1);
+    weft_request *request = queue_case_submit(&f, &call, &given);
+    crew_start(&canceller, cancel, request);
+    crew_gate_pass(&callback.began);
+    queue_case_plug_out(&plug);
+    leaver self = {.queue = f.queue, .callback = &callback};
+    crew_start(&thread, release_queue, &self);
+    crew_await(is_closed, f.queue);
+    wefti_thread_sleep(20000000); /* so that one that does not wait has its time */
+    crew_gate_open(&callback.gate);
+    crew_join(&thread);
+    crew_join(&canceller);
+    assert_true(self.left);
+    weft_request_release(request);
     f.queue = NULL;
     queue_case_tear_down(&f);
 }
@@ -347,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_deadline_comes_too_near),
         cmocka_unit_test(test_removal_wakes_who_waits_for_room),
         cmocka_unit_test(test_release_waits_for_callbacks),
+        cmocka_unit_test(test_release_waits_for_who_cancels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

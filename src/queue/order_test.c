@@ -298,9 +298,17 @@ static void test_close_ends_the_delay(void **state)
     params.workers = 1;
     params.max_queue_delay_us = 60 * 1000000;
     fixture *f = set_up(&params);
-    add(f, 0, 0, NULL);
+    add(f, 0, 0, NULL); /* from then on joining may pay */
+    assert_int_equal(weft_request_wait(f->requests[0].request, WEFT_FOREVER, NULL),
+                     WEFT_OK);
+    assert_int_equal(weft_queue_drain(f->queue, WEFT_FOREVER, NULL), WEFT_OK);
+    add(f, 1, 0, NULL);
+    assert_int_equal(weft_request_wait(f->requests[1].request, 50000000, NULL),
+                     WEFT_TIMEOUT);
     weft_queue_close(f->queue);
+    int64_t begin_ns = wefti_clock_ns();
     wait_all(f);
+    assert_true(wefti_clock_ns() - begin_ns < INT64_C(30) * 1000000000);
     tear_down(f);
 }
 
