@@ -20,8 +20,8 @@ typedef struct fake_cuda_counts {
     uint32_t blocks_of[FAKE_CUDA_CARDS]; /* device_blocks by card */
     uint64_t launches[FAKE_CUDA_CARDS];  /* of graphs, so far */
     uint32_t violations;                 /* each was printed */
-    uint32_t unfinished; /* launches that have not run to their end */
-    uint32_t waiting;    /* threads that wait for a stream or an event */
+    uint32_t unfinished;                 /* launches that have not run to their end */
+    uint32_t waiting; /* threads that wait for a stream or an event */
 } fake_cuda_counts;
 void fake_cuda_count(fake_cuda_counts *counts);
 
