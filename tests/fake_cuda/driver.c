@@ -4,9 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/cuda/driver.h"
-#include "fake_cuda/emulate.h"
 #include "fake_cuda/fake_cuda.h"
+#include "fake_cuda/objects.h"
 
 /* See fake_cuda.h. One lock for all of the bookkeeping; work runs without it. */
 
@@ -20,80 +19,6 @@ enum {
     FAULT = 700,
     MOST_STACKED = 8,
 };
-
-struct cuda_context_object {
-    int card;
-    uint32_t owners;
-};
-struct cuda_module_object {
-    int card;
-};
-struct cuda_function_object {
-    const emulate_kernel *kernel;
-    int card;
-};
-
-typedef struct kernel_call {
-    const emulate_kernel *kernel;
-    uint32_t blocks, threads;
-    uint64_t arguments[256];
-} kernel_call;
-struct cuda_node_object {
-    struct cuda_node_object *next;
-    const struct cuda_node_object *before;
-    kernel_call call;
-};
-struct cuda_graph_object {
-    int card;
-    struct cuda_node_object *first, *last;
-};
-struct cuda_executable_object {
-    int card;
-    struct cuda_executable_object *next;
-    kernel_call *calls;
-    size_t count;
-    uint32_t running; /* launches that have not ended */
-    cuda_stream running_on;
-    bool is_launch; /* a kernel launched by itself: it goes with its run */
-};
-
-typedef enum work_kind { WORK_LAUNCH, WORK_COPY, WORK_FILL, WORK_EVENT } work_kind;
-typedef struct work {
-    struct work *next;
-    work_kind kind;
-    cuda_executable executable;
-    void *target;
-    const void *source;
-    size_t size_bytes;
-    unsigned char value;
-    cuda_event event;
-    uint64_t number;
-} work;
-/* Stays until the process ends: a lost card's events are never given back, and work
- * that is on its way may still mark one that was. */
-struct cuda_event_object {
-    uint64_t recorded, reached;
-    int card;
-    bool destroyed;
-    struct cuda_event_object *next; /* of all */
-};
-struct cuda_stream_object {
-    int card;
-    pthread_t thread;
-    pthread_cond_t submitted;
-    work *first, *last;
-    uint64_t enqueued, completed;
-    bool stops;
-    struct cuda_stream_object *next; /* of all */
-};
-
-typedef struct block {
-    struct block *next;
-    char *address;
-    size_t size_bytes;
-    bool on_device;
-    int card; /* NO_CARD: memory of the host that all cards may use */
-} block;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t progress = PTHREAD_COND_INITIALIZER;

@@ -373,8 +373,8 @@ static void large_ones_take_the_engine_and_the_ring(void **state)
     assert_int_equal(make_pair(device, counts, &recipe), WEFT_OK);
     const wefti_cuda_tensor *t = recipe->tensors;
     assert_true(t[0].by_engine && !t[1].by_engine && t[2].in_ring && t[3].in_ring);
-    assert_int_equal(recipe->ring_places, 4);
-    assert_int_equal(recipe->pinned_bytes, t[2].pinned + 4 * recipe->ring_bytes);
+    assert_int_equal(recipe->ring_places, 2);
+    assert_int_equal(recipe->pinned_bytes, t[2].pinned + 2 * recipe->ring_bytes);
     const size_t size_bytes = cuda->recipe.workspace_bytes(recipe);
     assert_int_equal(cuda->memory.allocate(device, size_bytes, &workspace, NULL),
                      WEFT_OK);

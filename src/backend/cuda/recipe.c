@@ -18,7 +18,7 @@ enum { MOST_PINNED_TENSOR = 3 << 20, MOST_PINNED_BYTES = 8 << 20 };
 enum {
     ENGINE_BYTES = 256 << 10,
     RING_TENSOR_BYTES = 64 << 10,
-    RING_BYTES = 2 << 20,
+    RING_BYTES = 1 << 20,
     MOST_RING_PLACES = 16,
 };
 
