@@ -20,6 +20,7 @@ static const cli_row rows[] = {
         .layers = {{.kind = CLI_LAYER_LINEAR, .in = 64, .out = 128}},
         .inputs = {CLI_SHAPE2(32, 64)},
         .input_count = 1,
+        .dynamic_batch = true,
         .atol = 8e-4, /* sqrt(64) */
         .theirs = {{8, 5737}},
         .peers = {{18859, 33093, 30688}, {170141, 74223, 54228}, 442000, 4.5},
@@ -31,6 +32,7 @@ static const cli_row rows[] = {
         .layers = {{.kind = CLI_LAYER_SOFTMAX}},
         .inputs = {CLI_SHAPE2(32, 256)},
         .input_count = 1,
+        .dynamic_batch = true,
         .atol = 1e-7, /* the values themselves are about 1/256 */
         .theirs = {{8, 7021}},
         .peers = {{108259, 63344, 61892}, {111542, 53278, 48929}, 0, 6},
@@ -42,6 +44,7 @@ static const cli_row rows[] = {
         .layers = {{.kind = CLI_LAYER_RELU}},
         .inputs = {CLI_SHAPE2(32, 256)},
         .input_count = 1,
+        .dynamic_batch = true,
         .theirs = {{8, 7421}},
         .peers = {{160959, 108779, 69805}, {146232, 72582, 62230}, 0, 6},
         .stream = 104,
