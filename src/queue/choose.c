@@ -27,15 +27,18 @@ static const double WORTH_JOINING = 0.98;
  * thread that runs batches keeps as much. */
 enum { MOST_STAGING_BYTES = 64 * 1024 * 1024 };
 
-/* New measurements count for an eighth, and outliers (a thread that was preempted)
- * for no more than four times what was known. */
+/* An outlier (a thread that was preempted) takes more than so many times as long. */
+enum { OUTLIER = 4 };
+
+/* New measurements count for an eighth, and outliers for no more than one that just is
+ * none. Was it what is known that was the outlier, then it is forgotten. */
 static void learn(double *known, double measured)
 {
-    if (*known == 0) {
+    if (*known == 0 || OUTLIER * measured < *known) {
         *known = measured;
         return;
     }
-    double bounded = measured > 4 * *known ? 4 * *known : measured;
+    double bounded = measured > OUTLIER * *known ? OUTLIER * *known : measured;
     *known += (bounded - *known) / 8;
 }
 
@@ -431,7 +434,9 @@ static void learn_joined(wefti_queue_class *class, const wefti_queue_batch *batc
         batch->form->ran = true;
         row_ns = class->joined_ns;
     }
-    double lost_ns = (row_ns - class->alone_ns) * batch->rows;
+    double most_ns = OUTLIER * class->alone_ns;
+    double lost_ns =
+        ((row_ns < most_ns ? row_ns : most_ns) - class->alone_ns) * batch->rows;
     double rest_ns = lost_ns > 0 && row_ns > 0 ? lost_ns * PROBE_REST : 0;
     class->since_probe = 0;
     class->probe_rest_ns =

@@ -125,6 +125,22 @@ static void test_all_join_where_it_pays(void **state)
     tear_down(&s);
 }
 
+/* The first joined batch may have been a thread's that was preempted. */
+static void test_an_outlier_is_forgotten(void **state)
+{
+    (void)state;
+    stage s;
+    wefti_queue_batch batch;
+    set_up(&s);
+    set_costs(&s, 1e7, 1e9);
+    wefti_queue_get_form(s.class, MOST)->ran = true;
+    wefti_queue_scratch *scratch = choose(&s, &batch);
+    assert_int_equal(batch.count, MOST);
+    serve(scratch, &batch);
+    assert_true(s.class->joined_ns < s.class->alone_ns);
+    tear_down(&s);
+}
+
 enum { LARGE = 3145728 };
 
 /* Rows of 24 MiB, in and out: two fill the memory for a batch. */
@@ -170,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_tries_for_all),
         cmocka_unit_test(test_all_join_where_it_pays),
+        cmocka_unit_test(test_an_outlier_is_forgotten),
         cmocka_unit_test(test_large_rows_make_small_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
