@@ -267,8 +267,8 @@ static void test_problems_of_branches(void **state)
     static const char *const wanted[] = {
         "operator Nope is unknown to this version of weft (Nope 't' in then_branch)",
         "operator Also is unknown to this version of weft (Also 'u' in then_branch)",
-        "operator Deep is unknown to this version of weft (Deep 'd' in else_branch > "
-        "then_branch)",
+        ("operator Deep is unknown to this version of weft (Deep 'd' in else_branch > "
+         "then_branch)"),
         "operator Outside is unknown to this version of weft",
     };
     fixture f = {0};
