@@ -133,7 +133,8 @@ static void linger_idle_locked(weft_queue *queue)
 static double missing_locked(const weft_queue *queue)
 {
     double waiting = (double)queue->waiting_count;
-    bool may_join = waiting > 0 && waiting < (double)queue->params.max_batch_size;
+    bool may_join =
+        waiting > 0 && !queue->closed && waiting < (double)queue->params.max_batch_size;
     return may_join ? queue->crowd - (double)queue->live_count - waiting : 0;
 }
 

@@ -323,10 +323,12 @@ static weft_status wait_for_room_locked(weft_queue *queue, submission *self,
     bool blocks = wefti_queue_is_full_locked(queue) &&
                   queue->params.full_policy == WEFT_QUEUE_BLOCK &&
                   !wefti_queue_is_inside_locked(queue);
-    int64_t begin_ns = blocks ? wefti_profile_begin(queue->device->profiler) : 0;
+    int64_t begin_ns = 0;
     while (!queue->closed && !self->model->removed &&
            wefti_queue_is_full_locked(queue) && in_time && blocks) {
         wefti_queue_end_promises_locked(queue); /* perhaps of this very thread */
+        begin_ns =
+            begin_ns != 0 ? begin_ns : wefti_profile_begin(queue->device->profiler);
         queue->blocked++;
         /* woken by wefti_queue_wake_blocked_locked, close and remove_model */
         in_time = wefti_condition_wait(&queue->room, &queue->lock, deadline_ns);

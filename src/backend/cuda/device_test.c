@@ -196,29 +196,28 @@ static void threads_have_their_own_answers(void **state)
 /* Graphs are kept for the recipes used last, and made anew where a workspace moves. */
 /* y = bf16(f32(x) + f32(x)), as three steps, of which the card's graph has one kernel:
  * the inputs are widened as they come, the outputs rounded as they go. */
-enum { HALVES = 1003 };
-static weft_status make_sum_of_halves(wefti_backend_device *device,
+static weft_status make_sum_of_halves(wefti_backend_device *device, int64_t count,
                                       wefti_recipe **recipe)
 {
-    enum { OUTPUT_AT = (HALVES * 4 + 63) / 64 * 64 };
-    static const wefti_copy_params widen = {.source_type = WEFT_TYPE_BF16,
-                                            .target_type = WEFT_TYPE_F32,
-                                            .rank = 1,
-                                            .dims = {HALVES},
-                                            .source_strides = {1},
-                                            .target_strides = {1}};
-    static const wefti_copy_params narrow = {.source_type = WEFT_TYPE_F32,
-                                             .target_type = WEFT_TYPE_BF16,
-                                             .rank = 1,
-                                             .dims = {HALVES},
-                                             .source_strides = {1},
-                                             .target_strides = {1}};
-    static const wefti_elementwise_params add = {
+    const int64_t output_at = (count * 4 + 63) / 64 * 64;
+    const wefti_copy_params widen = {.source_type = WEFT_TYPE_BF16,
+                                     .target_type = WEFT_TYPE_F32,
+                                     .rank = 1,
+                                     .dims = {count},
+                                     .source_strides = {1},
+                                     .target_strides = {1}};
+    const wefti_copy_params narrow = {.source_type = WEFT_TYPE_F32,
+                                      .target_type = WEFT_TYPE_BF16,
+                                      .rank = 1,
+                                      .dims = {count},
+                                      .source_strides = {1},
+                                      .target_strides = {1}};
+    const wefti_elementwise_params add = {
         .type = WEFT_TYPE_F32,
         .output_type = WEFT_TYPE_F32,
         .input_types = {WEFT_TYPE_F32, WEFT_TYPE_F32},
         .rank = 1,
-        .dims = {HALVES},
+        .dims = {count},
         .input_count = 2,
         .input_strides = {{1}, {1}},
         .instruction_count = 1,
@@ -239,13 +238,13 @@ static weft_status make_sum_of_halves(wefti_backend_device *device,
     steps[1].operands[0].slot = 0;
     steps[1].operands[1].slot = 0;
     steps[1].operands[WEFTI_ELEMENTWISE_OUTPUT].slot = 0;
-    steps[1].operands[WEFTI_ELEMENTWISE_OUTPUT].offset_bytes = OUTPUT_AT;
+    steps[1].operands[WEFTI_ELEMENTWISE_OUTPUT].offset_bytes = output_at;
     steps[2].operands[WEFTI_COPY_SOURCE] = steps[1].operands[WEFTI_ELEMENTWISE_OUTPUT];
     steps[2].operands[WEFTI_COPY_TARGET].slot = 2;
-    const size_t bytes = HALVES * 2;
+    const size_t bytes = (size_t)count * 2;
     const wefti_recipe_params wanted = {.steps = steps,
                                         .step_count = WEFTI_COUNT_OF(steps),
-                                        .workspace_bytes = 2 * OUTPUT_AT,
+                                        .workspace_bytes = 2 * (size_t)output_at,
                                         .input_bytes = &bytes,
                                         .output_bytes = &bytes,
                                         .input_count = 1,
@@ -253,17 +252,17 @@ static weft_status make_sum_of_halves(wefti_backend_device *device,
     return cuda->recipe.create(device, &wanted, recipe, NULL);
 }
 
-static void halves_are_converted_on_their_way(void **state)
+/* Rounds of numbers that follow each other; there are 65,536 of them. */
+static void sum_halves(int64_t count, int64_t rounds)
 {
-    (void)state;
     wefti_backend_device *device;
     wefti_backend_stream *stream;
     wefti_recipe *recipe;
     void *workspace;
-    uint16_t x[HALVES], y[HALVES];
+    uint16_t *x = wefti_malloc((size_t)count * 2), *y = wefti_malloc((size_t)count * 2);
     char note[64];
     assert_int_equal(open_device(&device, NULL), WEFT_OK);
-    assert_int_equal(make_sum_of_halves(device, &recipe), WEFT_OK);
+    assert_int_equal(make_sum_of_halves(device, count, &recipe), WEFT_OK);
     cuda->recipe.describe(recipe, 0, note, sizeof(note));
     assert_string_equal(note, "cuda as the inputs come");
     cuda->recipe.describe(recipe, 2, note, sizeof(note));
@@ -273,27 +272,38 @@ static void halves_are_converted_on_their_way(void **state)
     assert_int_equal(cuda->memory.allocate(device, size_bytes, &workspace, NULL),
                      WEFT_OK);
     assert_int_equal(cuda->stream.create(device, &stream, NULL), WEFT_OK);
-    for (uint32_t round = 0; round < 66; round++) {
-        for (uint32_t i = 0; i < HALVES; i++) {
-            x[i] = (uint16_t)(round * HALVES + i); /* all there are */
+    int64_t wrong = 0;
+    for (int64_t round = 0; round < rounds; round++) {
+        for (int64_t i = 0; i < count; i++) {
+            x[i] = (uint16_t)(round * count + i);
         }
         void *slots[] = {workspace, x, y};
         assert_int_equal(cuda->stream.execute(stream, recipe, slots, 3, NULL), WEFT_OK);
         assert_int_equal(cuda->stream.synchronize(stream, WEFTI_NEVER, NULL), WEFT_OK);
-        for (uint32_t i = 0; i < HALVES; i++) {
+        for (int64_t i = 0; i < count; i++) {
             float wide, sum;
             uint16_t want;
             wefti_cast(WEFT_TYPE_BF16, WEFT_TYPE_F32)(&x[i], &wide, 1);
             sum = wide + wide;
             wefti_cast(WEFT_TYPE_F32, WEFT_TYPE_BF16)(&sum, &want, 1);
-            assert_int_equal(y[i], want);
+            wrong += y[i] != want;
         }
     }
+    assert_int_equal(wrong, 0);
     cuda->stream.destroy(stream);
     cuda->recipe.destroy(recipe);
     cuda->memory.free(device, workspace, size_bytes);
     cuda->device.close(device);
     fake_driver_assert_empty();
+    wefti_free(x);
+    wefti_free(y);
+}
+
+static void halves_are_converted_on_their_way(void **state)
+{
+    (void)state;
+    sum_halves(1003, 66);
+    sum_halves(200003, 2); /* by the copy engine and the ring */
 }
 
 /* y = x + x for two tensors, one step each. */
@@ -373,8 +383,8 @@ static void large_ones_take_the_engine_and_the_ring(void **state)
     assert_int_equal(make_pair(device, counts, &recipe), WEFT_OK);
     const wefti_cuda_tensor *t = recipe->tensors;
     assert_true(t[0].by_engine && !t[1].by_engine && t[2].in_ring && t[3].in_ring);
-    assert_int_equal(recipe->ring_places, 2);
-    assert_int_equal(recipe->pinned_bytes, t[2].pinned + 2 * recipe->ring_bytes);
+    assert_int_equal(recipe->ring_places, 4);
+    assert_int_equal(recipe->pinned_bytes, t[2].pinned + 4 * recipe->ring_bytes);
     const size_t size_bytes = cuda->recipe.workspace_bytes(recipe);
     assert_int_equal(cuda->memory.allocate(device, size_bytes, &workspace, NULL),
                      WEFT_OK);
@@ -485,6 +495,97 @@ static void every_failed_call_is_an_answer(void **state)
     }
 }
 
+/* y = x[i] + x[i], as two kernels, of which the first reports a bad index. */
+static weft_status make_gather(wefti_backend_device *device, wefti_recipe **recipe)
+{
+    const wefti_gather_params gather = {.index_type = WEFT_TYPE_I64,
+                                        .outer_count = 1,
+                                        .axis_size = 4,
+                                        .index_count = 1,
+                                        .inner_bytes = sizeof(float)};
+    const wefti_elementwise_params add = {
+        .type = WEFT_TYPE_F32,
+        .output_type = WEFT_TYPE_F32,
+        .input_types = {WEFT_TYPE_F32},
+        .rank = 1,
+        .dims = {1},
+        .input_count = 1,
+        .input_strides = {{1}},
+        .instruction_count = 1,
+        .instructions = {{.operation = WEFTI_OP_ADD, .a = 0, .b = 0}},
+    };
+    wefti_step steps[] = {{.kernel = WEFTI_KERNEL_GATHER,
+                           .params = &gather,
+                           .params_bytes = sizeof(gather),
+                           .label = "pick"},
+                          {.kernel = WEFTI_KERNEL_ELEMENTWISE,
+                           .params = &add,
+                           .params_bytes = sizeof(add)}};
+    for (size_t i = 0; i < WEFTI_COUNT_OF(steps); i++) {
+        for (int32_t j = 0; j < WEFTI_MAX_OPERANDS; j++) {
+            steps[i].operands[j] = WEFTI_OPERAND_ABSENT;
+        }
+    }
+    steps[0].operands[WEFTI_GATHER_DATA].slot = 1;
+    steps[0].operands[WEFTI_GATHER_INDICES].slot = 2;
+    steps[0].operands[WEFTI_GATHER_OUTPUT].slot = 0;
+    steps[1].operands[0].slot = 0;
+    steps[1].operands[WEFTI_ELEMENTWISE_OUTPUT].slot = 3;
+    const size_t inputs[] = {4 * sizeof(float), sizeof(int64_t)};
+    const size_t outputs[] = {sizeof(float)};
+    const wefti_recipe_params wanted = {.steps = steps,
+                                        .step_count = WEFTI_COUNT_OF(steps),
+                                        .workspace_bytes = 256,
+                                        .input_bytes = inputs,
+                                        .output_bytes = outputs,
+                                        .input_count = 2,
+                                        .output_count = 1};
+    return cuda->recipe.create(device, &wanted, recipe, NULL);
+}
+
+static weft_status execute_and_wait(wefti_backend_stream *stream, wefti_recipe *recipe,
+                                    void *const *slots, size_t slot_count)
+{
+    weft_status status = cuda->stream.execute(stream, recipe, slots, slot_count, NULL);
+    weft_status ended = cuda->stream.synchronize(stream, WEFTI_NEVER, NULL);
+    return status != WEFT_OK ? status : ended;
+}
+
+/* What the kernels of a run found that failed for another reason is not told to the
+ * next. */
+static void a_failed_run_leaves_no_report(void **state)
+{
+    (void)state;
+    wefti_backend_device *device;
+    wefti_recipe *recipe;
+    void *workspace;
+    assert_int_equal(open_device(&device, NULL), WEFT_OK);
+    assert_int_equal(make_gather(device, &recipe), WEFT_OK);
+    const size_t size_bytes = cuda->recipe.workspace_bytes(recipe);
+    assert_int_equal(cuda->memory.allocate(device, size_bytes, &workspace, NULL),
+                     WEFT_OK);
+    uint64_t n = 0;
+    for (bool hit = true; hit;) {
+        wefti_backend_stream *stream;
+        float x[] = {1, 2, 3, 4}, y = 0;
+        int64_t index = 9;
+        void *slots[] = {workspace, x, &index, &y};
+        assert_int_equal(cuda->stream.create(device, &stream, NULL), WEFT_OK);
+        (void)fake.fail_at(++n, CUDA_ERROR_OUT_OF_MEMORY);
+        assert_int_not_equal(execute_and_wait(stream, recipe, slots, 4), WEFT_OK);
+        hit = fake.fail_at(0, 0) != 0;
+        index = 2;
+        assert_int_equal(execute_and_wait(stream, recipe, slots, 4), WEFT_OK);
+        assert_true(y == 6);
+        cuda->stream.destroy(stream);
+    }
+    assert_true(n > 4);
+    cuda->recipe.destroy(recipe);
+    cuda->memory.free(device, workspace, size_bytes);
+    cuda->device.close(device);
+    fake_driver_assert_empty();
+}
+
 /* A thread that runs while the card does not begin with anything. */
 typedef struct held_run {
     addition *what;
@@ -584,6 +685,7 @@ int main(void)
         cmocka_unit_test(large_ones_take_the_engine_and_the_ring),
         cmocka_unit_test(graphs_are_capped),
         cmocka_unit_test(every_failed_call_is_an_answer),
+        cmocka_unit_test(a_failed_run_leaves_no_report),
         cmocka_unit_test(a_failed_run_waits_for_the_card),
         cmocka_unit_test(a_fault_latches),
     };

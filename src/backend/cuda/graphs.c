@@ -246,7 +246,7 @@ static bool ends_with_a_step(const wefti_recipe *recipe)
 static weft_status add_all(builder *b)
 {
     const wefti_recipe *recipe = b->recipe;
-    const bool last = ends_with_a_step(recipe);
+    const bool last = recipe->launch_count > 0 && ends_with_a_step(recipe);
     WEFTI_TRY(stage_inputs(b));
     for (size_t i = 0; i < recipe->launch_count; i++) {
         WEFTI_TRY(
@@ -344,20 +344,25 @@ weft_status wefti_cuda_graphs_launch(wefti_cuda_stream *stream,
                                      wefti_cuda_graph *graph, weft_error *error)
 {
     wefti_backend_device *device = stream->device;
-    builder b = {.stream = stream,
-                 .recipe = recipe,
-                 .workspace = graph->workspace,
-                 .error = error};
-    if (!wants_graph(device, graph)) {
+    builder b = {.stream = stream, .recipe = recipe, .workspace = graph->workspace};
+    bool whole = wants_graph(device, graph);
+    if (whole && graph->executable == NULL &&
+        build(&b, &graph->executable) != WEFT_OK) {
+        /* Such as for want of memory: it is tried again after as many launches. */
+        whole = false;
+        graph->launched = 0;
+        b.graph = NULL;
+        b.last = NULL;
+        b.kernel_count = 0;
+    }
+    b.error = error;
+    if (!whole) {
         WEFTI_TRY(add_all(&b));
         if (graph->launched < device->launches_before_graph) {
             graph->launched += b.kernel_count;
         }
         graph->is_single = b.kernel_count == 1;
         return WEFT_OK;
-    }
-    if (graph->executable == NULL) {
-        WEFTI_TRY(build(&b, &graph->executable));
     }
     return wefti_cuda_check(
         device, device->driver.graph_launch(graph->executable, stream->handle),

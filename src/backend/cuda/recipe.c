@@ -16,9 +16,9 @@ enum { MOST_PINNED_TENSOR = 3 << 20, MOST_PINNED_BYTES = 8 << 20 };
 /* Inputs from this size on are brought by the card's copy engine, and outputs are in
  * the ring, which has about as many bytes as a core's own caches. */
 enum {
-    ENGINE_BYTES = 256 << 10,
+    ENGINE_BYTES = 384 << 10,
     RING_TENSOR_BYTES = 64 << 10,
-    RING_BYTES = 1 << 20,
+    RING_BYTES = 2 << 20,
     MOST_RING_PLACES = 16,
 };
 

@@ -74,7 +74,7 @@ static weft_status tell_region(const report *r)
                        r->label, region, image, p->batch);
 }
 
-static weft_status clear(wefti_cuda_stream *stream, weft_error *error)
+weft_status wefti_cuda_report_clear(wefti_cuda_stream *stream, weft_error *error)
 {
     wefti_backend_device *device = stream->device;
     const cuda_driver *driver = &device->driver;
@@ -91,9 +91,16 @@ weft_status wefti_cuda_report(wefti_cuda_stream *stream, const wefti_recipe *rec
     uint64_t word = stream->control->report;
     uint32_t step = (uint32_t)(word >> WEFTI_CUDA_REPORT_SHIFT);
     const wefti_cuda_launch *launch = recipe->launches;
-    WEFTI_TRY(clear(stream, error));
-    while (launch->step != step) {
+    const wefti_cuda_launch *end = launch + recipe->launch_count;
+    WEFTI_TRY(wefti_cuda_report_clear(stream, error));
+    while (launch < end && launch->step != step) {
         launch++;
+    }
+    if (launch == end) {
+        return wefti_error(error, WEFT_INTERNAL,
+                           "a kernel's report is of step %" PRIu32
+                           ", which the run does not have",
+                           step);
     }
     const report r = {
         .stream = stream,

@@ -10,4 +10,7 @@
 weft_status wefti_cuda_report(wefti_cuda_stream *stream, const wefti_recipe *recipe,
                               char *workspace, weft_error *error);
 
+/* Makes the stream ready for the next run. Nothing runs on it; entered. */
+weft_status wefti_cuda_report_clear(wefti_cuda_stream *stream, weft_error *error);
+
 #endif

@@ -95,8 +95,9 @@ static weft_status launch_and_wait(wefti_cuda_stream *stream,
 {
     /* Relaxed: the launch orders it. */
     wefti_atomic_u32_store_relaxed(&stream->control->flag, 0);
-    int64_t begin_ns = wefti_clock_ns();
     WEFTI_TRY(wefti_cuda_graphs_launch(stream, recipe, graph, error));
+    /* Behind the launch, which may have built a graph. */
+    int64_t begin_ns = wefti_clock_ns();
     if (!await_flag(stream, begin_ns, graph->run_ns)) {
         WEFTI_TRY(block(stream, error));
     }
@@ -245,6 +246,9 @@ static weft_status run(void *user, wefti_recipe *recipe, void *const *slots,
     if (WEFTI_UNLIKELY(status != WEFT_OK)) {
         /* What was launched may still be at the workspace, which is the caller's. */
         (void)stream->device->driver.stream_synchronize(stream->handle);
+        if (recipe->reports) { /* the kernels that did run may have found something */
+            (void)wefti_cuda_report_clear(stream, NULL);
+        }
     }
     (void)wefti_atomic_u32_sub_acq_rel(&stream->device->running, 1);
     wefti_cuda_leave(stream->device);
