@@ -12,19 +12,25 @@ door_module door;
 /* --- what the other files share ------------------------------------------------------
  */
 
+/* Names come from files and texts are cut by bytes: what is not UTF-8 is replaced. */
 int door_raise(const weft_error *error)
 {
+    if (PyErr_Occurred()) {
+        return -1;
+    }
+    PyObject *text = PyUnicode_DecodeUTF8(
+        error->message, (Py_ssize_t)strlen(error->message), "replace");
     PyObject *exception =
-        PyErr_Occurred() || !door.make_error
-            ? NULL
-            : PyObject_CallFunction(door.make_error, "is", (int)error->status,
-                                    error->message);
+        text && door.make_error
+            ? PyObject_CallFunction(door.make_error, "iO", (int)error->status, text)
+            : NULL;
     if (exception) {
         PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
         Py_DECREF(exception);
     } else if (!PyErr_Occurred()) {
-        PyErr_SetString(PyExc_RuntimeError, error->message);
+        PyErr_SetObject(PyExc_RuntimeError, text);
     }
+    Py_XDECREF(text);
     return -1;
 }
 

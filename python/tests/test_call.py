@@ -264,6 +264,19 @@ class Calls(unittest.TestCase):
             for word in words:
                 self.assertIn(word, str(raised.exception))
 
+    def test_errors_about_names_that_are_cut_or_not_utf8(self):
+        for name in (b"\xc3\xa9" * 100, b"x" + b"\xc3\xa9" * 100, b"\xff\xfe",
+                     b"\xe2\x82"):
+            stand_in = "~" * len(name)
+            data = onnx_bytes.unary("Relu", shape=(stand_in, 2))
+            model = weft.load(data.replace(stand_in.encode(), name))
+            start = name.decode(errors="replace")[:2]
+            for x in (np.zeros(2, np.float32), np.zeros((1, 3), np.float32)):
+                with self.subTest(name), self.assertRaises(weft.ArgumentError) as raised:
+                    model(x)
+                self.assertIn("the model wants 2", str(raised.exception))
+                self.assertIn("['" + start, str(raised.exception))
+
     def test_what_an_argument_raises_itself_becomes_the_cause(self):
         class Broken:
             def __dlpack__(self, **named):
