@@ -251,8 +251,9 @@ static weft_status look(weft_inspection *self, weft_error *error)
 {
     WEFTI_TRY(copy_nodes(self, error));
     WEFTI_TRY(copy_values(self, error));
-    WEFTI_TRY(wefti_inspect_inner(self, error));
+    /* In this order: what is missing inside of a node would hide its own problem. */
     WEFTI_TRY(find_missing(self, error));
+    WEFTI_TRY(wefti_inspect_inner(self, error));
     weft_error why;
     weft_status status = wefti_net_create_forgiving(self->graph, &self->net, &why);
     if (status == WEFT_OUT_OF_MEMORY) {

@@ -11,6 +11,7 @@
 
 #include "backend/cost.h"
 #include "base/testing.h"
+#include "graph/graph.h"
 #include "support/graph_text.h"
 
 typedef struct fixture {
@@ -260,41 +261,53 @@ static void test_every_problem_at_once(void **state)
     end(&f);
 }
 
-/* What is missing in branches and bodies, at any depth; all of it, and where. */
+/* What is missing in branches and bodies, at any depth; all of it, and where; beside
+ * the problems of the operators that they belong to. */
 static void test_problems_of_branches(void **state)
 {
     (void)state;
-    static const char *const wanted[] = {
-        "operator Nope is unknown to this version of weft (Nope 't' in then_branch)",
-        "operator Also is unknown to this version of weft (Also 'u' in then_branch)",
-        ("operator Deep is unknown to this version of weft (Deep 'd' in else_branch > "
-         "then_branch)"),
-        "operator Outside is unknown to this version of weft",
+    static const struct {
+        int32_t node;
+        const char *text;
+    } wanted[] = {
+        {1, "a type that is not supported"},
+        {0, "operator Outside is unknown to this version of weft"},
+        {2, "operator Strange is unknown to this version of weft"},
+        {1,
+         "operator Nope is unknown to this version of weft (Nope 't' in then_branch)"},
+        {1,
+         "operator Also is unknown to this version of weft (Also 'u' in then_branch)"},
+        {1, "operator Deep is unknown to this version of weft (Deep 'd' in else_branch "
+            "> then_branch)"},
+        {2, "operator Inner is unknown to this version of weft (Inner 'q' in body)"},
     };
     fixture f = {0};
     f.graph = graph_text_make(
         "x: f32[n]; c: bool[]; z = Outside(y); y = If(c) then_branch={ t = Nope(x); "
         "u = Also(t); -> u } else_branch={ e = If(c) then_branch={ d = Deep(x); -> d } "
-        "else_branch={ a = Neg(x); g = Neg(a); -> g }; -> e }; -> z",
+        "else_branch={ a = Neg(x); g = Neg(a); -> g }; -> e }; "
+        "s = Strange(x) body={ q = Inner(x); -> q }; -> z,s",
         20);
+    assert_int_equal(wefti_graph_add_problem(f.graph, 1, wanted[0].text, NULL),
+                     WEFT_OK);
     assert_int_equal(weft_graph_inspect(f.graph, NULL, &f.inspection, NULL), WEFT_OK);
     weft_inspection_get_totals(f.inspection, &f.totals);
-    assert_int_equal(f.totals.problem_count, 4);
-    for (size_t i = 0; i < 4; i++) {
+    assert_int_equal(f.totals.problem_count, 7);
+    for (size_t i = 0; i < 7; i++) {
         const weft_inspect_problem *problem = weft_inspection_problem(f.inspection, i);
-        assert_string_equal(problem->text, wanted[i]);
+        assert_string_equal(problem->text, wanted[i].text);
         assert_int_equal(problem->status, WEFT_UNSUPPORTED);
-        assert_int_equal(problem->node, i < 3);
+        assert_int_equal(problem->node, wanted[i].node);
     }
     assert_int_equal(node(&f, "y")->fate, WEFT_FATE_UNSUPPORTED);
-    static const char *const kinds[] = {"Nope", "Also", "If", "Deep", "Neg"};
-    for (size_t i = 0; i < 5; i++) {
+    static const char *const kinds[] = {"Nope", "Also", "If", "Deep", "Neg", "Inner"};
+    for (size_t i = 0; i < 6; i++) {
         const weft_inspect_inner *inner = weft_inspection_inner(f.inspection, i);
         assert_string_equal(inner->op_type, kinds[i]);
         assert_int_equal(inner->count, i == 4 ? 2 : 1);
         assert_int_equal(inner->is_supported, i == 2 || i == 4);
     }
-    assert_null(weft_inspection_inner(f.inspection, 5));
+    assert_null(weft_inspection_inner(f.inspection, 6));
     end(&f);
 }
 
