@@ -154,15 +154,8 @@ static weft_status find_missing(weft_inspection *self, weft_error *error)
                                             error));
     }
     for (size_t i = 0; i < graph->node_count; i++) {
-        const wefti_graph_node *node = &graph->nodes[i];
-        const wefti_operator *found;
         weft_error why;
-        weft_status status = wefti_operator_find(node->domain, node->op_type,
-                                                 graph->opset, &found, &why);
-        if (status == WEFT_OK && strcmp(node->domain, "weft") == 0) {
-            status = wefti_error(&why, WEFT_UNSUPPORTED,
-                                 "the domain 'weft' is not for models");
-        }
+        weft_status status = wefti_net_check_operator(graph, &graph->nodes[i], &why);
         if (status != WEFT_OK) {
             WEFTI_TRY(wefti_inspect_add_problem(self, (int32_t)i, status, why.message,
                                                 error));

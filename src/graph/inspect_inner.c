@@ -56,10 +56,8 @@ static weft_status count_kind(weft_inspection *self, const wefti_graph_node *nod
 static weft_status visit(const place *here, const weft_graph *graph,
                          const wefti_graph_node *node, weft_error *error)
 {
-    const wefti_operator *found;
     weft_error why;
-    weft_status status =
-        wefti_operator_find(node->domain, node->op_type, graph->opset, &found, &why);
+    weft_status status = wefti_net_check_operator(graph, node, &why);
     WEFTI_TRY(count_kind(here->self, node, status != WEFT_OK, error));
     if (status == WEFT_OK) {
         return WEFT_OK;

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -311,6 +312,58 @@ static void test_problems_of_branches(void **state)
     end(&f);
 }
 
+/* y = If(x) with a branch of nodes like this one, that read x. */
+static void look_at_branch(fixture *f, const char *branch, const weft_node *like,
+                           size_t count)
+{
+    begin(f);
+    add_input(f, "x", 16);
+    weft_graph *inside = NULL;
+    assert_int_equal(weft_graph_create(20, &inside, NULL), WEFT_OK);
+    for (size_t i = 0; i < count; i++) {
+        char name[24];
+        snprintf(name, sizeof(name), "t%zu", i);
+        weft_node part = *like;
+        part.inputs = INPUTS("x");
+        part.outputs = INPUTS(name);
+        part.input_count = part.output_count = 1;
+        assert_int_equal(weft_graph_add_node(inside, &part, NULL), WEFT_OK);
+    }
+    assert_int_equal(weft_graph_add_output(inside, "t0", NULL), WEFT_OK);
+    const weft_attribute attribute = {
+        .name = branch, .kind = WEFT_ATTRIBUTE_GRAPH, .graph = inside};
+    const weft_node outer = {.op_type = "If",
+                             .inputs = INPUTS("x"),
+                             .input_count = 1,
+                             .outputs = INPUTS("y"),
+                             .output_count = 1,
+                             .attributes = &attribute,
+                             .attribute_count = 1};
+    assert_int_equal(weft_graph_add_node(f->graph, &outer, NULL), WEFT_OK);
+    weft_graph_release(inside);
+    assert_int_equal(weft_graph_add_output(f->graph, "y", NULL), WEFT_OK);
+    look(f, 4, 16);
+}
+
+/* What passes make is as little for the models' branches as for the models. */
+static void test_own_domain_in_a_branch(void **state)
+{
+    (void)state;
+    fixture f;
+    look_at_branch(&f, "body",
+                   &(weft_node){.op_type = "View", .domain = "weft", .name = "v"}, 1);
+    assert_false(weft_inspection_inner(f.inspection, 0)->is_supported);
+    assert_int_equal(f.totals.problem_count, 1);
+    assert_string_equal(weft_inspection_problem(f.inspection, 0)->text,
+                        "the domain 'weft' is not for models (View 'v' in body)");
+    weft_error error;
+    assert_int_equal(weft_model_create(f.device, f.graph, NULL, &f.model, &error),
+                     WEFT_UNSUPPORTED);
+    assert_string_equal(error.message,
+                        "the domain 'weft' is not for models (node View 'v')");
+    end(&f);
+}
+
 static void test_wrong_arguments(void **state)
 {
     (void)state;
@@ -401,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_models_without_a_plan),
         cmocka_unit_test(test_every_problem_at_once),
         cmocka_unit_test(test_problems_of_branches),
+        cmocka_unit_test(test_own_domain_in_a_branch),
         cmocka_unit_test(test_wrong_arguments),
         cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_shapes_in_words),

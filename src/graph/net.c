@@ -278,21 +278,25 @@ static void list_missing(weft_error *error, const weft_error *one, const char *l
     }
 }
 
+weft_status wefti_net_check_operator(const weft_graph *graph,
+                                     const wefti_graph_node *node, weft_error *error)
+{
+    const wefti_operator *found;
+    WEFTI_TRY(
+        wefti_operator_find(node->domain, node->op_type, graph->opset, &found, error));
+    return strcmp(node->domain, "weft") == 0
+               ? wefti_error(error, WEFT_UNSUPPORTED,
+                             "the domain 'weft' is not for models")
+               : WEFT_OK;
+}
+
 /* What is missing in a graph, and in the graphs of its nodes. */
 static void find_missing(const weft_graph *graph, weft_error *error, size_t *missing)
 {
     for (size_t i = 0; i < graph->node_count; i++) {
         const wefti_graph_node *node = &graph->nodes[i];
-        const wefti_operator *found;
         weft_error one;
-        weft_status status = wefti_operator_find(node->domain, node->op_type,
-                                                 graph->opset, &found, &one);
-        if (status == WEFT_OK && strcmp(node->domain, "weft") == 0) {
-            status =
-                wefti_error(&one, WEFT_UNSUPPORTED,
-                            "%s: the domain 'weft' is not for models", node->label);
-        }
-        if (status != WEFT_OK) {
+        if (wefti_net_check_operator(graph, node, &one) != WEFT_OK) {
             list_missing(error, &one, node->label, missing);
         }
         for (size_t j = 0; j < node->attribute_count; j++) {

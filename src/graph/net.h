@@ -76,6 +76,11 @@ extern const wefti_operator wefti_operator_missing;
 weft_status wefti_net_clone(const wefti_net *source, wefti_net *net, weft_error *error);
 void wefti_net_destroy(wefti_net *net);
 
+/* Whether models may have this node's operator. Errors: WEFT_UNSUPPORTED when it is
+ * missing, or of the domain of the fused ones. What is inside of the node is left. */
+weft_status wefti_net_check_operator(const weft_graph *graph,
+                                     const wefti_graph_node *node, weft_error *error);
+
 /* Computes the outputs of nodes that read only constants. */
 weft_status wefti_net_fold(wefti_net *net, const wefti_evaluator *evaluator,
                            weft_error *error);
