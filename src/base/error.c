@@ -9,10 +9,10 @@
 enum { MESSAGE_BYTES = sizeof(((weft_error *)0)->message) };
 
 /* Ends a text that did not fit with dots, so that nobody takes it for the whole. */
-static void mark_cut(char *text, int length)
+static void mark_cut(char *text, size_t size, int length)
 {
-    if (length >= MESSAGE_BYTES) {
-        memcpy(text + MESSAGE_BYTES - 4, "...", 4);
+    if (length >= (int)size) {
+        memcpy(text + size - 4, "...", 4);
     }
 }
 
@@ -47,16 +47,29 @@ static void make_printable(char *text)
     }
 }
 
+static void print(char *text, size_t size, const char *format, va_list arguments)
+{
+    int length = vsnprintf(text, size, format, arguments);
+    if (length < 0) {
+        text[0] = 0;
+    }
+    mark_cut(text, size, length);
+    make_printable(text);
+}
+
+void wefti_error_text(char *text, size_t size, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    print(text, size, format, arguments);
+    va_end(arguments);
+}
+
 /* Goes through a local buffer: the arguments may point into the error itself. */
 static void set_message(weft_error *error, const char *format, va_list arguments)
 {
     char text[MESSAGE_BYTES];
-    int length = vsnprintf(text, sizeof text, format, arguments);
-    if (length < 0) {
-        text[0] = 0;
-    }
-    mark_cut(text, length);
-    make_printable(text);
+    print(text, sizeof text, format, arguments);
     memcpy(error->message, text, strlen(text) + 1);
 }
 
@@ -94,7 +107,7 @@ weft_status wefti_error_prefix(weft_error *error, weft_status status,
         int used = (int)strlen(error->message);
         int rest = snprintf(error->message + used, (size_t)(MESSAGE_BYTES - used),
                             ": %s", old);
-        mark_cut(error->message, used + rest);
+        mark_cut(error->message, MESSAGE_BYTES, used + rest);
         make_printable(error->message);
         error->status = status;
     }

@@ -2,6 +2,8 @@
 #ifndef WEFTI_BASE_ERROR_H
 #define WEFTI_BASE_ERROR_H
 
+#include <stddef.h>
+
 #include <weft/status.h>
 
 #include "base/compiler.h"
@@ -19,6 +21,11 @@ weft_status wefti_error_memory(weft_error *error, const char *what);
  * returns its status. */
 weft_status wefti_error_prefix(weft_error *error, weft_status status,
                                const char *format, ...) WEFTI_PRINTF(3, 4);
+
+/* Writes a text that is cut with dots where it does not fit, and printable like an
+ * error's message. `size`: at least 4. */
+void wefti_error_text(char *text, size_t size, const char *format, ...)
+    WEFTI_PRINTF(3, 4);
 
 /* Returns from the calling function when an expression fails. */
 #define WEFTI_TRY(expression)                                                          \

@@ -87,6 +87,18 @@ static void long_words_are_cut_with_dots(void **state)
     assert_string_equal(box.canary, "canary");
 }
 
+static void texts_are_cut_and_printable(void **state)
+{
+    (void)state;
+    char text[8];
+    wefti_error_text(text, sizeof text, "%s %d", "a\n(\xc3", 7);
+    assert_string_equal(text, "a?(? 7");
+    wefti_error_text(text, sizeof text, "abc\xc3\xa4%s", "xy");
+    assert_string_equal(text, "abc\xc3\xa4xy");
+    wefti_error_text(text, sizeof text, "abc\xc3\xa4%s", "xyz");
+    assert_string_equal(text, "abc?...");
+}
+
 static weft_status count_two(int *calls)
 {
     WEFTI_TRY((++*calls, WEFT_OK));
@@ -144,6 +156,7 @@ int main(void)
         cmocka_unit_test(replaces_what_cannot_be_printed),
         cmocka_unit_test(arguments_may_be_the_error_itself),
         cmocka_unit_test(long_words_are_cut_with_dots),
+        cmocka_unit_test(texts_are_cut_and_printable),
         cmocka_unit_test(try_returns_at_the_first_failure),
         cmocka_unit_test(every_status_has_name_and_advice),
     };

@@ -63,11 +63,8 @@ static weft_status visit(const place *here, const weft_graph *graph,
         return WEFT_OK;
     }
     char text[2 * sizeof(why.message)];
-    int length = snprintf(text, sizeof(text), "%s (%.60s in %s)", why.message,
-                          node->label, here->path);
-    if (length < 0 || (size_t)length >= sizeof(text)) {
-        text[sizeof(text) - 1] = '\0'; /* cut off */
-    }
+    wefti_error_text(text, sizeof(text), "%s (%.60s in %s)", why.message, node->label,
+                     here->path);
     return wefti_inspect_add_inner_problem(here->self, here->node, status, text, error);
 }
 

@@ -364,6 +364,24 @@ static void test_own_domain_in_a_branch(void **state)
     end(&f);
 }
 
+/* Names that are cut in the middle of a character. */
+static void test_long_names_in_a_branch(void **state)
+{
+    (void)state;
+#define TEN "\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9"
+    fixture f;
+    look_at_branch(&f, "b" TEN TEN TEN,
+                   &(weft_node){.op_type = "Nope", .name = "n" TEN TEN TEN TEN}, 1);
+    assert_int_equal(f.totals.problem_count, 1);
+    assert_string_equal(
+        weft_inspection_problem(f.inspection, 0)->text,
+        "operator Nope is unknown to this version of weft (Nope 'n" TEN TEN
+        "\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9? in b" TEN
+        "\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9\u00e9?)");
+    end(&f);
+#undef TEN
+}
+
 static void test_wrong_arguments(void **state)
 {
     (void)state;
@@ -455,6 +473,7 @@ int main(void)
         cmocka_unit_test(test_every_problem_at_once),
         cmocka_unit_test(test_problems_of_branches),
         cmocka_unit_test(test_own_domain_in_a_branch),
+        cmocka_unit_test(test_long_names_in_a_branch),
         cmocka_unit_test(test_wrong_arguments),
         cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_shapes_in_words),
