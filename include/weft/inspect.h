@@ -84,7 +84,8 @@ typedef struct weft_inspect_inner {
 
 /* What keeps the graph from running; `node` is -1 for what concerns no single operator.
  * What is missing in a branch or a body is a problem of the operator that it belongs
- * to, and the text says where. */
+ * to, and the text says where. Of one such operator a hundred are listed, the rest are
+ * one more problem that tells their number. */
 typedef struct weft_inspect_problem {
     int32_t node;
     weft_status status; /* WEFT_UNSUPPORTED; other: the graph or the sizes are wrong */

@@ -12,11 +12,15 @@
 typedef struct place {
     weft_inspection *self;
     int32_t node;
-    char path[120]; /* "body > then_branch" */
+    size_t *missing; /* in graphs of the node so far */
+    char path[120];  /* "body > then_branch" */
 } place;
 
 /* More kinds than ONNX has; a file that makes up more would make the search slow. */
 enum { MOST_KINDS = 1000 };
+/* Problems of one node that are listed, each with its place. A body may miss the same
+ * operator a thousand times; nobody reads that, and listings compare their texts. */
+enum { MOST_LISTED = 100 };
 
 static weft_inspect_inner *find_kind(weft_inspection *self,
                                      const wefti_graph_node *node)
@@ -59,7 +63,7 @@ static weft_status visit(const place *here, const weft_graph *graph,
     weft_error why;
     weft_status status = wefti_net_check_operator(graph, node, &why);
     WEFTI_TRY(count_kind(here->self, node, status != WEFT_OK, error));
-    if (status == WEFT_OK) {
+    if (status == WEFT_OK || (*here->missing)++ >= MOST_LISTED) {
         return WEFT_OK;
     }
     char text[2 * sizeof(why.message)];
@@ -98,11 +102,26 @@ static weft_status walk_graphs(const place *around, const wefti_graph_node *node
     return WEFT_OK;
 }
 
+/* The problems of a node that are not listed, as one. */
+static weft_status add_rest(const place *around, weft_error *error)
+{
+    if (*around->missing <= MOST_LISTED) {
+        return WEFT_OK;
+    }
+    char text[80];
+    wefti_error_text(text, sizeof(text), "%zu more in branches and bodies of this node",
+                     *around->missing - MOST_LISTED);
+    return wefti_inspect_add_inner_problem(around->self, around->node, WEFT_UNSUPPORTED,
+                                           text, error);
+}
+
 weft_status wefti_inspect_inner(weft_inspection *self, weft_error *error)
 {
     for (size_t i = 0; i < self->graph->node_count; i++) {
-        const place outside = {.self = self, .node = (int32_t)i};
+        size_t missing = 0;
+        const place outside = {.self = self, .node = (int32_t)i, .missing = &missing};
         WEFTI_TRY(walk_graphs(&outside, &self->graph->nodes[i], error));
+        WEFTI_TRY(add_rest(&outside, error));
     }
     return WEFT_OK;
 }

@@ -382,6 +382,34 @@ static void test_long_names_in_a_branch(void **state)
 #undef TEN
 }
 
+/* Listed up to a number, counted all. */
+static void test_many_problems_of_a_branch(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t missing, listed;
+        const char *last;
+    } cases[] = {
+        {100, 100, "operator Nope is unknown to this version of weft (Nope 'n' in b)"},
+        {101, 101, "1 more in branches and bodies of this node"},
+        {1000, 101, "900 more in branches and bodies of this node"},
+    };
+    for (size_t i = 0; i < 3; i++) {
+        fixture f;
+        look_at_branch(&f, "b", &(weft_node){.op_type = "Nope", .name = "n"},
+                       cases[i].missing);
+        assert_int_equal(f.totals.problem_count, cases[i].listed);
+        const weft_inspect_problem *last =
+            weft_inspection_problem(f.inspection, cases[i].listed - 1);
+        assert_string_equal(last->text, cases[i].last);
+        assert_int_equal(last->node, 0);
+        assert_int_equal(last->status, WEFT_UNSUPPORTED);
+        assert_int_equal(weft_inspection_inner(f.inspection, 0)->count,
+                         cases[i].missing);
+        end(&f);
+    }
+}
+
 static void test_wrong_arguments(void **state)
 {
     (void)state;
@@ -474,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_problems_of_branches),
         cmocka_unit_test(test_own_domain_in_a_branch),
         cmocka_unit_test(test_long_names_in_a_branch),
+        cmocka_unit_test(test_many_problems_of_a_branch),
         cmocka_unit_test(test_wrong_arguments),
         cmocka_unit_test(test_without_memory),
         cmocka_unit_test(test_shapes_in_words),
