@@ -91,6 +91,9 @@ typedef struct door_module {
 
 extern door_module door;
 
+/* Names come from files and texts are cut by bytes: what is not UTF-8 is replaced. */
+PyObject *door_text(const char *text);
+
 /* Raises weft.Error or the class that fits the status. Returns -1. */
 int door_raise(const weft_error *error);
 

@@ -285,7 +285,7 @@ static PyObject *describe_dimension(const weft_value_info *info, int32_t index)
     if (info->dims[index] != WEFT_DIM_DYNAMIC) {
         return PyLong_FromLongLong(info->dims[index]);
     }
-    return info->dim_names[index] ? PyUnicode_FromString(info->dim_names[index])
+    return info->dim_names[index] ? door_text(info->dim_names[index])
                                   : Py_NewRef(Py_None);
 }
 
@@ -298,7 +298,8 @@ static PyObject *describe_value(const weft_value_info *info)
             Py_CLEAR(dims);
         }
     }
-    return dims ? Py_BuildValue("(ssN)", info->name, weft_type_name(info->type), dims)
+    return dims ? Py_BuildValue("(NsN)", door_text(info->name),
+                                weft_type_name(info->type), dims)
                 : NULL;
 }
 
@@ -419,7 +420,7 @@ static PyObject *plan_text(door_call *call)
         door_raise(&error);
         return NULL;
     }
-    PyObject *result = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+    PyObject *result = door_text(text);
     weft_text_free(text);
     return result;
 }

@@ -12,14 +12,17 @@ door_module door;
 /* --- what the other files share ------------------------------------------------------
  */
 
-/* Names come from files and texts are cut by bytes: what is not UTF-8 is replaced. */
+PyObject *door_text(const char *text)
+{
+    return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+}
+
 int door_raise(const weft_error *error)
 {
     if (PyErr_Occurred()) {
         return -1;
     }
-    PyObject *text = PyUnicode_DecodeUTF8(
-        error->message, (Py_ssize_t)strlen(error->message), "replace");
+    PyObject *text = door_text(error->message);
     PyObject *exception =
         text && door.make_error
             ? PyObject_CallFunction(door.make_error, "iO", (int)error->status, text)

@@ -182,10 +182,8 @@ static PyObject *queue_batching(PyObject *self, PyObject *object)
         return NULL;
     }
     weft_status status = weft_queue_check_batching(queue_of(self), model, &error);
-    return status == WEFT_UNSUPPORTED
-               ? PyUnicode_DecodeUTF8(error.message, (Py_ssize_t)strlen(error.message),
-                                      "replace")
-               : end_call(status, &error);
+    return status == WEFT_UNSUPPORTED ? door_text(error.message)
+                                      : end_call(status, &error);
 }
 
 /* --- submitting ----------------------------------------------------------------------

@@ -271,6 +271,7 @@ class Calls(unittest.TestCase):
             data = onnx_bytes.unary("Relu", shape=(stand_in, 2))
             model = weft.load(data.replace(stand_in.encode(), name))
             start = name.decode(errors="replace")[:2]
+            self.assertEqual(model.inputs[0].shape[0], name.decode(errors="replace"))
             for x in (np.zeros(2, np.float32), np.zeros((1, 3), np.float32)):
                 with self.subTest(name), self.assertRaises(weft.ArgumentError) as raised:
                     model(x)
