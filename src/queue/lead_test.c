@@ -23,6 +23,16 @@ typedef struct stage {
     queue_case_call call, other;
 } stage;
 
+/* However long the run took that showed it: short enough to be led. */
+static void make_short(weft_queue *queue)
+{
+    wefti_queue_lock(queue);
+    wefti_queue_class *class = queue->models->classes;
+    class->alone_ns = 1000;
+    wefti_atomic_u64_store_relaxed(&class->hint_row_ns, 1000);
+    wefti_mutex_unlock(&queue->lock);
+}
+
 static void set_up(stage *s)
 {
     weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
@@ -32,6 +42,7 @@ static void set_up(stage *s)
     for (int i = 0; i < WORKERS; i++) {
         queue_case_plug_in(&s->plugs[i], s->f.queue, s->f.model);
     }
+    make_short(s->f.queue);
     queue_case_solve(&s->call, s->f.model, 1, 1, 1);
     queue_case_solve(&s->other, s->f.model, 1, 2, 2);
 }
