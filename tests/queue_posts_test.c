@@ -21,17 +21,6 @@
 
 static const int64_t PATIENCE_NS = INT64_C(60000000000);
 
-static uint32_t count_posts(weft_queue *queue)
-{
-    uint32_t posts = 0;
-    for (size_t i = 0; i < WEFTI_QUEUE_POOLS; i++) {
-        wefti_mutex_lock(&queue->pools[i].lock);
-        posts += queue->pools[i].post_count;
-        wefti_mutex_unlock(&queue->pools[i].lock);
-    }
-    return posts;
-}
-
 /* ---- a crowd that posts ---- */
 
 enum { CROWD = 64, FEW = 6, ROUNDS = 160, CALLS = 24 };
@@ -98,7 +87,7 @@ static void look_on(storm *s, uint32_t enough)
 {
     while (wefti_atomic_u32_load_acquire(&s->accepted) < enough &&
            wefti_atomic_u32_load_acquire(&s->over) < s->posters) {
-        s->posts_seen += count_posts(s->f.queue);
+        s->posts_seen += queue_case_count_posts(s->f.queue);
         wefti_thread_yield();
     }
 }
@@ -167,7 +156,7 @@ static void run_storm(storm *s)
     assert_int_equal(n.accepted, n.done + n.failed + n.cancelled + n.timed_out);
     assert_int_equal(n.accepted, 3 + accepted);
     assert_int_equal(n.waiting, 0);
-    assert_int_equal(count_posts(s->f.queue), 0);
+    assert_int_equal(queue_case_count_posts(s->f.queue), 0);
     weft_queue_release(s->f.queue);
 }
 
@@ -224,7 +213,7 @@ static void set_up(stage *s)
         s->requests[s->count] = queue_case_submit(&s->f, &s->calls[s->count], NULL);
         s->count++;
     }
-    assert_true(count_posts(s->f.queue) > 0);
+    assert_true(queue_case_count_posts(s->f.queue) > 0);
 }
 
 /* Nothing holds on to the model but what is in a box. */
@@ -232,7 +221,7 @@ static void check_holds(const stage *s)
 {
     const wefti_queue_model *entry = s->f.queue->models;
     assert_int_equal(wefti_atomic_u32_load_acquire(&entry->posting),
-                     count_posts(s->f.queue));
+                     queue_case_count_posts(s->f.queue));
 }
 
 static void tear_down(stage *s)

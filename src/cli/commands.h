@@ -55,6 +55,7 @@ int cli_misuse(const char *format, ...);
 /* Opens a device; returns 0, or the exit status after words on the error stream. */
 int cli_open_device(const char *name, const char *isa, weft_device **device);
 
+/* The same with parameters. */
 int cli_open_device_as(const char *name, const weft_device_params *params,
                        weft_device **device);
 

@@ -51,29 +51,18 @@ static void tear_down(stage *s)
     queue_case_tear_down(&s->f);
 }
 
-static uint32_t count_posts(weft_queue *queue)
-{
-    uint32_t posts = 0;
-    for (size_t i = 0; i < WEFTI_QUEUE_POOLS; i++) {
-        wefti_mutex_lock(&queue->pools[i].lock);
-        posts += queue->pools[i].post_count;
-        wefti_mutex_unlock(&queue->pools[i].lock);
-    }
-    return posts;
-}
-
 static void test_who_takes_the_lock_finds_posts(void **state)
 {
     (void)state;
     stage s;
     set_up(&s);
     weft_queue *queue = s.f.queue;
-    uint32_t before = count_posts(queue);
+    uint32_t before = queue_case_count_posts(queue);
     submit_next(&s);
-    assert_int_equal(count_posts(queue), before + 1);
+    assert_int_equal(queue_case_count_posts(queue), before + 1);
     weft_queue_statistics n;
     weft_queue_get_statistics(queue, &n);
-    assert_int_equal(count_posts(queue), 0);
+    assert_int_equal(queue_case_count_posts(queue), 0);
     assert_int_equal(n.waiting, s.submitted);
     tear_down(&s);
 }
@@ -86,11 +75,11 @@ static void test_a_post_is_cancelled(void **state)
     set_up(&s);
     submit_next(&s);
     weft_request *last = s.requests[--s.submitted];
-    assert_int_equal(count_posts(s.f.queue) > 0, true);
+    assert_int_equal(queue_case_count_posts(s.f.queue) > 0, true);
     assert_true(weft_request_cancel(last));
     assert_int_equal(weft_request_wait(last, WEFT_FOREVER, NULL), WEFT_CANCELLED);
     weft_request_release(last);
-    assert_int_equal(count_posts(s.f.queue), 0);
+    assert_int_equal(queue_case_count_posts(s.f.queue), 0);
     tear_down(&s);
 }
 
@@ -114,7 +103,7 @@ static void test_no_memory_holds_nothing(void **state)
     }
     assert_int_equal(status, WEFT_OUT_OF_MEMORY);
     assert_int_equal(wefti_atomic_u32_load_acquire(&entry->posting),
-                     count_posts(s.f.queue));
+                     queue_case_count_posts(s.f.queue));
     tear_down(&s);
 }
 

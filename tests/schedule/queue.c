@@ -667,13 +667,10 @@ static void post_and_wait(void *argument)
 }
 
 /* What was drained after it was closed has nothing more to run. */
-static void post_against_close(void *state, uint32_t index)
+static void close_against_poster(queue_stage *s)
 {
-    (void)index;
-    queue_stage *s = state;
     wefti_thread poster;
     weft_queue_statistics before, after;
-    open_for_posts(s, 1);
     start(&poster, post_and_wait, s);
     weft_queue_close(s->queue);
     s->violations += weft_queue_drain(s->queue, WEFT_FOREVER, NULL) != WEFT_OK;
@@ -683,6 +680,13 @@ static void post_against_close(void *state, uint32_t index)
     s->violations += before.accepted != after.accepted || before.done != after.done;
     end_queue(s);
     weft_queue_release(s->queue);
+}
+
+static void post_against_close(void *state, uint32_t index)
+{
+    (void)index;
+    open_for_posts(state, 1);
+    close_against_poster(state);
 }
 
 /* A model goes, with its classes, when nobody is about to post to it any more. */
@@ -756,16 +760,9 @@ static void post_in_a_crowd(void *state, uint32_t index)
 static void post_in_a_closing_crowd(void *state, uint32_t index)
 {
     (void)index;
-    queue_stage *s = state;
-    wefti_thread poster;
-    open_for_posts(s, 1);
-    crowd(s);
-    start(&poster, post_and_wait, s);
-    weft_queue_close(s->queue);
-    s->violations += weft_queue_drain(s->queue, WEFT_FOREVER, NULL) != WEFT_OK;
-    wefti_thread_join(&poster);
-    end_queue(s);
-    weft_queue_release(s->queue);
+    open_for_posts(state, 1);
+    crowd(state);
+    close_against_poster(state);
 }
 
 /* ---- a device that fails for good ---- */

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "queue/queue.h"
+
 enum {
     FEATURES = QUEUE_CASE_FEATURES,
     OUTPUTS = QUEUE_CASE_OUTPUTS,
@@ -226,4 +228,15 @@ void queue_case_fill_up(queue_case *self, queue_case_plug *plug, queue_case_call
     queue_case_plug_in(plug, self->queue, self->model);
     queue_case_solve(call, self->model, 1, 8, 8);
     *waiting = queue_case_submit(self, call, NULL);
+}
+
+uint32_t queue_case_count_posts(weft_queue *queue)
+{
+    uint32_t posts = 0;
+    for (size_t i = 0; i < WEFTI_QUEUE_POOLS; i++) {
+        wefti_mutex_lock(&queue->pools[i].lock);
+        posts += queue->pools[i].post_count;
+        wefti_mutex_unlock(&queue->pools[i].lock);
+    }
+    return posts;
 }

@@ -72,6 +72,9 @@ void queue_case_wait_ok(weft_request *request);
 /* Two lone runs and a joined one, so that the queue knows that joining is worth it. */
 void queue_case_warm_up(const queue_case *self);
 
+/* Requests that lie in post boxes. */
+uint32_t queue_case_count_posts(weft_queue *queue);
+
 /* Sets up a queue whose only worker stands still and whose only place is taken. */
 void queue_case_fill_up(queue_case *self, queue_case_plug *plug, queue_case_call *call,
                         weft_request **waiting);
