@@ -190,32 +190,30 @@ def short_rates(options, row):
     inputs = [word for name in names for word in ("--input", f"{name}=random")]
     measured = {}
 
-    def run(threads, iterations, *more):
+    def run(threads, *more):
         command = [str(options.weft), "run", str(path), "--device", options.device,
-                   "--threads", str(threads), "--iterations", str(iterations),
-                   *inputs, *more]
+                   "--threads", str(threads), *inputs, *more]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         if done.returncode != 0:
             sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+        calls = re.search(r"(\d+) calls in ", done.stdout)
         found = re.search(r": ([\d,.]+) calls/s\s+P50 ([\d.]+) (\w+)\s+P99 ([\d.]+) (\w+)"
                           r"\s+P99.9 ([\d.]+) (\w+)", done.stdout)
         rate, *times = found.groups()
         p50, p99, p999 = (float(times[i]) * UNITS[times[i + 1]] for i in (0, 2, 4))
         cpu = (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
         return {"rate": float(rate.replace(",", "")), "p50": p50, "p99": p99,
-                "p999": p999, "cpu": cpu}
+                "p999": p999, "cpu": cpu, "calls": int(calls[1]) if calls else 0}
 
-    run(8, 20, "--check")
+    run(8, "--iterations", "20", "--check")
     for n in options.threads:
-        few = 20
-        first = run(n, few)
-        many = max(few + 1, int(first["rate"] * options.weft_seconds / n))
-        measured[n] = run(n, many)
-        # Starting and loading is in both.
+        first = run(n, "--seconds", "0.001")
+        measured[n] = run(n, "--seconds", str(options.weft_seconds))
+        # Starting, loading and warming up are in both.
         used = max(0.0, measured[n]["cpu"] - first["cpu"])
-        measured[n]["cpu"] = 1e9 * used / ((many - few) * n)
+        measured[n]["cpu"] = 1e9 * used / (measured[n]["calls"] - first["calls"])
     return measured
 
 

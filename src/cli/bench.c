@@ -57,18 +57,6 @@ static int32_t parse_count(const arguments *chosen, const char *option,
     return (int32_t)value;
 }
 
-static void parse_seconds(arguments *chosen, const char *text)
-{
-    char *end = NULL;
-    double seconds = strtod(text, &end);
-    if (end == text || *end != '\0' || !(seconds >= 0 && seconds <= 3600)) {
-        cli_usage(chosen->command, "'--seconds %s' is not a number from 0 to 3600",
-                  text);
-    }
-    chosen->suite.seconds = seconds;
-    chosen->seconds_given = true;
-}
-
 static void parse_threads(arguments *chosen, const char *text)
 {
     if (!cli_parse_counts(text, CLI_MAX_THREADS, &chosen->suite.threads)) {
@@ -204,7 +192,8 @@ static error_t parse(int key, char *value, struct argp_state *state)
         chosen->suite.precision = cli_parse_precision(chosen->command, value);
         return 0;
     case KEY_SECONDS:
-        parse_seconds(chosen, value);
+        chosen->suite.seconds = cli_parse_seconds(chosen->command, value);
+        chosen->seconds_given = true;
         return 0;
     case ARGP_KEY_ARG:
         if (strcmp(chosen->command, "bench") == 0 && strstr(value, ".onnx") != NULL &&

@@ -70,6 +70,9 @@ void cli_parse(const struct argp *parser, const char *command, int argument_coun
 /* Says what is wrong with the command line and what to type, and exits with 2. */
 _Noreturn void cli_usage(const char *command, const char *format, ...);
 
+/* Parses the S of --seconds S; wrong use ends the program. */
+double cli_parse_seconds(const char *command, const char *text);
+
 /* Reads the value of --precision, "f32" and so on; any other is wrong use. */
 weft_precision cli_parse_precision(const char *command, const char *text);
 

@@ -53,10 +53,11 @@ static void warm_context(void *user, int32_t index)
     }
 }
 
-/* Takes every context that the threads may lease through each kind of model, so that
- * its workspace has its size and what follows allocates nothing. */
-static void warm(cli_trial *trial)
+void cli_trial_warm(cli_trial *trial)
 {
+    if (trial->is_warm) {
+        return;
+    }
     warming *w = cli_allocate(1, sizeof(*w));
     weft_lease_params lease = WEFT_LEASE_PARAMS_INIT;
     int32_t leased = 0;
@@ -118,9 +119,7 @@ static void run_passes(cli_trial *trial, const cli_effort *effort, weft_queue *q
     if (effort->seconds <= 0) {
         return;
     }
-    if (!trial->is_warm) {
-        warm(trial);
-    }
+    cli_trial_warm(trial);
     params.iterations = 2;
     params.seconds = effort->seconds;
     params.compare_all = false;

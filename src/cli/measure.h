@@ -33,6 +33,11 @@ typedef struct cli_pass_params {
     int32_t in_flight;  /* of each thread; direct calls use as many buffers in turn */
 } cli_pass_params;
 
+/* Takes every context that the threads may lease through each kind of model, so that
+ * its workspace has its size and what follows allocates nothing; the first time only.
+ */
+void cli_trial_warm(cli_trial *trial);
+
 /* Lets the threads start together, each with its own lane. */
 void cli_pass_run(const cli_trial *trial, const cli_pass_params *params,
                   cli_pass *pass);

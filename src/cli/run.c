@@ -23,6 +23,7 @@ enum {
     KEY_PROFILE_EVENTS,
     KEY_BUCKET,
     KEY_CONTEXTS,
+    KEY_SECONDS,
     KEY_TOLERANCE,
 };
 
@@ -150,6 +151,9 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case 'n':
         options->iterations = parse_count("--iterations", value, 1000000000);
         return 0;
+    case KEY_SECONDS:
+        options->seconds = cli_parse_seconds("run", value);
+        return 0;
     case KEY_CONTEXTS:
         options->contexts = parse_count("--contexts", value, CLI_MAX_CONTEXTS);
         return 0;
@@ -198,6 +202,8 @@ static const struct argp_option list[] = {
      0},
     {"threads", 't', "N", 0, "Callers at the same time (default: 1)", 0},
     {"iterations", 'n', "N", 0, "Calls of each thread (default: 1)", 0},
+    {"seconds", KEY_SECONDS, "S", 0,
+     "Calls of each thread for so long, after every context has been run once", 0},
     {"contexts", KEY_CONTEXTS, "N", 0,
      "Calls that the device runs at a time, for each a context; the others wait "
      "(default: 64 on the cpu)",
@@ -422,8 +428,9 @@ static int run(const cli_run_options *options, weft_device *device,
         status = run_once(options, models, &request);
     }
     cli_case_fini(&request);
-    if (status == 0 && (options->threads > 1 || options->iterations > 1 ||
-                        options->check || options->way.queued)) {
+    if (status == 0 &&
+        (options->threads > 1 || options->iterations > 1 || options->seconds > 0 ||
+         options->check || options->way.queued)) {
         status = cli_run_threads(options, device, model);
     }
     return status;

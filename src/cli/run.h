@@ -29,6 +29,7 @@ typedef struct cli_run_options {
     int64_t threads;
     int64_t contexts; /* 0: as many as the device has */
     int64_t iterations;
+    double seconds; /* and at least so long, warmed up before; 0: no more calls */
     bool check;
     bool dump_plan;
     bool no_fusion;

@@ -27,17 +27,34 @@ static int prepare(const cli_run_options *options, weft_model *model, cli_trial 
     return 0;
 }
 
+/* What was asked for, in words. */
+static const char *describe(const cli_run_options *options, char text[64])
+{
+    const char *many = options->threads == 1 ? "" : "s";
+    if (options->seconds > 0) {
+        snprintf(text, 64, "%lld thread%s", (long long)options->threads, many);
+    } else {
+        snprintf(text, 64, "%lld thread%s x %lld call%s", (long long)options->threads,
+                 many, (long long)options->iterations,
+                 options->iterations == 1 ? "" : "s");
+    }
+    return text;
+}
+
 static void print_pass(const cli_run_options *options, const cli_pass *pass)
 {
+    char amount[64];
     char rate[32], p50[32], p99[32], p999[32];
     if (options->check) {
         printf("%llu of %llu answers are bit for bit what each request gives alone\n",
                (unsigned long long)(pass->compared - pass->wrong),
                (unsigned long long)pass->calls);
     }
-    printf("%lld thread%s x %lld call%s: %s calls/s   P50 %s  P99 %s  P99.9 %s\n",
-           (long long)options->threads, options->threads == 1 ? "" : "s",
-           (long long)options->iterations, options->iterations == 1 ? "" : "s",
+    if (options->seconds > 0) {
+        printf("%llu calls in %.3g s by ", (unsigned long long)pass->calls,
+               pass->seconds);
+    }
+    printf("%s: %s calls/s   P50 %s  P99 %s  P99.9 %s\n", describe(options, amount),
            cli_thousands((double)pass->calls / pass->seconds, rate),
            cli_duration(pass->p50_ns, p50), cli_duration(pass->p99_ns, p99),
            cli_duration(pass->p999_ns, p999));
@@ -54,7 +71,7 @@ static void print_queue(const weft_queue_statistics *queue)
 }
 
 /* All calls; returns an exit status. */
-static int run_pass(const cli_run_options *options, const cli_trial *trial)
+static int run_pass(const cli_run_options *options, cli_trial *trial)
 {
     char reason[CLI_REASON_SIZE];
     weft_error error = {0};
@@ -62,6 +79,7 @@ static int run_pass(const cli_run_options *options, const cli_trial *trial)
     cli_pass_params params = {
         .threads = (int32_t)options->threads,
         .iterations = (int32_t)options->iterations,
+        .seconds = options->seconds,
         .compare_all = options->check,
         .compare_none = cli_computes_nothing(options->device),
         .in_flight = options->way.in_flight,
@@ -70,8 +88,11 @@ static int run_pass(const cli_run_options *options, const cli_trial *trial)
         cli_queue_open(trial, &options->way, &params.queue, &error) != WEFT_OK) {
         return cli_complain_error("queue", &error);
     }
-    cli_progress_begin("%lld x %lld calls of %s", (long long)options->threads,
-                       (long long)options->iterations, options->model);
+    char amount[64];
+    cli_progress_begin("%s of %s", describe(options, amount), options->model);
+    if (options->seconds > 0) {
+        cli_trial_warm(trial);
+    }
     cli_pass_run(trial, &params, &pass);
     bool shut = params.queue == NULL || cli_queue_shut(params.queue, reason);
     cli_progress_end();

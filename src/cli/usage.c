@@ -119,3 +119,13 @@ weft_precision cli_parse_precision(const char *command, const char *text)
     }
     cli_usage(command, "'--precision %s' is none of f32, tf32, bf16, f16", text);
 }
+
+double cli_parse_seconds(const char *command, const char *text)
+{
+    char *end = NULL;
+    double seconds = strtod(text, &end);
+    if (end == text || *end != '\0' || !(seconds >= 0 && seconds <= 3600)) {
+        cli_usage(command, "'--seconds %s' is not a number from 0 to 3600", text);
+    }
+    return seconds;
+}
