@@ -20,6 +20,7 @@
 #define WEFTI_RESTRICT __restrict__
 /* Asks for a cache line soon to be read; any address will do. */
 #define WEFTI_PREFETCH(address) __builtin_prefetch(address)
+#define WEFTI_PREFETCH_OUTER(address) __builtin_prefetch(address, 0, 2) /* into L2 */
 
 #define WEFTI_CACHE_LINE 64
 #define WEFTI_CACHE_ALIGNED _Alignas(WEFTI_CACHE_LINE)

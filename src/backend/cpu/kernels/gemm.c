@@ -4,11 +4,13 @@
 /* The bounds of the loops over `acc` are constants once inlined, so that the compiler
  * unrolls them and every element becomes a register. */
 #define UNROLL _Pragma("GCC unroll 16")
-/* How B is read; GEMM_KEEP stores it too, GEMM_POINTS reads A by offsets. */
+/* How B is read; GEMM_KEEP stores it too, GEMM_AHEAD fetches the next panel,
+ * GEMM_POINTS reads A by offsets. */
 typedef enum gemm_mode {
     GEMM_PANEL,
     GEMM_OFFSETS,
     GEMM_KEEP,
+    GEMM_AHEAD,
     GEMM_POINTS,
 } gemm_mode;
 
@@ -27,6 +29,13 @@ WEFTI_INLINE void gemm_prefetch(const float *b, int64_t b_row, const int32_t vec
         WEFTI_PREFETCH(ahead + j);
     }
 }
+
+/* Floats of the next panel that a step of k fetches, a cache line, and so in how many
+ * blocks of rows all of it is fetched. */
+enum {
+    GEMM_AHEAD_FLOATS = GEMM_COLUMNS < 16 ? GEMM_COLUMNS : 16,
+    GEMM_AHEAD_BLOCKS = GEMM_COLUMNS / GEMM_AHEAD_FLOATS,
+};
 
 WEFTI_INLINE void gemm_begin(gemm_sums *s, const gemm_block *g, const int32_t rows,
                              const int32_t vectors)
@@ -49,6 +58,7 @@ WEFTI_INLINE void gemm_chain(gemm_sums *s, const gemm_block *g, const int32_t ro
     const float *a = g->a;
     const float *b = g->b;
     float *keep = g->keep;
+    const float *next = g->next;
     const bool points = mode == GEMM_POINTS;
     const int32_t *offset = points ? g->a_offsets : g->b_offsets;
     const float *base[GEMM_VECTORS];
@@ -75,6 +85,10 @@ WEFTI_INLINE void gemm_chain(gemm_sums *s, const gemm_block *g, const int32_t ro
         }
         if (mode == GEMM_PANEL && rows <= GEMM_PREFETCH_ROWS) {
             gemm_prefetch(b, b_row, vectors);
+        }
+        if (mode == GEMM_AHEAD) {
+            WEFTI_PREFETCH_OUTER(next);
+            next += GEMM_AHEAD_FLOATS;
         }
         if (mode == GEMM_KEEP) {
             UNROLL for (int32_t j = 0; j < vectors; j++)
@@ -237,6 +251,17 @@ static const gemm_kernel kernels[3][GEMM_VECTORS][GEMM_ROWS] = {
 };
 
 /* More rows than one block has are cut into blocks of at least 4. */
+#define AHEAD(rows)                                                                    \
+    static void ahead_##rows(const gemm_block *g)                                      \
+    {                                                                                  \
+        gemm_run(g, rows, GEMM_VECTORS, GEMM_AHEAD);                                   \
+    }
+AHEAD(4)
+AHEAD(5)
+AHEAD(6)
+static const gemm_kernel fetchers[GEMM_ROWS] = {NULL,    NULL,    NULL,
+                                                ahead_4, ahead_5, ahead_6};
+
 #define KEEP(rows)                                                                     \
     static void keep_##rows(const gemm_block *g)                                       \
     {                                                                                  \
@@ -265,6 +290,9 @@ void gemm_rows(gemm_block *g, int64_t rows, int32_t columns)
             g->b = g->keep;
             g->b_row = GEMM_COLUMNS;
             g->keep = NULL;
+        } else if (g->next != NULL && blocks <= GEMM_AHEAD_BLOCKS && count >= 5) {
+            fetchers[count - 1](g);
+            g->next += g->k * GEMM_AHEAD_FLOATS;
         } else {
             kernel[count - 1](g);
         }

@@ -39,6 +39,9 @@ typedef struct gemm_block {
     /* When not NULL: the first rows also store B here, packed, and the others read it
      * there. Whole panels only. */
     float *keep;
+    /* When not NULL: a packed panel of as many rows that is wanted next; it is brought
+     * nearer while this one's rows are computed. Whole panels only. */
+    const float *next;
     /* Or, when not NULL: vector v of B[k] is at b_vectors[v] + b_offsets[k]. */
     const float *const *b_vectors;
     const int32_t *b_offsets;

@@ -71,6 +71,10 @@ static void place_b(matmul_tile *t, gemm_block *g, int64_t k, int64_t count)
     if (t->plan->source == MATMUL_PACKED) {
         g->b = t->b + t->first_column * p->k + k * width;
         g->b_row = width;
+        if (t->rows > GEMM_ROWS && count == p->k &&
+            t->first_column + 2 * GEMM_COLUMNS <= p->n) {
+            g->next = g->b + p->k * GEMM_COLUMNS;
+        }
         return;
     }
     const float *b = t->b + k * p->b_row_stride + t->first_column * p->b_column_stride;
