@@ -66,6 +66,64 @@ static void test_nearest_resizing(void **state)
     op_end(&c);
 }
 
+/* Bytes: as their numbers in f32, then rounded half to even and kept in the type. */
+static void test_resizing_bytes(void **state)
+{
+    (void)state;
+    op_case c;
+    op_begin(&c, "", "Resize", 19);
+    op_string(&c, "mode", "linear");
+    op_input(&c, WEFT_TYPE_U8, DIMS(1, 4), U8(0, 2, 5, 255));
+    op_absent(&c);
+    op_absent(&c);
+    op_list(&c, 2, I64(1, 8));
+    op_run(&c, 1); /* 0, 0.5, 1.5, 2.75, 4.25, 67.5, 192.5, 255 */
+    op_expect_bytes(&c, 0, WEFT_TYPE_U8, DIMS(1, 8), U8(0, 0, 2, 3, 4, 68, 192, 255));
+    op_end(&c);
+    op_begin(&c, "", "Resize", 19); /* two axes: what is between is not rounded */
+    op_string(&c, "mode", "linear");
+    op_string(&c, "coordinate_transformation_mode", "align_corners");
+    op_input(&c, WEFT_TYPE_I8, DIMS(2, 2), I8(-1, -2, 0, 0));
+    op_absent(&c);
+    op_absent(&c);
+    op_list(&c, 2, I64(3, 3));
+    op_run(&c, 1); /* -1 -1.5 -2; -0.5 -0.75 -1; 0 0 0 */
+    op_expect_bytes(&c, 0, WEFT_TYPE_I8, DIMS(3, 3),
+                    I8(-1, -2, -2, 0, -1, -1, 0, 0, 0));
+    op_end(&c);
+    op_begin(&c, "", "Resize", 19); /* past both ends of the type */
+    op_string(&c, "mode", "cubic");
+    op_string(&c, "coordinate_transformation_mode", "align_corners");
+    op_input(&c, WEFT_TYPE_I8, DIMS(8), I8(0, 0, 127, 127, -128, -128, 0, 0));
+    op_absent(&c);
+    op_absent(&c);
+    op_list(&c, 1, I64(15));
+    op_run(&c, 1);
+    op_expect_bytes(
+        &c, 0, WEFT_TYPE_I8, DIMS(15),
+        I8(0, -12, 0, 64, 127, 127, 127, 0, -128, -128, -128, -64, 0, 12, 0));
+    op_end(&c);
+    op_begin(&c, "", "Resize", 19);
+    op_string(&c, "mode", "nearest");
+    op_string(&c, "coordinate_transformation_mode", "tf_crop_and_resize");
+    op_float(&c, "extrapolation_value", 300.4F);
+    op_input(&c, WEFT_TYPE_U8, DIMS(3), U8(7, 8, 9));
+    op_constant(&c, WEFT_TYPE_F32, DIMS(2), F32(0, 2));
+    op_absent(&c);
+    op_list(&c, 1, I64(3));
+    op_run(&c, 1);
+    op_expect_bytes(&c, 0, WEFT_TYPE_U8, DIMS(3), U8(7, 9, 255));
+    op_end(&c);
+    op_begin(&c, "", "Resize", 19);
+    op_string(&c, "mode", "linear");
+    op_input(&c, WEFT_TYPE_I64, DIMS(2), I64(1, 2));
+    op_absent(&c);
+    op_absent(&c);
+    op_list(&c, 1, I64(3));
+    op_expect_error(&c, 1, WEFT_UNSUPPORTED, "has type i64");
+    op_end(&c);
+}
+
 /* Cubic and antialiased weights, by hand: a step of 0.5 and a mean of four. */
 static void test_other_filters(void **state)
 {
@@ -283,6 +341,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_linear_resizing),
         cmocka_unit_test(test_nearest_resizing),
+        cmocka_unit_test(test_resizing_bytes),
         cmocka_unit_test(test_other_filters),
         cmocka_unit_test(test_conv_transpose),
         cmocka_unit_test(test_conv_transpose_in_one_dimension),

@@ -3,12 +3,6 @@
 
 /* Scales: by row, by column, and very small ones. */
 
-#define U8(...)                                                                        \
-    (const uint8_t[])                                                                  \
-    {                                                                                  \
-        __VA_ARGS__                                                                    \
-    }
-
 typedef struct scales {
     int64_t a, b, y; /* how many; 0: a scalar */
     float a_values[3], b_values[3];

@@ -11,6 +11,7 @@
 /* Resize: axis after axis, each output place a weighted sum of gathered input places.
  * Only kernels that are there: GATHER with constant indices and ELEMENTWISE. */
 enum { RESIZE_X, RESIZE_ROI, RESIZE_SCALES, RESIZE_SIZES };
+enum { TYPES_BYTE = WEFTI_TYPE_SET(WEFT_TYPE_U8) | WEFTI_TYPE_SET(WEFT_TYPE_I8) };
 
 static bool is_one_of(const char *word, const char *const *words, size_t count)
 {
@@ -240,15 +241,22 @@ weft_status wefti_resize_read(const wefti_node_view *node, const wefti_known *in
     return WEFT_OK;
 }
 
+/* Whether answers are made of several elements, or of a value of the node's own. */
+static bool computes(const wefti_resize_plan *plan)
+{
+    return plan->mode != WEFTI_RESIZE_NEAREST ||
+           strcmp(plan->coordinates, "tf_crop_and_resize") == 0;
+}
+
 weft_status wefti_infer_resize(const wefti_node_view *node, const wefti_known *inputs,
                                wefti_known *outputs, weft_error *error)
 {
     wefti_resize_plan plan;
     WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_ANY, error));
     WEFTI_TRY(wefti_resize_read(node, inputs, &plan, error));
-    if (plan.mode != WEFTI_RESIZE_NEAREST ||
-        strcmp(plan.coordinates, "tf_crop_and_resize") == 0) {
-        WEFTI_TRY(wefti_check_type(node, inputs, 0, WEFTI_TYPES_F32, error));
+    if (computes(&plan)) {
+        WEFTI_TRY(
+            wefti_check_type(node, inputs, 0, WEFTI_TYPES_F32 | TYPES_BYTE, error));
     }
     int64_t dims[WEFT_MAX_RANK];
     for (int32_t i = 0; i < inputs[0].rank; i++) {
@@ -369,6 +377,53 @@ static weft_status lower_axis(wefti_lowering *lowering, const wefti_resize_plan 
     return status;
 }
 
+/* Axis after axis up to `last`, from `view` to `output`. */
+static weft_status lower_axes(wefti_lowering *lowering, const wefti_resize_plan *plan,
+                              int32_t last, wefti_view view, const wefti_view *output)
+{
+    for (int32_t i = 0; i <= last; i++) {
+        if (plan->axes[i].same) {
+            continue;
+        }
+        wefti_view target = *output;
+        if (i < last) {
+            int64_t dims[WEFT_MAX_RANK];
+            memcpy(dims, view.dims, sizeof(dims));
+            dims[i] = plan->axes[i].out;
+            WEFTI_TRY(
+                wefti_lower_temporary(lowering, view.type, view.rank, dims, &target));
+        }
+        WEFTI_TRY(lower_axis(lowering, plan, i, &view, &target));
+    }
+    return WEFT_OK;
+}
+
+/* Bytes are interpolated in f32, and the answer is rounded once, at the end, as ONNX's
+ * reference has it: half to even, and no further than the type goes. */
+static weft_status lower_bytes(wefti_lowering *lowering, const wefti_resize_plan *plan,
+                               int32_t last, const wefti_view *output)
+{
+    const wefti_view *source = &lowering->inputs[0];
+    bool is_signed = source->type == WEFT_TYPE_I8;
+    const wefti_instruction saturate[] = {{.operation = WEFTI_OP_ROUND},
+                                          {.operation = WEFTI_OP_CLIP,
+                                           .a = WEFTI_ELEMENTWISE_MAX_INPUTS,
+                                           .alpha = is_signed ? -128.0F : 0.0F,
+                                           .beta = is_signed ? 127.0F : 255.0F}};
+    wefti_view real, answer, whole;
+    WEFTI_TRY(wefti_lower_temporary(lowering, WEFT_TYPE_F32, source->rank, source->dims,
+                                    &real));
+    WEFTI_TRY(wefti_lower_copy(lowering, source, &real));
+    WEFTI_TRY(wefti_lower_temporary(lowering, WEFT_TYPE_F32, output->rank, output->dims,
+                                    &answer));
+    WEFTI_TRY(lower_axes(lowering, plan, last, real, &answer));
+    WEFTI_TRY(wefti_lower_temporary(lowering, WEFT_TYPE_F32, output->rank, output->dims,
+                                    &whole));
+    WEFTI_TRY(wefti_lower_elementwise(lowering, &answer, 1, saturate,
+                                      WEFTI_COUNT_OF(saturate), &whole));
+    return wefti_lower_copy(lowering, &whole, output);
+}
+
 weft_status wefti_lower_resize_node(wefti_lowering *lowering)
 {
     wefti_view output = wefti_lower_output(lowering, 0);
@@ -378,27 +433,15 @@ weft_status wefti_lower_resize_node(wefti_lowering *lowering)
     wefti_resize_plan plan;
     WEFTI_TRY(wefti_resize_read(lowering->node, lowering->known_inputs, &plan,
                                 lowering->error));
-    wefti_view view = lowering->inputs[0];
+    const wefti_view *source = &lowering->inputs[0];
     int32_t last = -1;
-    for (int32_t i = 0; i < view.rank; i++) {
+    for (int32_t i = 0; i < source->rank; i++) {
         last = plan.axes[i].same ? last : i;
     }
     if (last < 0) {
-        return wefti_lower_alias(lowering, 0, &view);
+        return wefti_lower_alias(lowering, 0, source);
     }
-    for (int32_t i = 0; i <= last; i++) {
-        if (plan.axes[i].same) {
-            continue;
-        }
-        wefti_view target = output;
-        if (i < last) {
-            int64_t dims[WEFT_MAX_RANK];
-            memcpy(dims, view.dims, sizeof(dims));
-            dims[i] = plan.axes[i].out;
-            WEFTI_TRY(
-                wefti_lower_temporary(lowering, view.type, view.rank, dims, &target));
-        }
-        WEFTI_TRY(lower_axis(lowering, &plan, i, &view, &target));
-    }
-    return WEFT_OK;
+    return computes(&plan) && source->type != WEFT_TYPE_F32
+               ? lower_bytes(lowering, &plan, last, &output)
+               : lower_axes(lowering, &plan, last, *source, &output);
 }

@@ -37,6 +37,16 @@ typedef struct op_case {
     {                                                                                  \
         __VA_ARGS__                                                                    \
     }
+#define U8(...)                                                                        \
+    (const uint8_t[])                                                                  \
+    {                                                                                  \
+        __VA_ARGS__                                                                    \
+    }
+#define I8(...)                                                                        \
+    (const int8_t[])                                                                   \
+    {                                                                                  \
+        __VA_ARGS__                                                                    \
+    }
 #define I64(...)                                                                       \
     (const int64_t[])                                                                  \
     {                                                                                  \
