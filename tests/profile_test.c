@@ -94,6 +94,25 @@ static void test_pause_and_long_names(void **state)
     assert_null(profiler);
 }
 
+/* One that found what it waited for leaves none, one in vain always does. */
+static void test_waits_that_were_none(void **state)
+{
+    (void)state;
+    weft_profile_event event;
+    weft_profiler *profiler = make_profiler(4);
+    int64_t now_ns = wefti_clock_ns();
+    wefti_profile_wait(profiler, now_ns + 1000000000, "nothing", -1, WEFT_OK);
+    assert_int_equal(weft_profiler_event_count(profiler), 0);
+    wefti_profile_wait(profiler, now_ns + 1000000000, "in vain", -1, WEFT_TIMEOUT);
+    wefti_profile_wait(profiler, now_ns - 1000, "a context", 3, WEFT_OK);
+    assert_int_equal(weft_profiler_event_count(profiler), 2);
+    assert_true(weft_profiler_get_event(profiler, 0, &event));
+    assert_string_equal(event.name, "in vain");
+    assert_true(weft_profiler_get_event(profiler, 1, &event));
+    assert_int_equal(event.counts[0], 3);
+    weft_profiler_release(profiler);
+}
+
 /* x [batch,256] * w -> Relu -> Softmax -> y */
 static weft_model *make_model(weft_device *device)
 {
@@ -425,6 +444,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_threads_record_and_read_at_once),
         cmocka_unit_test(test_pause_and_long_names),
+        cmocka_unit_test(test_waits_that_were_none),
         cmocka_unit_test(test_direct_runs),
         cmocka_unit_test(test_wait_for_a_context),
         cmocka_unit_test(test_submitted_runs),

@@ -49,9 +49,9 @@ typedef enum weft_profile_kind {
      * may overlap. */
     WEFT_PROFILE_QUEUED = 8,
     WEFT_PROFILE_BATCH = 9, /* counts: requests, rows */
-    /* The thread waited, for what `name` says: a context; a plan that another thread
-     * builds; its turn in a shared context; helpers at the end of a step (where that
-     * took a microsecond); a device that is not the CPU; the answer of a request
+    /* The thread waited, a microsecond at least unless in vain, for what `name` says: a
+     * context; a plan that another thread builds; its turn in a shared context; helpers
+     * at the end of a step; a device that is not the CPU; the answer of a request
      * (weft_request_wait: what the thread runs itself meanwhile lies inside); room in a
      * queue. */
     WEFT_PROFILE_WAIT = 10,

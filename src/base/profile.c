@@ -97,9 +97,13 @@ void weft_profiler_resume(weft_profiler *profiler)
     }
 }
 
+/* What does not fit is cut off before a character, not inside of one. */
 static void copy_text(char *to, size_t size, const char *text)
 {
     size_t length = text == NULL ? 0 : strnlen(text, size - 1);
+    for (int i = 0; i < 3 && length > 0 && (text[length] & 0xc0) == 0x80; i++) {
+        length--;
+    }
     if (length > 0) {
         memcpy(to, text, length);
     }

@@ -34,15 +34,21 @@ WEFTI_INLINE void wefti_profile_record(weft_profiler *profiler, int64_t begin_ns
     wefti_profile_record_until(profiler, begin_ns, wefti_clock_ns(), note);
 }
 
-/* Records that the calling thread has waited since `begin_ns`. `context` is the number
- * of the context that this was about, or -1. Threads: any. */
+/* Waits shorter than this are none: what was waited for was there. */
+enum { WEFTI_PROFILE_LEAST_WAIT_NS = 1000 };
+
+/* Records that the calling thread has waited since `begin_ns`, if it has. `context` is
+ * the number of the context that this was about, or -1. Threads: any. */
 WEFTI_INLINE void wefti_profile_wait(weft_profiler *profiler, int64_t begin_ns,
                                      const char *what, int32_t context,
                                      weft_status status)
 {
     const wefti_profile_note note = {
         .kind = WEFT_PROFILE_WAIT, .status = status, .name = what, .counts = {context}};
-    wefti_profile_record(profiler, begin_ns, &note);
+    int64_t end_ns = wefti_clock_ns();
+    if (status != WEFT_OK || end_ns - begin_ns >= WEFTI_PROFILE_LEAST_WAIT_NS) {
+        wefti_profile_record_until(profiler, begin_ns, end_ns, &note);
+    }
 }
 
 #endif

@@ -247,32 +247,50 @@ static void write_rows(const cli_inspected *found, FILE *file)
     }
 }
 
-/* A problem with the names of the operators that have it. */
-static void write_problem(const cli_inspected *found, size_t index, FILE *file)
+/* A problem by its words; those of one group have the same words. */
+typedef struct stated {
+    const weft_inspect_problem *problem;
+    size_t index;
+    size_t same; /* of the first of a group: how many there are; 0: no first one */
+} stated;
+
+static int by_words(const void *a, const void *b)
 {
-    const weft_inspect_problem *problem =
-        weft_inspection_problem(found->inspection, index);
-    const weft_inspect_problem *other;
-    for (size_t i = 0; i < index; i++) {
-        other = weft_inspection_problem(found->inspection, i);
-        if (strcmp(other->text, problem->text) == 0) {
-            return; /* named there */
-        }
+    const stated *first = a, *second = b;
+    int words = strcmp(first->problem->text, second->problem->text);
+    return words != 0 ? words : first->index < second->index ? -1 : 1;
+}
+
+/* All problems in groups, each of them in the order of the model. */
+static stated *group_problems(const cli_inspected *found)
+{
+    size_t count = found->totals.problem_count;
+    stated *all = cli_allocate(count, sizeof(*all));
+    for (size_t i = 0; i < count; i++) {
+        all[i] = (stated){weft_inspection_problem(found->inspection, i), i, 0};
     }
+    qsort(all, count, sizeof(*all), by_words);
+    for (size_t i = 0, first = 0; i < count; i++) {
+        first = strcmp(all[i].problem->text, all[first].problem->text) == 0 ? first : i;
+        all[first].same++;
+    }
+    return all;
+}
+
+/* A problem with the names of the operators that have it. */
+static void write_problem(const cli_inspected *found, const stated *group, FILE *file)
+{
     fputs("  ", file);
-    write_words(problem->text, 2, 4, file);
+    write_words(group->problem->text, 2, 4, file);
     int named = 0, more = 0;
-    for (size_t i = index; (other = weft_inspection_problem(found->inspection, i));
-         i++) {
-        if (other->node < 0 || strcmp(other->text, problem->text) != 0) {
-            continue;
-        }
-        const weft_inspect_node *node =
-            weft_inspection_node(found->inspection, (size_t)other->node);
-        if (named < FEW_NODES) {
+    for (size_t i = 0; i < group->same; i++) {
+        int32_t number = group[i].problem->node;
+        if (number >= 0 && named < FEW_NODES) {
+            const weft_inspect_node *node =
+                weft_inspection_node(found->inspection, (size_t)number);
             fprintf(file, "      %s '%s'\n", node->op_type, node->name);
             named++;
-        } else {
+        } else if (number >= 0) {
             more++;
         }
     }
@@ -280,19 +298,27 @@ static void write_problem(const cli_inspected *found, size_t index, FILE *file)
         fprintf(file, "      and %d more\n", more);
     }
 }
-
 static void write_problems(const cli_inspected *found, FILE *file)
 {
-    if (found->totals.problem_count == 0) {
+    size_t count = found->totals.problem_count;
+    if (count == 0) {
         fputs("not supported: nothing, the model runs\n", file);
         return;
     }
-    fprintf(file, "\nnot supported, or wrong (%zu)\n", found->totals.problem_count);
-    for (size_t i = 0; i < found->totals.problem_count; i++) {
-        write_problem(found, i, file);
+    fprintf(file, "\nnot supported, or wrong (%zu)\n", count);
+    stated *all = group_problems(found);
+    const stated **groups = cli_allocate(count, sizeof(*groups)); /* by their first */
+    for (size_t i = 0; i < count; i++) {
+        groups[all[i].index] = all[i].same > 0 ? &all[i] : NULL;
     }
+    for (size_t i = 0; i < count; i++) {
+        if (groups[i] != NULL) {
+            write_problem(found, groups[i], file);
+        }
+    }
+    free(groups);
+    free(all);
 }
-
 /* Weights by type: "f32 102 MB, i64 48 B". */
 static void write_weights(const cli_inspected *found, FILE *file)
 {

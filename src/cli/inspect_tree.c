@@ -7,14 +7,26 @@
 #include "cli/inspect.h"
 #include "cli/output.h"
 #include "cli/page.h"
+#include "cli/support.h"
 
 /* Everything that was found as one JSON tree, and the page that draws itself of it. */
 
-/* Names come from files and may be no UTF-8. */
+/* Names come from files: what is no UTF-8 becomes "?". */
 static json_t *text_of(const char *text)
 {
     json_t *made = json_string(text);
-    return made != NULL ? made : json_string("?");
+    if (made != NULL) {
+        return made;
+    }
+    char *repaired = cli_format("%s", text);
+    for (char *at = repaired; *at != '\0';) {
+        size_t length = cli_character_length(at);
+        *at = length > 0 ? *at : '?';
+        at += length > 0 ? length : 1;
+    }
+    made = json_string(repaired);
+    free(repaired);
+    return made;
 }
 
 static json_t *dims_of(const weft_value_info *info)

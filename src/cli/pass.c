@@ -275,8 +275,7 @@ void cli_pass_run(const cli_trial *trial, const cli_pass_params *params, cli_pas
     for (int32_t i = 0; i < params->threads; i++) {
         if (pthread_create(&threads[i], NULL, caller_main, &callers[i]) != 0) {
             /* Those that wait at the barrier could never go on. */
-            fprintf(stderr, "weft: cannot start %d threads\n", params->threads);
-            exit(1);
+            exit(cli_complain("cannot start %d threads", (int)params->threads));
         }
     }
     read_statistics(params, trial, &pass->before, &before);

@@ -14,7 +14,9 @@ static struct {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t ended;
-    bool running, ends;
+    bool running;
+    /* guarded by lock */
+    bool ends, shown;
     char words[200];
 } progress = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -33,6 +35,16 @@ static void write_line(unsigned ticks)
     snprintf(line, sizeof(line), "%s ... %u s", progress.words, ticks * TICK_MS / 1000);
     fprintf(stderr, "\r%-*.*s", COLUMNS, COLUMNS, line);
     fflush(stderr);
+    progress.shown = true;
+}
+
+static void wipe_line(void)
+{
+    if (progress.shown) {
+        fprintf(stderr, "\r%*s\r", COLUMNS, "");
+        fflush(stderr);
+        progress.shown = false;
+    }
 }
 
 static void *progress_main(void *unused)
@@ -51,12 +63,20 @@ static void *progress_main(void *unused)
             write_line(ticks);
         }
     }
+    wipe_line();
     pthread_mutex_unlock(&progress.lock);
-    if (ticks >= QUIET_TICKS) {
-        fprintf(stderr, "\r%*s\r", COLUMNS, "");
-        fflush(stderr);
-    }
     return NULL;
+}
+
+void cli_progress_hold(void)
+{
+    pthread_mutex_lock(&progress.lock);
+    wipe_line();
+}
+
+void cli_progress_resume(void)
+{
+    pthread_mutex_unlock(&progress.lock);
 }
 
 void cli_progress_say(const char *format, ...)

@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/progress.h"
+
 enum { LINE = 64, LARGE_PAGE = 2 << 20 };
 
 /* Returns NULL where the sum overflows or there is no memory. */
@@ -29,6 +31,7 @@ static void *allocate_aligned(size_t alignment, size_t size_bytes)
 static void *or_exit(void *memory, size_t count, size_t size)
 {
     if (memory == NULL) {
+        cli_progress_hold();
         fprintf(stderr, "weft: out of memory (%zu x %zu bytes)\n", count, size);
         exit(1);
     }
@@ -65,10 +68,30 @@ char *cli_format(const char *format, ...)
     int length = vasprintf(&text, format, arguments);
     va_end(arguments);
     if (length < 0) {
+        cli_progress_hold();
         fprintf(stderr, "weft: out of memory\n");
         exit(1);
     }
     return text;
+}
+
+size_t cli_character_length(const char *text)
+{
+    unsigned char first = (unsigned char)text[0], second = (unsigned char)text[1];
+    size_t length = first < 0x80                     ? 1
+                    : first >= 0xc2 && first <= 0xdf ? 2
+                    : (first & 0xf0) == 0xe0         ? 3
+                    : first >= 0xf0 && first <= 0xf4 ? 4
+                                                     : 0;
+    for (size_t i = 1; i < length; i++) {
+        if ((text[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    /* Longer than needed, half of a pair, beyond the last. */
+    bool none = (first == 0xe0 && second < 0xa0) || (first == 0xed && second >= 0xa0) ||
+                (first == 0xf0 && second < 0x90) || (first == 0xf4 && second >= 0x90);
+    return none ? 0 : length;
 }
 
 /* The length of what steers a terminal at the start of a text; 0: it does not. */
@@ -100,13 +123,17 @@ void cli_print_text(FILE *file, const char *text)
     }
 }
 
-void cli_complain_list(FILE *file, const char *format, va_list arguments)
+void cli_complain_list(FILE *file, const char *end, const char *format,
+                       va_list arguments)
 {
     char *text = NULL;
     if (vasprintf(&text, format, arguments) < 0) {
         text = NULL;
     }
-    fprintf(file, "weft: %s", text != NULL ? cli_printable(text) : "out of memory");
+    cli_progress_hold();
+    fprintf(file, "weft: %s%s\n", text != NULL ? cli_printable(text) : "out of memory",
+            end);
+    cli_progress_resume();
     free(text);
 }
 
@@ -114,8 +141,7 @@ int cli_complain(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    cli_complain_list(stderr, format, arguments);
-    fputc('\n', stderr);
+    cli_complain_list(stderr, "", format, arguments);
     va_end(arguments);
     return 1;
 }

@@ -29,14 +29,19 @@ char *cli_format(const char *format, ...);
  * Returns the text. Threads: any. */
 char *cli_printable(char *text);
 
+/* The bytes of the UTF-8 character that a text, not "", begins with; 0 when it is none.
+ */
+size_t cli_character_length(const char *text);
+
 /* Prints a text from a model with its line ends; see cli_printable. */
 void cli_print_text(FILE *file, const char *text);
 
 /* Prints "weft: <words>" on the error stream and returns 1, an exit status. */
 int cli_complain(const char *format, ...);
 
-/* The same on any stream, without the line end. */
-void cli_complain_list(FILE *file, const char *format, va_list arguments);
+/* The same on any stream, with `end` before the line end. */
+void cli_complain_list(FILE *file, const char *end, const char *format,
+                       va_list arguments);
 
 /* Prints what a failing call said, with advice, and returns 1. */
 int cli_complain_error(const char *what, const weft_error *error);

@@ -92,17 +92,20 @@ static void survey_event(trace *self, const weft_profile_event *event)
     }
 }
 
-/* Names come from files. */
+/* Names come from files: what is no UTF-8 becomes U+FFFD. */
 static void write_text(FILE *file, const char *text)
 {
     fputc('"', file);
-    for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
-        if (*at == '"' || *at == '\\') {
-            fprintf(file, "\\%c", *at);
-        } else if (*at < 0x20 || *at >= 0x7f) {
-            fprintf(file, "\\u%04x", *at);
+    for (size_t length; *text != '\0'; text += length > 0 ? length : 1) {
+        unsigned char first = (unsigned char)*text;
+        length = cli_character_length(text);
+        if (length == 0) {
+            fputs("\\ufffd", file);
+        } else if (first < 0x20 || first == 0x7f) {
+            fprintf(file, "\\u%04x", first);
         } else {
-            fputc(*at, file);
+            fputs(first == '"' || first == '\\' ? "\\" : "", file);
+            fwrite(text, 1, length, file);
         }
     }
     fputc('"', file);

@@ -16,10 +16,10 @@ void cli_usage(const char *command, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    FILE *stream = terminal != NULL ? terminal : stderr;
-    cli_complain_list(stream, format, arguments);
+    char *end = cli_format("; see: weft %s --help", command);
+    cli_complain_list(terminal != NULL ? terminal : stderr, end, format, arguments);
+    free(end);
     va_end(arguments);
-    fprintf(stream, "; see: weft %s --help\n", command);
     exit(CLI_EXIT_USAGE);
 }
 
@@ -27,8 +27,7 @@ int cli_misuse(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    cli_complain_list(stderr, format, arguments);
-    fputc('\n', stderr);
+    cli_complain_list(stderr, "", format, arguments);
     va_end(arguments);
     return CLI_EXIT_USAGE;
 }

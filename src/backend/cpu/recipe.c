@@ -14,9 +14,6 @@
  */
 enum { MAX_HELPER_SCRATCH_BYTES = 4 << 20 };
 
-/* A wait for helpers that is worth an event of its own. */
-enum { LEAST_WAIT_NS = 1000 };
-
 /* What running a step needs, two cache lines and a bit; steps without tiles have none.
  */
 typedef struct ready_step {
@@ -497,7 +494,7 @@ static weft_status share_recorded(wefti_team_run *run, const shared_job *job,
     weft_status status =
         wefti_team_share(run, index, (uint32_t)step->tile_count, step->tile_ns, error);
     bool helped = job->caller->tiles < step->tile_count;
-    if (helped && wefti_clock_ns() - job->caller->end_ns >= LEAST_WAIT_NS) {
+    if (helped) {
         wefti_profile_wait(job->recipe->profiler, job->caller->end_ns,
                            "wait for helpers", -1, status);
     }
