@@ -66,6 +66,9 @@ weft_status wefti_rows_batch_norm(const wefti_rows_node *at, int64_t *outer,
     if (at->axis == 1) {
         return wefti_rows_refuse(at, "they are its channels", error);
     }
+    if (wefti_attribute_int(&at->node->view, "training_mode", 0) != 0) {
+        return wefti_rows_refuse(at, "it takes the mean over them", error);
+    }
     WEFTI_TRY(wefti_rows_expect(at, 0, at->axis, error));
     return wefti_rows_expect_same(at, 1, error);
 }

@@ -590,6 +590,10 @@ static const text_case mixed[] = {
         "s = f32[4]; b = f32[4]; n = InstanceNormalization(u,s,b); q = Squeeze(n,a);"
         "y = Transpose(q) perm=[1,0]; -> y",
         "n", true),
+    MIXED("statistics of the batch",
+          "x: f32[batch,4,6]; s = f32[4]; b = f32[4]; m = f32[4]; v = f32{0.5,1,2,3};"
+          "y = BatchNormalization(x,s,b,m,v) training_mode=1; -> y",
+          "it takes the mean over them", true),
     MIXED("another row's column",
           "x: f32[batch,4]; i: i64[batch]; y = Gather(x,i) axis=1; -> y", "y", false),
     MIXED("rows by their own index",

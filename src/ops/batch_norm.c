@@ -9,18 +9,33 @@
 
 enum { X, SCALE, BIAS, MEAN, VARIANCE };
 
+static bool is_training(const wefti_node_view *node)
+{
+    return node->opset >= 14 && wefti_attribute_int(node, "training_mode", 0) != 0;
+}
+
 weft_status wefti_infer_batch_norm(const wefti_node_view *node,
                                    const wefti_known *inputs, wefti_known *outputs,
                                    weft_error *error)
 {
-    WEFTI_TRY(wefti_check_type(node, inputs, X, WEFTI_TYPES_F32, error));
-    WEFTI_TRY(wefti_check_rank(node, inputs, X, 1, WEFT_MAX_RANK, error));
-    if (wefti_attribute_int(node, "training_mode", 0) != 0 || node->output_count > 1) {
+    bool older = node->opset < 14; /* trained where it had more outputs */
+    if (node->output_count > (older ? 1 : 3)) {
         return wefti_error(error, WEFT_UNSUPPORTED,
-                           "%s: training is not supported; export the model in "
+                           "%s: training is not supported%s; export the model in "
                            "evaluation mode, with one output",
+                           node->label,
+                           older ? " before opset 14" : " with more outputs");
+    }
+    if (is_training(node)) {
+        return wefti_infer_batch_norm_training(node, inputs, outputs, error);
+    }
+    if (node->output_count > 1) {
+        return wefti_error(error, WEFT_INVALID_MODEL,
+                           "%s: has one output, as it is not in training mode",
                            node->label);
     }
+    WEFTI_TRY(wefti_check_type(node, inputs, X, WEFTI_TYPES_F32, error));
+    WEFTI_TRY(wefti_check_rank(node, inputs, X, 1, WEFT_MAX_RANK, error));
     int64_t channels = inputs[X].rank > 1 ? inputs[X].dims[1] : 1;
     const char *const names[] = {"x", "the scale", "the bias", "the mean",
                                  "the variance"};
@@ -123,6 +138,9 @@ static weft_status lower_variable(wefti_lowering *lowering, const wefti_view *ou
 
 weft_status wefti_lower_batch_norm_node(wefti_lowering *lowering)
 {
+    if (is_training(lowering->node)) {
+        return wefti_lower_batch_norm_training_node(lowering);
+    }
     wefti_view output = wefti_lower_output(lowering, 0);
     if (!wefti_view_present(&output) || wefti_view_element_count(&output) == 0) {
         return WEFT_OK;

@@ -50,12 +50,13 @@ WEFTI_FAMILY(gemm);
 WEFTI_FAMILY(conv);
 WEFTI_FAMILY(pool);
 WEFTI_FAMILY(global_pool);
-/* softmax.c, norm.c, batch_norm.c */
+/* softmax.c, norm.c, batch_norm.c, batch_norm_training.c */
 WEFTI_FAMILY(softmax);
 WEFTI_FAMILY(layer_norm);
 WEFTI_FAMILY(instance_norm);
 WEFTI_FAMILY(group_norm);
 WEFTI_FAMILY(batch_norm);
+WEFTI_FAMILY(batch_norm_training); /* which batch_norm calls */
 /* reduce.c */
 WEFTI_FAMILY(reduce);
 WEFTI_FAMILY(arg_reduce);

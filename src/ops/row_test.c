@@ -208,12 +208,52 @@ static void test_batch_norm(void **state)
     check_batch_norm(true);
     check_batch_norm(false);
     op_case c;
+    op_begin(&c, "", "BatchNormalization", 9);
+    for (int32_t i = 0; i < 5; i++) {
+        op_f32(&c, DIMS(2), NULL);
+    }
+    op_expect_error(&c, 3, WEFT_UNSUPPORTED, "training is not supported before");
+    op_end(&c);
+}
+
+/* By the mean and variance of the batch: channels 1 5 / 3 7 and 0 0 / 2 2. */
+static void test_batch_norm_in_training(void **state)
+{
+    (void)state;
+    op_case c;
     op_begin(&c, "", "BatchNormalization", 15);
     op_int(&c, "training_mode", 1);
+    op_float(&c, "epsilon", 4);
+    op_float(&c, "momentum", 0.75F);
+    op_f32(&c, DIMS(2, 2, 1, 2), F32(1, 5, 0, 0, 3, 7, 2, 2));
+    op_constant(&c, WEFT_TYPE_F32, DIMS(2), F32(3, 1));
+    op_constant(&c, WEFT_TYPE_F32, DIMS(2), F32(0, 10));
+    op_f32(&c, DIMS(2), F32(8, 1));
+    op_f32(&c, DIMS(2), F32(1, 9));
+    op_run(&c, 3);
+    float root = sqrtf(5);
+    op_expect_f32(
+        &c, 0, DIMS(2, 2, 1, 2),
+        F32(-3, 1, 10 - 1 / root, 10 - 1 / root, -1, 3, 10 + 1 / root, 10 + 1 / root),
+        1e-6F);
+    op_expect_f32(&c, 1, DIMS(2), F32(7, 1), 1e-6F);
+    op_expect_f32(&c, 2, DIMS(2), F32(2, 7), 1e-6F);
+    op_end(&c);
+    op_begin(&c, "", "BatchNormalization", 15); /* one channel, no axis for it */
+    op_int(&c, "training_mode", 1);
+    op_float(&c, "epsilon", 0);
+    op_f32(&c, DIMS(4), F32(1, 1, 3, 3));
+    for (int32_t i = 0; i < 4; i++) {
+        op_constant(&c, WEFT_TYPE_F32, DIMS(1), F32(1));
+    }
+    op_run(&c, 1);
+    op_expect_f32(&c, 0, DIMS(4), F32(0, 0, 2, 2), 1e-6F);
+    op_end(&c);
+    op_begin(&c, "", "BatchNormalization", 15);
     for (int32_t i = 0; i < 5; i++) {
         op_f32(&c, DIMS(2, 2), NULL);
     }
-    op_expect_error(&c, 1, WEFT_UNSUPPORTED, "training");
+    op_expect_error(&c, 3, WEFT_INVALID_MODEL, "not in training mode");
     op_end(&c);
 }
 
@@ -443,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_rms_norm),
         cmocka_unit_test(test_fused_layer_norm),
         cmocka_unit_test(test_batch_norm),
+        cmocka_unit_test(test_batch_norm_in_training),
         cmocka_unit_test(test_group_and_instance_norm),
         cmocka_unit_test(test_reductions),
         cmocka_unit_test(test_axes_of_reductions),
