@@ -192,10 +192,6 @@ void *door_block_data(const door_block *block);
 /* Was made for the type and dims of `wanted`. */
 bool door_block_is_for(const door_block *block, const weft_tensor *wanted);
 
-/* Is still its tensor's memory, which the library describes as `lent`, and that tensor
- * has the type, dims and strides that it was made with. */
-bool door_block_is_whole(const door_block *block, const dl_tensor *lent);
-
 typedef struct door_spares door_spares;
 
 /* Makes an empty tensor of the type, dims and size of `tensor` and sets its data. With
@@ -207,12 +203,15 @@ PyObject *door_make_tensor(weft_tensor *tensor, const dl_exchange *exchange,
 
 enum { DOOR_SPARES = 16 };
 
+typedef struct door_print door_print;
+
 /* A tensor that was given out. */
 typedef struct door_spare {
-    PyObject *tensor;            /* owned; NULL: none */
-    PyObject *storage, *address; /* owned; PyTorch's object and where its own is */
-    door_block *block;           /* owned */
-    bool is_inference;           /* made in torch.inference_mode() */
+    PyObject *tensor;  /* owned; NULL: none */
+    PyObject *storage; /* owned */
+    door_block *block; /* owned */
+    door_print *print; /* owned; how it was when it was new */
+    bool is_inference; /* made in torch.inference_mode() */
 } door_spare;
 
 struct door_spares {
@@ -224,8 +223,7 @@ struct door_spares {
 /* Takes one of the type and dims of `wanted` that nobody else has and that is as it was
  * when it was made, and sets the data of `wanted`. NULL, with no exception: there is
  * none. */
-PyObject *door_spares_take(door_spares *spares, weft_tensor *wanted,
-                           const dl_exchange *exchange);
+PyObject *door_spares_take(door_spares *spares, weft_tensor *wanted);
 
 /* Keeps a tensor made of `block` as `made` says, if it can be told later whether it may
  * be used again. */

@@ -1,14 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "door.h"
 
+#include <malloc.h>
+#include <stddef.h>
+#include <string.h>
+
 /* PyTorch drops the GIL whenever a tensor ends, and from many threads that costs more
  * than a small run. So a model keeps the last small tensors that it gave out, and gives
  * one out again when nobody could tell: nobody else has it, a view of it, its storage
- * or a weak reference, and it is as it was when it was made. Everything that is looked
- * at is PyTorch's own answer; where PyTorch does not give one, nothing is kept. */
+ * or a weak reference, and it is as it was when it was made.
+ *
+ * To ask PyTorch all of that takes as long as a small run. So what a tensor consists of
+ * is compared byte for byte with a copy that was taken when it was new: the Python
+ * object, the tensor in C++ and its storage, which hold their counts of owners, sizes,
+ * strides, flags, and the addresses of all else that they come to have (what autograd
+ * keeps, hooks, names). Where these lie PyTorch says itself; what is in them need not
+ * be known, but that all shows there is tried with the first tensor. Asked is only what
+ * lies elsewhere: attributes, weak references, the number of changes in place. Where
+ * PyTorch does not answer, or a change does not show, nothing is kept. */
 
 enum {
     DOOR_SPARE_BYTES = 64 << 10, /* larger runs take longer than a tensor's end */
+    DOOR_SPARE_RANK = 4, /* so many sizes and strides lie in the tensor itself */
+    DOOR_PARTS = 3,
+    DOOR_PRINT_BYTES = 512,
+};
+
+/* What a tensor consists of, as it was. */
+struct door_print {
+    struct {
+        const void *address;
+        size_t size;
+    } parts[DOOR_PARTS];
+    unsigned char bytes[DOOR_PRINT_BYTES]; /* of all parts, in turn */
 };
 
 /* A function of C's that is asked often: called as the interpreter would, without what
@@ -28,11 +52,13 @@ typedef PyObject *(*fast_function)(PyObject *self, PyObject *const *arguments,
 static struct {
     enum { NOT_MET, FOUND, TRIED } stage;
     PyTypeObject *tensor_type;
-    builtin storage_use_count;    /* (address of a storage) -> its owners */
+    size_t object_bytes;          /* of a Python object of that type */
     builtin function_mode_count;  /* () -> modes that see every call on a tensor */
     builtin is_inference_enabled; /* () -> what kind of tensor would be made now */
     builtin weak_count;           /* (object) -> weak references */
-    PyObject *str_grad, *str_requires_grad, *str_untyped_storage, *str_address;
+    PyObject *version;            /* the type's attribute: changes in place, a number */
+    descrgetfunc get_version;
+    PyObject *str_untyped_storage, *str_address;
 } torch;
 
 /* These take over what they are given: NULL, with an exception, is nothing's equal. */
@@ -75,26 +101,104 @@ static PyObject *call_one(const builtin *called, PyObject *argument)
     return PyObject_CallFunctionObjArgs(called->object, argument, NULL);
 }
 
-/* The storage of a tensor and its address as a number, owned by the caller. False, with
- * no exception, when they cannot be had. */
-static bool find_storage(PyObject *tensor, PyObject **storage, PyObject **address)
+static bool in_function_mode(void)
 {
-    *storage = PyObject_CallMethodObjArgs(tensor, torch.str_untyped_storage, NULL);
-    *address = *storage ? PyObject_GetAttr(*storage, torch.str_address) : NULL;
-    if (!*address) {
-        Py_CLEAR(*storage);
-        PyErr_Clear();
-    }
-    return *address;
+    return !is_number(call_none(&torch.function_mode_count), 0);
 }
 
-/* A storage's owners are its tensors and, as its Python object has been asked for,
- * that. The object's owners are the storage itself and who has asked: so a caller who
- * has one reference to it can tell that nobody else has any, or a view. */
-static bool is_sole_owner(PyObject *storage, PyObject *address)
+static bool is_unchanged_in_place(PyObject *tensor)
 {
-    return is_number(call_one(&torch.storage_use_count, address), 2) &&
-           Py_REFCNT(storage) == 2;
+    return is_number(
+        torch.get_version(torch.version, tensor, (PyObject *)torch.tensor_type), 0);
+}
+
+static bool has_attributes(PyObject *tensor)
+{
+    PyObject *attributes = PyObject_GenericGetDict(tensor, NULL);
+    if (!attributes) {
+        PyErr_Clear();
+        return true;
+    }
+    bool has = PyDict_Size(attributes) != 0;
+    Py_DECREF(attributes);
+    return has;
+}
+
+/* --- prints of tensors ------------------------------------------------------------ */
+
+/* Where PyTorch says that an object of its own lies; NULL, with no exception: it does
+ * not. */
+static void *address_of(PyObject *object)
+{
+    PyObject *number = PyObject_GetAttr(object, torch.str_address);
+    void *address = number ? PyLong_AsVoidPtr(number) : NULL;
+    PyErr_Clear();
+    Py_XDECREF(number);
+    return address;
+}
+
+static bool holds_address(const void *part, size_t size, const void *wanted)
+{
+    const char *bytes = part;
+    for (size_t i = 0; i + sizeof(wanted) <= size; i += sizeof(wanted)) {
+        if (memcmp(bytes + i, &wanted, sizeof(wanted)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool add_part(door_print *print, size_t part, const void *address, size_t size)
+{
+    size_t before = 0;
+    for (size_t i = 0; i < part; i++) {
+        before += print->parts[i].size;
+    }
+    if (!address || size > DOOR_PRINT_BYTES - before) {
+        return false;
+    }
+    print->parts[part].address = address;
+    print->parts[part].size = size;
+    memcpy(print->bytes + before, address, size);
+    return true;
+}
+
+/* Each part must lead to the next, and the last to the memory: else these are not what
+ * they are believed to be. The count of references is no part. */
+static bool take_print(PyObject *tensor, PyObject *storage, const void *data,
+                       door_print *print)
+{
+    const size_t skipped = offsetof(PyObject, ob_type);
+    const char *object = (const char *)tensor + skipped;
+    size_t object_bytes = torch.object_bytes - skipped;
+    void *own = address_of(tensor), *memory = address_of(storage);
+    size_t own_bytes = own ? malloc_usable_size(own) : 0;
+    size_t memory_bytes = memory ? malloc_usable_size(memory) : 0;
+    return add_part(print, 0, object, object_bytes) &&
+           holds_address(object, object_bytes, own) &&
+           add_part(print, 1, own, own_bytes) &&
+           holds_address(own, own_bytes, memory) &&
+           add_part(print, 2, memory, memory_bytes) &&
+           holds_address(memory, memory_bytes, data);
+}
+
+static bool is_as_printed(const door_print *print)
+{
+    const unsigned char *bytes = print->bytes;
+    for (size_t i = 0; i < DOOR_PARTS; i++) {
+        if (memcmp(bytes, print->parts[i].address, print->parts[i].size) != 0) {
+            return false;
+        }
+        bytes += print->parts[i].size;
+    }
+    return true;
+}
+
+/* A storage has one Python object, which it holds itself; who else has that has the
+ * memory. */
+static bool is_sole_user(PyObject *storage)
+{
+    return Py_REFCNT(storage) == 2;
 }
 
 /* --- whether PyTorch can be asked ------------------------------------------------- */
@@ -114,26 +218,75 @@ static bool counts_owners(PyObject *tensor, const dl_exchange *exchange)
     return held == before + 1 && Py_REFCNT(tensor) == before;
 }
 
-/* And a view, or another user of the storage's object, must be seen. */
-static bool counts_views(PyObject *tensor)
+/* What a caller may do to a tensor, of each kind that shows in another place. */
+static const struct {
+    const char *method, *arguments; /* called, with these; its result is kept */
+    const char *attribute;          /* set, to another tensor or (`to_dict`) a dict */
+    bool to_dict;
+} changes[] = {
+    {.method = "view", .arguments = "(i)"},
+    {.method = "untyped_storage", .arguments = "()"},
+    {.method = "requires_grad_", .arguments = "()"},
+    {.method = "transpose_", .arguments = "(ii)"},
+    {.attribute = "grad"},
+    {.attribute = "data"},
+    {.attribute = "_backward_hooks", .to_dict = true},
+};
+
+static PyObject *change(PyObject *tensor, size_t which, PyObject *other)
 {
-    PyObject *storage, *address;
-    if (!find_storage(tensor, &storage, &address)) {
-        return false;
+    if (changes[which].method) {
+        return PyObject_CallMethod(tensor, changes[which].method,
+                                   changes[which].arguments, -1, 0);
     }
-    bool counts = is_sole_owner(storage, address);
-    PyObject *view = PyObject_CallMethod(tensor, "view", "i", -1);
-    counts = counts && view && !is_sole_owner(storage, address);
-    Py_XDECREF(view);
-    PyObject *other =
-        PyObject_CallMethodObjArgs(tensor, torch.str_untyped_storage, NULL);
-    counts = counts && other && !is_sole_owner(storage, address);
-    Py_XDECREF(other);
-    counts = counts && is_sole_owner(storage, address);
-    Py_DECREF(storage);
-    Py_DECREF(address);
+    PyObject *value = changes[which].to_dict ? PyDict_New() : Py_NewRef(other);
+    if (value && PyObject_SetAttrString(tensor, changes[which].attribute, value)) {
+        Py_CLEAR(value);
+    }
+    return value;
+}
+
+static PyObject *make_small(const dl_exchange *exchange, void **data)
+{
+    weft_tensor made = {.type = WEFT_TYPE_F32,
+                        .rank = DOOR_SPARE_RANK,
+                        .dims = {2, 3, 1, 1},
+                        .size_bytes = 6 * sizeof(float)};
+    PyObject *tensor = door_make_tensor(&made, exchange, NULL);
+    *data = made.data;
+    return tensor;
+}
+
+static bool change_shows(size_t which, const dl_exchange *exchange)
+{
+    door_print print;
+    void *data, *other_data;
+    PyObject *tensor = make_small(exchange, &data);
+    PyObject *other = tensor ? make_small(exchange, &other_data) : NULL;
+    PyObject *storage =
+        other ? PyObject_CallMethodObjArgs(tensor, torch.str_untyped_storage, NULL)
+              : NULL;
+    bool shows = false;
+    if (storage && take_print(tensor, storage, data, &print) && is_as_printed(&print) &&
+        is_sole_user(storage)) {
+        PyObject *kept = change(tensor, which, other);
+        shows = kept && !(is_as_printed(&print) && is_sole_user(storage));
+        Py_XDECREF(kept);
+    }
     PyErr_Clear();
-    return counts;
+    Py_XDECREF(storage);
+    Py_XDECREF(other);
+    Py_XDECREF(tensor);
+    return shows;
+}
+
+static bool all_changes_show(const dl_exchange *exchange)
+{
+    bool all = true;
+    for (size_t i = 0; all && i < sizeof(changes) / sizeof(changes[0]); i++) {
+        all = change_shows(i, exchange);
+    }
+    return all;
 }
 
 /* What a module that is there already has by this name; NULL, with no exception: none.
@@ -162,33 +315,36 @@ static bool find_builtin(const char *module_name, const char *name, builtin *fou
     return object;
 }
 
+static bool look_up_type(PyObject *type)
+{
+    PyObject *bytes = PyObject_GetAttrString(type, "__basicsize__");
+    torch.object_bytes = bytes ? PyLong_AsSize_t(bytes) : 0;
+    Py_XDECREF(bytes);
+    torch.version = PyObject_GetAttrString(type, "_version");
+    torch.get_version =
+        torch.version
+            ? (descrgetfunc)PyType_GetSlot(Py_TYPE(torch.version), Py_tp_descr_get)
+            : NULL;
+    torch.str_untyped_storage = PyUnicode_InternFromString("untyped_storage");
+    torch.str_address = PyUnicode_InternFromString("_cdata");
+    bool found = !PyErr_Occurred() && torch.get_version;
+    PyErr_Clear();
+    return found;
+}
+
 /* Tensors with named dimensions can be renamed in place; the versions that have them
  * are left alone. */
 static bool look_up(PyObject *type)
 {
     PyObject *renames = PyObject_GetAttrString(type, "rename_");
     PyErr_Clear();
-    bool found =
-        find_builtin("torch._C", "_storage_Use_Count", &torch.storage_use_count) &&
-        find_builtin("torch._C", "_len_torch_function_stack",
-                     &torch.function_mode_count) &&
-        find_builtin("torch", "is_inference_mode_enabled",
-                     &torch.is_inference_enabled) &&
-        find_builtin("_weakref", "getweakrefcount", &torch.weak_count);
-    torch.str_grad = PyUnicode_InternFromString("grad");
-    torch.str_requires_grad = PyUnicode_InternFromString("requires_grad");
-    torch.str_untyped_storage = PyUnicode_InternFromString("untyped_storage");
-    torch.str_address = PyUnicode_InternFromString("_cdata");
-    PyErr_Clear();
-    found = found && !renames && torch.str_grad && torch.str_requires_grad &&
-            torch.str_untyped_storage && torch.str_address;
     Py_XDECREF(renames);
-    return found;
-}
-
-static bool in_function_mode(void)
-{
-    return !is_number(call_none(&torch.function_mode_count), 0);
+    return !renames && look_up_type(type) &&
+           find_builtin("torch._C", "_len_torch_function_stack",
+                        &torch.function_mode_count) &&
+           find_builtin("torch", "is_inference_mode_enabled",
+                        &torch.is_inference_enabled) &&
+           find_builtin("_weakref", "getweakrefcount", &torch.weak_count);
 }
 
 /* Finds out once what can be asked, and asks the first tensor that comes in no mode. */
@@ -201,7 +357,7 @@ static void try_out(PyObject *tensor, const dl_exchange *exchange)
     }
     if (is_torch && torch.stage == FOUND && !in_function_mode()) {
         torch.stage = TRIED;
-        if (counts_owners(tensor, exchange) && counts_views(tensor)) {
+        if (counts_owners(tensor, exchange) && all_changes_show(exchange)) {
             torch.tensor_type = (PyTypeObject *)Py_NewRef(type); /* for ever */
         }
     }
@@ -216,7 +372,7 @@ static void drop(door_spare *spare)
     *spare = (door_spare){0};
     Py_XDECREF(before.tensor); /* may run any code, so the place is empty before */
     Py_XDECREF(before.storage);
-    Py_XDECREF(before.address);
+    PyMem_Free(before.print);
     door_block_release(before.block);
 }
 
@@ -232,6 +388,24 @@ static door_spare *find_place(door_spares *spares)
     return &spares->places[spares->turn++ % DOOR_SPARES];
 }
 
+/* Whether a tensor just made can be told later from one that was changed. */
+static bool describe(door_spare *spare)
+{
+    PyObject *inference = call_none(&torch.is_inference_enabled);
+    spare->is_inference = inference == Py_True;
+    Py_XDECREF(inference);
+    spare->print = PyMem_Malloc(sizeof(*spare->print));
+    spare->storage =
+        PyObject_CallMethodObjArgs(spare->tensor, torch.str_untyped_storage, NULL);
+    bool described = inference && spare->print && spare->storage &&
+                     !has_attributes(spare->tensor) &&
+                     (spare->is_inference || is_unchanged_in_place(spare->tensor)) &&
+                     take_print(spare->tensor, spare->storage,
+                                door_block_data(spare->block), spare->print);
+    PyErr_Clear();
+    return described;
+}
+
 void door_spares_keep(door_spares *spares, PyObject *tensor, door_block *block,
                       const weft_tensor *made, const dl_exchange *exchange)
 {
@@ -239,72 +413,44 @@ void door_spares_keep(door_spares *spares, PyObject *tensor, door_block *block,
         try_out(tensor, exchange);
     }
     if (made->size_bytes > DOOR_SPARE_BYTES || made->size_bytes == 0 ||
-        !torch.tensor_type || Py_TYPE(tensor) != torch.tensor_type ||
-        in_function_mode()) {
+        made->rank > DOOR_SPARE_RANK || !torch.tensor_type ||
+        Py_TYPE(tensor) != torch.tensor_type || in_function_mode()) {
         return;
     }
-    PyObject *storage, *address;
-    PyObject *inference = call_none(&torch.is_inference_enabled);
-    if (inference && find_storage(tensor, &storage, &address)) {
+    door_spare spare = {.tensor = Py_NewRef(tensor), .block = door_block_retain(block)};
+    if (describe(&spare)) {
         door_spare *place = find_place(spares);
         door_spare before = *place;
-        *place = (door_spare){.tensor = Py_NewRef(tensor),
-                              .storage = storage,
-                              .address = address,
-                              .block = door_block_retain(block),
-                              .is_inference = inference == Py_True};
-        drop(&before);
+        *place = spare;
+        spare = before;
     }
-    Py_XDECREF(inference);
-    PyErr_Clear();
+    drop(&spare);
 }
 
 /* --- using again ------------------------------------------------------------------ */
 
-static bool has_attributes(PyObject *tensor)
+/* Of a tensor to which the caller of this and `spare` hold the only references. A mode
+ * would see its version being asked; in inference mode it has none. */
+static bool is_untouched(const door_spare *spare)
 {
-    PyObject *attributes = PyObject_GenericGetDict(tensor, NULL);
-    if (!attributes) {
-        PyErr_Clear();
-        return true;
-    }
-    bool has = PyDict_Size(attributes) != 0;
-    Py_DECREF(attributes);
-    return has;
-}
-
-/* Of a tensor to which the caller of this and `spare` hold the only references. The
- * storage's address is still valid where the tensor has the memory it was made with and
- * that was not let go. */
-static bool is_untouched(const door_spare *spare, const dl_exchange *exchange)
-{
-    dl_tensor lent;
-    if (Py_TYPE(spare->tensor) != torch.tensor_type || in_function_mode() ||
-        exchange->lend(spare->tensor, &lent)) {
-        PyErr_Clear();
-        return false;
-    }
-    return door_block_is_whole(spare->block, &lent) &&
+    return is_as_printed(spare->print) && is_sole_user(spare->storage) &&
            is_number(call_one(&torch.weak_count, spare->tensor), 0) &&
            !has_attributes(spare->tensor) &&
-           is_object(PyObject_GetAttr(spare->tensor, torch.str_requires_grad),
-                     Py_False) &&
-           is_object(PyObject_GetAttr(spare->tensor, torch.str_grad), Py_None) &&
            is_object(call_none(&torch.is_inference_enabled),
                      spare->is_inference ? Py_True : Py_False) &&
-           is_sole_owner(spare->storage, spare->address);
+           (spare->is_inference ||
+            (!in_function_mode() && is_unchanged_in_place(spare->tensor)));
 }
 
 /* While it is looked at it is out of its place, so that a call made meanwhile (by a
  * finalizer, say) neither takes nor drops it. */
-static bool claim(door_spares *spares, door_spare *place, weft_tensor *wanted,
-                  const dl_exchange *exchange)
+static bool claim(door_spares *spares, door_spare *place, weft_tensor *wanted)
 {
     door_spare spare = *place; /* out of its place, so nobody drops it meanwhile */
     *place = (door_spare){0};
     Py_INCREF(spare.tensor);
     wanted->data = door_block_data(spare.block);
-    bool claimed = is_untouched(&spare, exchange) && Py_REFCNT(spare.tensor) == 2;
+    bool claimed = is_untouched(&spare) && Py_REFCNT(spare.tensor) == 2;
     if (claimed && !place->tensor) {
         *place = spare;
         spares->used_count++;
@@ -315,15 +461,13 @@ static bool claim(door_spares *spares, door_spare *place, weft_tensor *wanted,
     return false;
 }
 
-PyObject *door_spares_take(door_spares *spares, weft_tensor *wanted,
-                           const dl_exchange *exchange)
+PyObject *door_spares_take(door_spares *spares, weft_tensor *wanted)
 {
     for (size_t i = 0; i < DOOR_SPARES; i++) {
         door_spare *place = &spares->places[i];
         PyObject *tensor = place->tensor;
         if (tensor && Py_REFCNT(tensor) == 1 &&
-            door_block_is_for(place->block, wanted) &&
-            claim(spares, place, wanted, exchange)) {
+            door_block_is_for(place->block, wanted) && claim(spares, place, wanted)) {
             return tensor;
         }
     }

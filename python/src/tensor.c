@@ -11,7 +11,6 @@ struct door_block {
     dl_managed_versioned managed;
     int64_t dims[WEFT_MAX_RANK], strides[WEFT_MAX_RANK];
     atomic_int owner_count;
-    atomic_bool is_let_go;
 };
 
 enum { DOOR_ALIGNMENT = 64 };
@@ -38,9 +37,7 @@ void *door_block_data(const door_block *block)
 /* Called by the tensor's library when it is gone, maybe without the GIL. */
 static void let_go(dl_managed_versioned *managed)
 {
-    door_block *block = managed->context;
-    atomic_store_explicit(&block->is_let_go, true, memory_order_release);
-    door_block_release(block);
+    door_block_release(managed->context);
 }
 
 static dl_type dlpack_type(weft_type type)
@@ -74,19 +71,6 @@ bool door_block_is_for(const door_block *block, const weft_tensor *wanted)
     return same;
 }
 
-bool door_block_is_whole(const door_block *block, const dl_tensor *lent)
-{
-    const dl_tensor *made = &block->managed.tensor;
-    bool same = !atomic_load_explicit(&block->is_let_go, memory_order_acquire) &&
-                lent->device_type == DL_CPU && lent->data == made->data &&
-                lent->byte_offset == 0 && lent->rank == made->rank && lent->strides &&
-                is_same_type(lent->type, made->type);
-    for (int32_t i = 0; same && i < made->rank; i++) {
-        same = lent->dims[i] == block->dims[i] && lent->strides[i] == block->strides[i];
-    }
-    return same;
-}
-
 static door_block *make_block(const weft_tensor *tensor)
 {
     size_t head =
@@ -108,7 +92,6 @@ static door_block *make_block(const weft_tensor *tensor)
                                           .dims = block->dims,
                                           .strides = block->strides}};
     atomic_init(&block->owner_count, 1);
-    atomic_init(&block->is_let_go, false);
     int64_t stride = 1;
     for (int32_t i = tensor->rank; i-- > 0;) {
         block->dims[i] = tensor->dims[i];
@@ -121,7 +104,7 @@ static door_block *make_block(const weft_tensor *tensor)
 PyObject *door_make_tensor(weft_tensor *tensor, const dl_exchange *exchange,
                            door_spares *spares)
 {
-    PyObject *made = spares ? door_spares_take(spares, tensor, exchange) : NULL;
+    PyObject *made = spares ? door_spares_take(spares, tensor) : NULL;
     if (made) {
         return made;
     }

@@ -113,14 +113,26 @@ class Reuse(unittest.TestCase):
             "shared": lambda y: y.share_memory_(), "swapped": swap,
             "in place": lambda y: y.add_(1), "class": lambda y: setattr(
                 y, "__class__", torch.nn.Buffer),
-            "to ones": lambda y: y.copy_(torch.ones(2, 3, requires_grad=True))}
+            "to ones": lambda y: y.copy_(torch.ones(2, 3, requires_grad=True)),
+            "hooks": lambda y: setattr(y, "_backward_hooks", {}),
+            "hook": lambda y: y.requires_grad_().register_hook(lambda grad: grad),
+            "wanted no more": lambda y: y.requires_grad_().requires_grad_(False),
+            "graph": lambda y: y.mul_(torch.ones(2, 3, requires_grad=True)).detach_(),
+            "accumulated": lambda y: y.requires_grad_()
+            .register_post_accumulate_grad_hook(lambda grad: None),
+            "retained": lambda y: y.requires_grad_().retain_grad(),
+            "other dict": lambda y: setattr(y, "__dict__", {"mark": 1}),
+            "names": lambda y: y.rename_("a", "b"),
+            "negated": lambda y: torch._C._set_neg(y, True),
+            "storage": lambda y: y.untyped_storage().resize_(100),
+            "filled": lambda y: y.untyped_storage().fill_(1)}
         for name, change in changes.items():
             with self.subTest(name):
                 self.overwrite()
                 y = self.of(5)
                 try:
                     change(y)
-                except (RuntimeError, TypeError):
+                except (RuntimeError, TypeError, AttributeError):
                     continue  # this PyTorch has no such change
                 del y
                 answers = [self.of(6) for _ in range(40)]
@@ -129,10 +141,42 @@ class Reuse(unittest.TestCase):
                     self.assertEqual(y.tolist(), [[6.0] * 3] * 2)
                     self.assertEqual((y.stride(), y.dtype), ((3, 1), torch.float32))
                     self.assertFalse(y.requires_grad or hasattr(y, "mark"))
+                    self.assertFalse(y._backward_hooks or y._post_accumulate_grad_hooks)
+                    self.assertEqual(y._version, 0)
                     self.assertIsNone(y.grad)
                     self.assertIsNone(y.grad_fn)
                     self.assertTrue(y.is_leaf)
                     self.assertFalse(y.is_shared())
+
+    def test_what_only_looks_hinders_nothing(self):
+        looks = (torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.sum, repr, hash,
+                 torch.Tensor.argmax, torch.Tensor.clone, torch.Tensor.double, np.from_dlpack,
+                 lambda y: y + 1, lambda y: y.view(-1)[2:].mean(), lambda y: y.T @ y,
+                 lambda y: (y.shape, y.requires_grad, y.grad, y.grad_fn, y.is_leaf),
+                 lambda y: (y.untyped_storage().nbytes(), y.data_ptr()),
+                 lambda y: torch.equal(y, y), lambda y: (y.__dict__, y.is_contiguous()),
+                 lambda y: y._version)
+        for mode in (False, True):
+            with torch.inference_mode(mode):
+                for look in looks[:-1 if mode else None]:
+                    look(self.of(1))
+                    self.assertEqual(self.used(lambda look=look: look(self.of(1))), 1)
+
+    def test_tensors_of_many_dimensions_are_new(self):
+        model = weft.load(onnx_bytes.identity("float32", tuple("abcdef")),
+                          gil_threshold_us=float("inf"))
+        for _ in range(5):
+            y = model(torch.ones(2, 1, 1, 1, 1, 3))
+            self.assertEqual((y.shape, y.stride()), ((2, 1, 1, 1, 1, 3), (3, 3, 3, 3, 3, 1)))
+            y.transpose_(0, 5)
+
+    def test_weak_references_in_c_are_seen(self):
+        for mode in (False, True):
+            with torch.inference_mode(mode):
+                weak = torch.multiprocessing.reductions.StorageWeakRef(
+                    self.of(1).untyped_storage())
+                self.overwrite()
+                self.assertTrue(weak.expired())
 
     def test_autograd_keeps_what_it_saved(self):
         weight = torch.full((2, 3), 2.0, requires_grad=True)
