@@ -4,8 +4,9 @@
 /* Softmax and layer norm of every instruction set: the same bits as plain C, and near
  * the answer in double. */
 
-static const int64_t widths[] = {1,  2,  3,  7,  15, 16,  17,  31,  32,   33,
-                                 63, 64, 65, 80, 81, 100, 256, 257, 1025, 2060};
+static const int64_t widths[] = {1,   2,   3,    7,    15,   16,  17,  31,
+                                 32,  33,  63,   64,   65,   80,  100, 128,
+                                 256, 257, 1024, 1025, 1088, 2060};
 
 static float *noise(uint64_t *seed, size_t count)
 {

@@ -255,6 +255,89 @@ WEFTI_INLINE void long_groups(row_group r, int64_t group_count)
     }
 }
 
+#if defined(WEFTI_ISA_avx512)
+/* Rows of whole sets of vectors, three at once: the exponentials of one, which keep the
+ * multipliers busy and wait for each other, and beside them, where there is room, the
+ * products of an earlier one and the largest element of a later one. Those are two rows
+ * away, so that nobody waits for a sum or a largest element. */
+typedef struct three_rows {
+    const float *later, *x;
+    float *y, *earlier;
+    float largest;     /* of x */
+    float earlier_sum; /* of the exponentials in `earlier` */
+} three_rows;
+
+/* Finds the largest of `later` and the sum of the exponentials that go to y. */
+WEFTI_INLINE void take_three(const three_rows r, int64_t n, const bool has_earlier,
+                             float *largest, float *sum)
+{
+    const vf shift = vf_set1(r.largest), factor = vf_set1(1.0f / r.earlier_sum);
+    const vf nan = vf_canonical(vf_set1(NAN));
+    const vm is_number = r.earlier_sum == r.earlier_sum ? 0xffff : 0;
+    vf total = vf_set1(0.0f), a = vf_set1(-INFINITY), b = a;
+    for (int64_t i = 0; i < n; i += BESIDE * WEFTI_LANES) {
+        vf e[BESIDE], done[BESIDE];
+        EACH(e[k] = vf_sub(vf_load(r.x + i + k * WEFTI_LANES), shift));
+        for (int32_t k = 0; k < BESIDE; k += 2) {
+            a = vf_at_least(a, vf_load(r.later + i + k * WEFTI_LANES));
+            b = vf_at_least(b, vf_load(r.later + i + (k + 1) * WEFTI_LANES));
+        }
+        if (has_earlier) {
+            EACH(done[k] = vf_load(r.earlier + i + k * WEFTI_LANES));
+            EACH(done[k] = _mm512_mask_mul_ps(nan, is_number, done[k], factor));
+            EACH(vf_store(r.earlier + i + k * WEFTI_LANES, done[k]));
+        }
+        exp_beside(e);
+        EACH(vf_store(r.y + i + k * WEFTI_LANES, e[k]));
+        EACH(total = vf_add(total, e[k]));
+    }
+    *largest = largest_lane(vf_at_least(a, b));
+    *sum = v16_reduce_add((v16){.part = {total}});
+}
+
+static void rows_by_threes(const row_group r, int64_t row_count)
+{
+    float largest[2] = {0}, sum[2] = {0}; /* of even rows and odd ones */
+    for (int64_t i = 0; i < row_count && i < 2; i++) {
+        largest[i] = largest_of(r.x + i * r.n, r.n);
+    }
+    for (int64_t i = 0; i < row_count; i++) {
+        float *of = &largest[i % 2], *total = &sum[i % 2];
+        const int64_t later = i + 2 < row_count ? i + 2 : i;
+        three_rows rows = {.later = r.x + later * r.n,
+                           .x = r.x + i * r.n,
+                           .y = r.y + i * r.n,
+                           .largest = *of,
+                           .earlier_sum = *total};
+        if (i < 2) {
+            take_three(rows, r.n, false, of, total);
+        } else {
+            rows.earlier = r.y + (i - 2) * r.n;
+            take_three(rows, r.n, true, of, total);
+        }
+    }
+    for (int64_t i = row_count > 2 ? row_count - 2 : 0; i < row_count; i++) {
+        scale_row(r.y + i * r.n, r.y + i * r.n, r.n, sum[i % 2]);
+    }
+}
+#endif
+
+/* Three rows must stay in the first-level cache. */
+WEFTI_INLINE bool try_threes(const row_group r, int64_t row_count)
+{
+#if defined(WEFTI_ISA_avx512)
+    if (!r.logarithmic && r.n <= 1024 && r.n % (BESIDE * WEFTI_LANES) == 0 &&
+        row_count > 1) {
+        rows_by_threes(r, row_count);
+        return true;
+    }
+#else
+    (void)r;
+    (void)row_count;
+#endif
+    return false;
+}
+
 static double work_ns(const wefti_softmax_params *p)
 {
     const double rows = (double)p->row_count, columns = (double)p->column_count;
@@ -278,6 +361,9 @@ static weft_status run(const wefti_cpu_call *call, void *scratch, int64_t begin,
     /* A group must stay in the first-level cache. */
     const int64_t group_count = n <= 1024 ? row_count / GROUP : 0;
     row_group r = {x + row * n, y + row * n, n, p->logarithmic};
+    if (try_threes(r, row_count)) {
+        return WEFT_OK;
+    }
     if (n >= LONG_ROW && group_count > 0) {
         long_groups(r, group_count);
         r = rows_after(r, group_count * GROUP);
