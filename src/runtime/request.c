@@ -341,6 +341,20 @@ static weft_status pass_on_error(const weft_request *request, weft_status status
                        weft_status_name(status));
 }
 
+/* False: the deadline came first. */
+static bool sleep_until_end(weft_request *request, int64_t deadline_ns)
+{
+    bool in_time = true;
+    wefti_mutex_lock(&request->lock);
+    (void)wefti_atomic_u32_add_seq_cst(&request->waiters, 1);
+    while (!has_ended(wefti_atomic_u32_load_seq_cst(&request->state)) && in_time) {
+        in_time = wefti_condition_wait(&request->ended, &request->lock, deadline_ns);
+    }
+    (void)wefti_atomic_u32_sub_seq_cst(&request->waiters, 1);
+    wefti_mutex_unlock(&request->lock);
+    return in_time;
+}
+
 /* Waits for the end, at most for the time. */
 static void await_end(weft_request *request, int64_t timeout_ns)
 {
@@ -350,13 +364,9 @@ static void await_end(weft_request *request, int64_t timeout_ns)
     if (request->kind->linger) {
         request->kind->linger(request, timeout_ns < 0 || timeout_ns >= LINGER_LEAST_NS);
     }
-    wefti_mutex_lock(&request->lock);
-    (void)wefti_atomic_u32_add_seq_cst(&request->waiters, 1);
-    while (!has_ended(wefti_atomic_u32_load_seq_cst(&request->state)) && in_time) {
-        in_time = wefti_condition_wait(&request->ended, &request->lock, deadline_ns);
+    if (!weft_request_test(request, NULL)) {
+        in_time = sleep_until_end(request, deadline_ns);
     }
-    (void)wefti_atomic_u32_sub_seq_cst(&request->waiters, 1);
-    wefti_mutex_unlock(&request->lock);
     if (WEFTI_UNLIKELY(begin_ns != 0)) {
         wefti_profile_wait(request->profiler, begin_ns, "wait for an answer", -1,
                            in_time ? WEFT_OK : WEFT_TIMEOUT);
