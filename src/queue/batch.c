@@ -109,7 +109,8 @@ typedef struct run_result {
 static void store(work *self, wefti_queue_request *request, const run_result *answer)
 {
     if (!begin_storing(request)) {
-        return; /* who cancelled it ends it */
+        weft_request_release(&request->base); /* who cancelled it ends it */
+        return;
     }
     request->outcome = answer->status;
     if (answer->status != WEFT_OK) {
@@ -179,12 +180,14 @@ static void run_in_place(work *self, wefti_queue_request *request)
         request->outcome = wefti_run_accepted(self->class->model->model, &request->io,
                                               &request->base.error);
         add_ended(self, request);
+    } else {
+        weft_request_release(&request->base);
     }
 }
 
-/* Copies a caller's inputs into rows of the staging memory. False: cancelled. */
-static bool load(work *self, wefti_queue_request *request, const wefti_queue_form *form,
-                 void *staging, int64_t first)
+/* Copies a caller's inputs into rows of the staging memory. */
+static void load(const work *self, const wefti_queue_request *request,
+                 const wefti_queue_form *form, void *staging, int64_t first)
 {
     for (size_t i = 0; i < request->io.input_count; i++) {
         rows_at to = in_staging(form, i, staging, first);
@@ -196,7 +199,16 @@ static bool load(work *self, wefti_queue_request *request, const wefti_queue_for
             copy_rows(self->class, i, &to, &from, request->rows);
         }
     }
-    return wefti_queue_leave_loading(request, WEFTI_REQUEST_RUNNING);
+}
+
+/* The caller's tensors are not used any more. False: it was cancelled meanwhile. */
+static bool start(wefti_queue_request *request)
+{
+    bool runs = wefti_queue_leave_loading(request, WEFTI_REQUEST_RUNNING);
+    if (!runs) {
+        weft_request_release(&request->base);
+    }
+    return runs;
 }
 
 static void run_alone(work *self, wefti_queue_request *request)
@@ -211,7 +223,8 @@ static void run_alone(work *self, wefti_queue_request *request)
         run_in_place(self, request);
         return;
     }
-    if (load(self, request, form, scratch->staging, 0)) {
+    load(self, request, form, scratch->staging, 0);
+    if (start(request)) {
         run_result answer;
         run_form(self, form, scratch->staging, &answer);
         store(self, request, &answer);
@@ -260,40 +273,60 @@ static bool is_worth_retrying(weft_status status)
            status != WEFT_CANCELLED;
 }
 
-static void run_joined(work *self, wefti_queue_batch *batch,
-                       const wefti_queue_form *form)
+/* Loads the requests of a batch, and leaves out those that were cancelled meanwhile.
+ * Returns the rows that were loaded, which may be more than are left in the batch.
+ *
+ * What is copied has to be there before its request may be cancelled freely, for which
+ * the processor waits; so where copying takes little time all is copied first. */
+static int64_t load_all(const work *self, wefti_queue_batch *batch,
+                        const wefti_queue_form *form)
 {
     void *staging = self->scratch->staging;
-    int32_t kept = 0;
+    int32_t at_once = form->staging_bytes > MOST_STAGED_BYTES ? 1 : batch->count;
+    int32_t kept = 0, count = batch->count;
     int64_t rows = 0;
-    for (int32_t i = 0; i < batch->count; i++) {
-        wefti_queue_request *request = batch->requests[i];
-        if (load(self, request, form, staging, rows)) {
-            batch->requests[kept++] = request;
+    for (int32_t begin = 0; begin < count; begin += at_once) {
+        for (int32_t i = begin; i < begin + at_once; i++) {
+            wefti_queue_request *request = batch->requests[i];
+            load(self, request, form, staging, rows);
+            request->first_row = rows;
             rows += request->rows;
-        } else {
-            weft_request_release(&request->base);
+        }
+        for (int32_t i = begin; i < begin + at_once; i++) {
+            wefti_queue_request *request = batch->requests[i];
+            int32_t own_rows = request->rows; /* it may be gone then */
+            bool starts = start(request);
+            batch->requests[kept] = request;
+            kept += starts ? 1 : 0;
+            batch->rows -= starts ? 0 : own_rows;
         }
     }
     batch->count = kept;
-    batch->rows = (int32_t)rows;
-    if (kept == 0) {
+    return rows;
+}
+
+static void run_joined(work *self, wefti_queue_batch *batch,
+                       const wefti_queue_form *form)
+{
+    int64_t rows = load_all(self, batch, form);
+    int32_t count = batch->count;
+    if (count == 0) {
         return;
     }
-    batch->padded_rows = (int32_t)(form->rows - rows);
+    batch->padded_rows = form->rows - batch->rows;
     pad(self, form, rows);
     run_result answer;
-    run_form(self, form, staging, &answer);
+    run_form(self, form, self->scratch->staging, &answer);
     bool retry =
-        answer.status != WEFT_OK && kept > 1 && is_worth_retrying(answer.status);
-    for (int32_t i = 0; i < kept; i++) {
+        answer.status != WEFT_OK && count > 1 && is_worth_retrying(answer.status);
+    for (int32_t i = 0; i < count; i++) {
         wefti_queue_request *request = batch->requests[i];
+        answer.first = request->first_row;
         if (retry) {
             retry_alone(self, request, form, answer.first);
         } else {
             store(self, request, &answer);
         }
-        answer.first += request->rows;
     }
     batch->was_split = retry;
 }
@@ -380,15 +413,16 @@ static void refuse_overlaps(work *self, wefti_queue_batch *batch)
             batch->requests[kept++] = request;
             continue;
         }
+        batch->rows -= request->rows;
         if (wefti_queue_leave_loading(request, WEFTI_REQUEST_STORING)) {
             request->outcome = wefti_error(
                 &request->base.error, WEFT_INVALID_ARGUMENT,
                 "the request's output lies in a tensor of another request that waits "
                 "at the same time; give each its own memory");
             add_ended(self, request);
+        } else {
+            weft_request_release(&request->base);
         }
-        batch->rows -= request->rows;
-        weft_request_release(&request->base);
     }
     batch->count = kept;
 }
@@ -422,8 +456,5 @@ wefti_queue_request *wefti_queue_run_batch(wefti_queue_scratch *scratch,
         run_alone(&self, batch->requests[0]);
     }
     batch->ran = self.ran;
-    for (int32_t i = 0; i < batch->count; i++) {
-        weft_request_release(&batch->requests[i]->base);
-    }
     return self.ended;
 }

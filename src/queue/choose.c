@@ -215,7 +215,6 @@ static void take(wefti_queue_batch *batch, wefti_queue_request *request, int64_t
         return;
     }
     if (wefti_request_claim(&request->base, WEFTI_REQUEST_LOADING)) {
-        weft_request_retain(&request->base); /* the worker's */
         batch->requests[batch->count++] = request;
         batch->rows += request->rows;
     }
@@ -306,6 +305,7 @@ void wefti_queue_give_back(weft_queue *queue, wefti_queue_batch *batch, int32_t 
         batch->class->joins = false;
         batch->class->why_not = *why;
     }
+    int32_t dropped = first;
     for (int32_t i = first; i < batch->count; i++) {
         wefti_queue_request *request = batch->requests[i];
         batch->rows -= request->rows;
@@ -315,6 +315,8 @@ void wefti_queue_give_back(weft_queue *queue, wefti_queue_batch *batch, int32_t 
         /* Under the lock, so that who cancels it from here on finds it listed. */
         if (wefti_queue_leave_loading(request, WEFTI_REQUEST_PENDING)) {
             wefti_queue_enlist_locked(request);
+        } else {
+            batch->requests[dropped++] = request;
         }
     }
     bool wake = queue->sleeping > queue->woken;
@@ -323,8 +325,8 @@ void wefti_queue_give_back(weft_queue *queue, wefti_queue_batch *batch, int32_t 
     if (wake) {
         wefti_condition_wake_one(&queue->work);
     }
-    for (int32_t i = first; i < batch->count; i++) {
-        weft_request_release(&batch->requests[i]->base); /* the worker's */
+    for (int32_t i = first; i < dropped; i++) {
+        weft_request_release(&batch->requests[i]->base);
     }
     batch->count = first;
 }

@@ -26,7 +26,9 @@
  * Its state (request.h) says who may end it. From `pending` it is taken by one
  * compare-and-swap: a worker that loads it, who cancels it, the timer, or drain. While
  * it runs its caller's tensors are not in use, so that cancelling frees the caller at
- * once: whoever moves it out of `running` ends it. */
+ * once: whoever moves it out of `running` ends it. Who runs it does not own it: the
+ * queue's ownership lasts until it has ended, and who cancels it meanwhile takes
+ * another one for who runs it, who drops that where it finds out. */
 
 enum { WEFTI_QUEUE_LEVELS = WEFT_QUEUE_LOWEST_PRIORITY };
 
@@ -70,6 +72,7 @@ struct wefti_queue_request {
     /* one thread at a time: who ends it */
     weft_status outcome;
     wefti_queue_request *next_ended; /* in a chain of ended ones */
+    int64_t first_row;               /* in the batch that runs it */
 
     /* guarded by queue->lock */
     bool refused;               /* it was posted, but the queue had been closed */
@@ -451,7 +454,7 @@ void wefti_queue_give_back(weft_queue *queue, wefti_queue_batch *batch, int32_t 
                            const weft_error *why);
 
 /* Leaves `loading`. False: it was cancelled meanwhile, and who did so, waiting for us
- * to let go of its tensors, ends it. */
+ * to let go of its tensors, ends it; the calling thread now owns it, too. */
 bool wefti_queue_leave_loading(wefti_queue_request *request, wefti_request_state next);
 
 /* Time that a batch of so many rows of the class is expected to take; 0: not known. */
