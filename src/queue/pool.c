@@ -81,14 +81,9 @@ static const wefti_request_kind kind = {
     .destroy = let_go,
 };
 
-/* Counts one more in use, and returns one that came back, or NULL. */
-static wefti_queue_request *take_free(weft_queue *queue, wefti_queue_pool *pool,
-                                      const weft_io *io, wefti_queue_lookup *lookup)
+wefti_queue_request *wefti_queue_take_free_locked(weft_queue *queue,
+                                                  wefti_queue_pool *pool)
 {
-    wefti_mutex_lock(&pool->lock);
-    if (lookup) {
-        wefti_queue_look_up_locked(pool, io, lookup);
-    }
     if (pool->in_use++ == 0) {
         wefti_refcount_retain(&queue->holds);
     }
@@ -97,6 +92,18 @@ static wefti_queue_request *take_free(weft_queue *queue, wefti_queue_pool *pool,
         pool->free_requests = request->next_report;
         pool->free_count--;
     }
+    return request;
+}
+
+/* Counts one more in use, and returns one that came back, or NULL. */
+static wefti_queue_request *take_free(weft_queue *queue, wefti_queue_pool *pool,
+                                      const weft_io *io, wefti_queue_lookup *lookup)
+{
+    wefti_mutex_lock(&pool->lock);
+    if (lookup) {
+        wefti_queue_look_up_locked(pool, io, lookup);
+    }
+    wefti_queue_request *request = wefti_queue_take_free_locked(queue, pool);
     wefti_mutex_unlock(&pool->lock);
     return request;
 }
@@ -143,6 +150,15 @@ static weft_status make_room(wefti_queue_request *request, size_t tensor_count,
     return WEFT_OK;
 }
 
+void wefti_queue_request_renew(wefti_queue_request *request)
+{
+    wefti_request_reset(&request->base, &kind, request->queue->device);
+    wefti_refcount_init_many(&request->base.owners, 2);
+    request->outcome = WEFT_OK;
+    request->submitter = wefti_thread_number();
+    request->listed = request->ready = request->promised = request->refused = false;
+}
+
 wefti_queue_pool *wefti_queue_pool_here(weft_queue *queue)
 {
     return &queue->pools[wefti_current_core() % WEFTI_QUEUE_POOLS];
@@ -165,13 +181,9 @@ weft_status wefti_queue_request_create(weft_queue *queue, const weft_io *io,
         untake(queue, pool);
         return status;
     }
-    wefti_request_reset(&made->base, &kind, queue->device);
-    wefti_refcount_init_many(&made->base.owners, 2);
     made->queue = queue;
     made->pool = pool;
-    made->outcome = WEFT_OK;
-    made->submitter = wefti_thread_number();
-    made->listed = made->ready = made->promised = made->refused = false;
+    wefti_queue_request_renew(made);
     *request = made;
     return WEFT_OK;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
 #include "base/thread.h"
 #include "graph/padding.h"
 #include "queue/queue.h"
@@ -46,17 +47,24 @@ static bool is_recent(const wefti_queue_recent *recent, const weft_model *model,
     return same;
 }
 
+static const wefti_queue_recent *find_recent_locked(const wefti_queue_pool *pool,
+                                                    const weft_model *model,
+                                                    const weft_io *io)
+{
+    size_t i = 0;
+    while (i < WEFTI_QUEUE_RECENTS && !is_recent(&pool->recents[i], model, io)) {
+        i++;
+    }
+    return i < WEFTI_QUEUE_RECENTS ? &pool->recents[i] : NULL;
+}
+
 void wefti_queue_look_up_locked(wefti_queue_pool *pool, const weft_io *io,
                                 wefti_queue_lookup *lookup)
 {
-    size_t i = 0;
-    while (i < WEFTI_QUEUE_RECENTS &&
-           !is_recent(&pool->recents[i], lookup->model, io)) {
-        i++;
-    }
-    if (i < WEFTI_QUEUE_RECENTS) {
-        lookup->found = pool->recents[i];
-        wefti_atomic_u32_add_relaxed(&lookup->found.model->posting, 1);
+    const wefti_queue_recent *recent = find_recent_locked(pool, lookup->model, io);
+    if (recent) {
+        lookup->found = *recent;
+        wefti_atomic_u32_add_relaxed(&recent->model->posting, 1);
     }
 }
 
@@ -110,7 +118,7 @@ static uint32_t needed_attendance(const wefti_queue_request *request)
 
 bool wefti_queue_is_for_post(wefti_queue_request *request)
 {
-    weft_queue *queue = request->queue;
+    const weft_queue *queue = request->queue;
     if (!request->leadable) {
         return false;
     }
@@ -121,27 +129,30 @@ bool wefti_queue_is_for_post(wefti_queue_request *request)
            (!request->leadable || wefti_patience_has_trust(&queue->promises));
 }
 
-wefti_queue_posted wefti_queue_post(wefti_queue_request *request)
+/* Whether there is room, and somebody who looks, as far as can be told before. */
+static bool is_open_locked(const wefti_queue_request *request)
 {
-    weft_queue *queue = request->queue;
-    wefti_queue_pool *pool = request->pool;
-    uint32_t bit = UINT32_C(1) << (pool - queue->pools);
-    uint32_t needed = needed_attendance(request);
-    wefti_mutex_lock(&pool->lock);
-    uint32_t before = pool->post_count;
     /* Relaxed: a hint, so that no more are posted than there is room for. */
-    bool open = before < MOST_POSTS &&
-                wefti_atomic_u32_load_relaxed(&queue->attended) >= needed;
-    if (open) {
-        request->next_report = NULL;
-        *(before == 0 ? &pool->first_post : &pool->last_post->next_report) = request;
-        pool->last_post = request;
-        pool->post_count++;
-    }
-    wefti_mutex_unlock(&pool->lock);
-    if (!open) {
-        return WEFTI_QUEUE_BOX_SHUT;
-    }
+    return request->pool->post_count < MOST_POSTS &&
+           wefti_atomic_u32_load_relaxed(&request->queue->attended) >=
+               needed_attendance(request);
+}
+
+static void drop_in_locked(wefti_queue_request *request)
+{
+    wefti_queue_pool *pool = request->pool;
+    request->next_report = NULL;
+    *(pool->post_count == 0 ? &pool->first_post : &pool->last_post->next_report) =
+        request;
+    pool->last_post = request;
+    pool->post_count++;
+}
+
+/* What is left to do for a post; it may be over and done with already. */
+static wefti_queue_posted tell_of_post(weft_queue *queue, const wefti_queue_pool *pool,
+                                       uint32_t needed)
+{
+    uint32_t bit = UINT32_C(1) << (pool - queue->pools);
     /* Also behind another, who may not have got so far: whoever takes the lock from
      * here on, such as who cancels this request, has it taken in. */
     if (!(wefti_atomic_u32_load_seq_cst(&queue->posts) & bit)) {
@@ -150,6 +161,74 @@ wefti_queue_posted wefti_queue_post(wefti_queue_request *request)
     return wefti_atomic_u32_load_seq_cst(&queue->attended) >= needed
                ? WEFTI_QUEUE_POSTED
                : WEFTI_QUEUE_UNATTENDED;
+}
+
+wefti_queue_posted wefti_queue_post(wefti_queue_request *request)
+{
+    weft_queue *queue = request->queue;
+    wefti_queue_pool *pool = request->pool;
+    uint32_t needed = needed_attendance(request);
+    wefti_mutex_lock(&pool->lock);
+    bool open = is_open_locked(request);
+    if (open) {
+        drop_in_locked(request);
+    }
+    wefti_mutex_unlock(&pool->lock);
+    return open ? tell_of_post(queue, pool, needed) : WEFTI_QUEUE_BOX_SHUT;
+}
+
+/* Fills a free request object for a call like a recent one. False: the call is not
+ * quite like it, or is not for the box. */
+static bool fill_like(const wefti_queue_recent *recent, const weft_io *io,
+                      const wefti_queue_terms *terms, wefti_queue_request *request)
+{
+    wefti_queue_class *class = recent->class;
+    request->model = recent->model;
+    request->class = class;
+    request->rows = recent->rows;
+    request->may_join = recent->may_join;
+    request->by_deadline = false;
+    request->level = terms->level;
+    request->submitted_ns = terms->submitted_ns;
+    request->deadline_ns = WEFTI_NEVER;
+    request->expected_ns =
+        (double)wefti_atomic_u64_load_relaxed(&class->hint_row_ns) * recent->rows;
+    request->io = (weft_io){request->tensors, io->input_count,
+                            request->tensors + io->input_count, io->output_count};
+    wefti_queue_request_renew(request);
+    request->base.shard = terms->shard;
+    request->leadable = wefti_queue_is_leadable(request);
+    return wefti_queue_is_for_post(request) && is_open_locked(request) &&
+           wefti_queue_copy_tensors(class, io, request->tensors, NULL) == WEFT_OK;
+}
+
+wefti_queue_posted wefti_queue_post_like_recent(weft_queue *queue,
+                                                const weft_model *model,
+                                                const weft_io *io,
+                                                const wefti_queue_terms *terms,
+                                                wefti_queue_request **request)
+{
+    wefti_queue_pool *pool = wefti_queue_pool_here(queue);
+    /* These are looked at more closely, without a lock. */
+    if (model->buckets || model->stages) {
+        return WEFTI_QUEUE_BOX_SHUT;
+    }
+    uint32_t needed = 0;
+    wefti_mutex_lock(&pool->lock);
+    const wefti_queue_recent *recent = find_recent_locked(pool, model, io);
+    wefti_queue_request *made = pool->free_requests;
+    bool posts = recent && made &&
+                 made->tensor_capacity >= io->input_count + io->output_count &&
+                 fill_like(recent, io, terms, made);
+    if (posts) {
+        (void)wefti_queue_take_free_locked(queue, pool);
+        wefti_atomic_u32_add_relaxed(&recent->model->posting, 1);
+        needed = needed_attendance(made);
+        drop_in_locked(made);
+        *request = made;
+    }
+    wefti_mutex_unlock(&pool->lock);
+    return posts ? tell_of_post(queue, pool, needed) : WEFTI_QUEUE_BOX_SHUT;
 }
 
 static void take_in_locked(wefti_queue_request *request)

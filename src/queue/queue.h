@@ -502,6 +502,13 @@ weft_status wefti_queue_request_create(weft_queue *queue, const weft_io *io,
                                        wefti_queue_request **request,
                                        weft_error *error);
 
+/* Makes a free object of a queue's pool a new request, with two owners. */
+void wefti_queue_request_renew(wefti_queue_request *request);
+
+/* Counts one more in use, and takes one that came back; NULL: there is none. */
+wefti_queue_request *wefti_queue_take_free_locked(weft_queue *queue,
+                                                  wefti_queue_pool *pool);
+
 /* Makes and frees the pools, and what came back to them. Nobody else uses the queue. */
 weft_status wefti_queue_pools_init(weft_queue *queue, weft_error *error);
 void wefti_queue_pools_fini(weft_queue *queue);
@@ -547,6 +554,22 @@ typedef enum wefti_queue_posted {
 /* Posts a request whose model is held by `posting`, which goes over to the post. It may
  * end at any moment from here on. */
 wefti_queue_posted wefti_queue_post(wefti_queue_request *request);
+
+/* What a call that may be posted has beside its tensors. */
+typedef struct wefti_queue_terms {
+    uint32_t level, shard;
+    int64_t submitted_ns;
+} wefti_queue_terms;
+
+/* Finds the class of a call like a recent one of its core, takes a free request object
+ * for it, fills that and posts it, all under the pool's lock once. BOX_SHUT: nothing
+ * was done, and the call goes the long way, which knows the reason if there is one.
+ * Else *request; its hold on the model goes over to the post. */
+wefti_queue_posted wefti_queue_post_like_recent(weft_queue *queue,
+                                                const weft_model *model,
+                                                const weft_io *io,
+                                                const wefti_queue_terms *terms,
+                                                wefti_queue_request **request);
 
 /* Sees to it that somebody looks. False: the queue had been closed, and the request,
  * with its hold on the model, is the caller's again. */

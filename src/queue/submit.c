@@ -508,6 +508,41 @@ static weft_status submit(submission *self, weft_request **request, weft_error *
     return status;
 }
 
+/* Posts a call like a recent one. *posted: done, or failed; else nothing was done. */
+static weft_status post_at_once(submission *self, const weft_model *model,
+                                weft_request **request, bool *posted, weft_error *error)
+{
+    weft_queue *queue = self->queue;
+    wefti_queue_terms terms = {.level = (uint32_t)self->params.priority - 1,
+                               .submitted_ns = self->now_ns};
+    *posted = false;
+    if (!may_post(self) ||
+        wefti_device_begin(queue->device, &terms.shard, NULL) != WEFT_OK) {
+        return WEFT_OK; /* why, the long way says */
+    }
+    wefti_queue_posted way =
+        wefti_queue_post_like_recent(queue, model, self->io, &terms, &self->request);
+    *posted = way != WEFTI_QUEUE_BOX_SHUT;
+    bool refused =
+        way == WEFTI_QUEUE_UNATTENDED && !wefti_queue_settle_post(self->request);
+    if (!*posted || refused) {
+        wefti_device_unbegin(queue->device, terms.shard);
+    }
+    if (!*posted) {
+        return WEFT_OK;
+    }
+    if (!refused) {
+        describe_outputs(self->request, self->io);
+        *request = &self->request->base;
+        return WEFT_OK;
+    }
+    self->model = self->request->model;
+    self->posting = true;
+    let_go(self);
+    abandon(self->request);
+    return closed_error(error);
+}
+
 weft_status weft_queue_submit(weft_queue *queue, weft_model *model, const weft_io *io,
                               const weft_queue_submit_params *params,
                               weft_request **request, weft_error *error)
@@ -523,8 +558,13 @@ weft_status weft_queue_submit(weft_queue *queue, weft_model *model, const weft_i
     self.timeout_at_ns = after_us(self.now_ns, self.params.timeout_us);
     self.deadline_at_ns = after_us(self.now_ns, self.params.deadline_us);
     WEFTI_TRY(wefti_check_counts(model, io, error));
+    bool posted = false;
+    weft_status status = post_at_once(&self, model, request, &posted, error);
+    if (posted || status != WEFT_OK) {
+        return status;
+    }
     WEFTI_TRY(take_request(&self, model, error));
-    weft_status status = check_and_find_class(&self, model, error);
+    status = check_and_find_class(&self, model, error);
     if (status != WEFT_OK) {
         abandon(self.request);
         return status;
