@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A kernel reads a bad address while threads run, submit and queue: all of them are
  * told why, later calls refuse at once, everything can be released, and the process
- * ends by itself. In a child process, for the card is lost to it. On the driver made of
- * C (tests/fake_cuda) or a card, where there is one. */
+ * ends by itself. Where there are two cards, the other one goes on. In a child process,
+ * for the card is lost to it. On the driver made of C (tests/fake_cuda) or a card,
+ * where there is one. */
 #include <weft/weft.h>
 
 #include <dlfcn.h>
@@ -23,6 +24,7 @@
 #include "base/clock.h"
 #include "base/thread.h"
 #include "runtime/device.h"
+#include "support/graph_text.h"
 
 enum { CALLERS = 12, ROWS = 32, FEATURES = 64, HIDDEN = 128, COUNT = 300 };
 enum { WARM_CALLS = 5, MOST_SECONDS = 60, SECOND_NS = 1000000000 };
@@ -33,6 +35,7 @@ static const uintptr_t bad_address = 0x1000;
 typedef struct caller {
     pthread_t thread;
     weft_model *model;
+    int32_t width;     /* of its answers */
     weft_queue *queue; /* NULL: by itself */
     bool submits;
     wefti_atomic_u32 *warm;
@@ -54,7 +57,7 @@ static weft_status call(const caller *c, float *x, float *y, weft_error *error)
     weft_tensor input = {
         .data = x, .type = WEFT_TYPE_F32, .rank = 2, .dims = {ROWS, FEATURES}};
     weft_tensor output = {
-        .data = y, .type = WEFT_TYPE_F32, .rank = 2, .dims = {ROWS, HIDDEN}};
+        .data = y, .type = WEFT_TYPE_F32, .rank = 2, .dims = {ROWS, c->width}};
     weft_io io = {&input, 1, &output, 1};
     weft_request *request = NULL;
     weft_status status = WEFT_OK;
@@ -130,17 +133,17 @@ static weft_status read_bad_address(weft_device *device, weft_error *error)
 }
 
 /* The driver made of C has a switch instead: it would die of the address itself. */
-static bool use_fake(void)
+static bool use_fake(int card)
 {
-    void (*fault_next_launch)(void);
+    void (*fault_next_launch_on)(int card);
     void *library = dlopen("libcuda.so.1", RTLD_NOW);
     void *found =
-        library != NULL ? dlsym(library, "fake_cuda_fault_next_launch") : NULL;
+        library != NULL ? dlsym(library, "fake_cuda_fault_next_launch_on") : NULL;
     if (found == NULL) {
         return false;
     }
-    memcpy(&fault_next_launch, &found, sizeof(found));
-    fault_next_launch();
+    memcpy(&fault_next_launch_on, &found, sizeof(found));
+    fault_next_launch_on(card);
     return true;
 }
 
@@ -183,6 +186,7 @@ static int live_through_a_fault(void)
     PROMISE(weft_queue_add_model(queue, model, NULL, &error) == WEFT_OK);
     for (int i = 0; i < CALLERS; i++) {
         callers[i] = (caller){.model = model,
+                              .width = HIDDEN,
                               .queue = i % 3 == 1 ? queue : NULL,
                               .submits = i % 3 == 2,
                               .warm = &warm};
@@ -191,7 +195,7 @@ static int live_through_a_fault(void)
     while (wefti_atomic_u32_load_acquire(&warm) < CALLERS) {
         wefti_thread_yield();
     }
-    if (!use_fake()) {
+    if (!use_fake(0)) {
         PROMISE(read_bad_address(device, &error) == WEFT_DEVICE_LOST);
         fprintf(stderr, "%s\n", error.message);
     }
@@ -207,29 +211,201 @@ static int live_through_a_fault(void)
     return 0;
 }
 
-static void a_fault_is_told_to_all(void **state)
+/* Three devices in one process: the well card, the sick one, and both as one, whose
+ * model has a queue. */
+enum { WELL, SICK, BOTH, DEVICES, PAIR_CALLERS = 9, CALLS_AFTER = 200 };
+static const char *const pair_names[DEVICES] = {"cuda:0", "cuda:1", "cuda:0,1"};
+
+/* Elementwise: the card made of C computes it under ThreadSanitizer too. */
+static weft_model *make_pair_model(weft_device *device)
 {
-    (void)state;
+    weft_graph *graph = graph_text_make("x: f32[batch,64]; w = f32[64]; a = Add(x,w); "
+                                        "m = Mul(a,x); y = Tanh(m); -> y",
+                                        20);
+    weft_model *model;
+    PROMISE(weft_model_create(device, graph, NULL, &model, NULL) == WEFT_OK);
+    weft_graph_release(graph);
+    return model;
+}
+
+typedef struct pair_caller {
+    caller base;
+    const float *expected;
+    wefti_atomic_u32 *stop;
+    wefti_atomic_u32 right; /* answers so far */
+} pair_caller;
+
+static void fill_input(float *x)
+{
+    for (int i = 0; i < ROWS * FEATURES; i++) {
+        x[i] = (float)(i % 17) - 8.0f;
+    }
+}
+
+/* Until something else than an answer comes, or it is told to stop; every answer is
+ * compared. */
+static void *call_pair(void *user)
+{
+    pair_caller *c = user;
+    float x[ROWS * FEATURES], y[ROWS * FEATURES];
+    fill_input(x);
+    while (c->base.status == WEFT_OK && wefti_atomic_u32_load_acquire(c->stop) == 0) {
+        memset(y, 0, sizeof(y));
+        c->base.status = call(&c->base, x, y, &c->base.error);
+        if (c->base.status == WEFT_OK) {
+            PROMISE(memcmp(y, c->expected, sizeof(y)) == 0);
+            (void)wefti_atomic_u32_add_acq_rel(&c->right, 1);
+        }
+    }
+    return NULL;
+}
+
+static void await_right(pair_caller *c, uint32_t more)
+{
+    const uint32_t from = wefti_atomic_u32_load_acquire(&c->right);
+    while (wefti_atomic_u32_load_acquire(&c->right) - from < more) {
+        wefti_thread_yield();
+    }
+}
+
+typedef struct pair_stage {
+    weft_device *devices[DEVICES];
+    weft_model *models[DEVICES];
+    weft_queue *queue;
+    float expected[ROWS * FEATURES];
+    wefti_atomic_u32 stop;
+    pair_caller callers[PAIR_CALLERS]; /* of the devices in turn */
+} pair_stage;
+
+/* The same bits of all three. */
+static void open_pair(pair_stage *s)
+{
+    float x[ROWS * FEATURES], y[ROWS * FEATURES];
+    fill_input(x);
+    for (int i = 0; i < DEVICES; i++) {
+        PROMISE(weft_device_open(pair_names[i], NULL, &s->devices[i], NULL) == WEFT_OK);
+        s->models[i] = make_pair_model(s->devices[i]);
+        const caller solo = {.model = s->models[i], .width = FEATURES};
+        PROMISE(call(&solo, x, i == 0 ? s->expected : y, NULL) == WEFT_OK);
+        PROMISE(i == 0 || memcmp(y, s->expected, sizeof(y)) == 0);
+    }
+    PROMISE(weft_queue_create(s->devices[BOTH], NULL, &s->queue, NULL) == WEFT_OK);
+    PROMISE(weft_queue_add_model(s->queue, s->models[BOTH], NULL, NULL) == WEFT_OK);
+}
+
+static void start_pair(pair_stage *s)
+{
+    wefti_atomic_u32_init(&s->stop, 0);
+    for (int i = 0; i < PAIR_CALLERS; i++) {
+        pair_caller *c = &s->callers[i];
+        c->base.model = s->models[i % DEVICES];
+        c->base.width = FEATURES;
+        c->base.queue = i % DEVICES == BOTH ? s->queue : NULL;
+        c->expected = s->expected;
+        c->stop = &s->stop;
+        wefti_atomic_u32_init(&c->right, 0);
+        PROMISE(pthread_create(&c->base.thread, NULL, call_pair, c) == 0);
+    }
+    for (int i = 0; i < PAIR_CALLERS; i++) {
+        await_right(&s->callers[i], WARM_CALLS);
+    }
+}
+
+/* Whoever used the sick card is told which it is; then the well one's callers get right
+ * answers on. */
+static void join_pair(pair_stage *s)
+{
+    for (int i = 0; i < PAIR_CALLERS; i++) {
+        const caller *c = &s->callers[i].base;
+        if (i % DEVICES != WELL) {
+            PROMISE(pthread_join(c->thread, NULL) == 0);
+            PROMISE(c->status == WEFT_DEVICE_LOST);
+            PROMISE(strstr(c->error.message, "cuda:1") != NULL);
+            PROMISE(strstr(c->error.message, "failed for good") != NULL);
+        }
+    }
+    for (int i = WELL; i < PAIR_CALLERS; i += DEVICES) {
+        await_right(&s->callers[i], CALLS_AFTER);
+    }
+    wefti_atomic_u32_store_release(&s->stop, 1);
+    for (int i = WELL; i < PAIR_CALLERS; i += DEVICES) {
+        PROMISE(pthread_join(s->callers[i].base.thread, NULL) == 0);
+        PROMISE(s->callers[i].base.status == WEFT_OK);
+    }
+}
+
+/* New things can be made on the well card, and none on the sick one; the queue on both
+ * has lost no request and ends in time. */
+static void end_pair(pair_stage *s)
+{
+    float x[ROWS * FEATURES], y[ROWS * FEATURES];
+    weft_device *again;
+    weft_queue_statistics counts;
+    fill_input(x);
+    check_refusals(s->devices[SICK], &s->callers[SICK].base);
+    PROMISE(call(&s->callers[BOTH].base, x, y, NULL) == WEFT_DEVICE_LOST);
+    PROMISE(weft_device_open("cuda:0", NULL, &again, NULL) == WEFT_OK);
+    const caller late = {.model = make_pair_model(again), .width = FEATURES};
+    PROMISE(call(&late, x, y, NULL) == WEFT_OK);
+    PROMISE(memcmp(y, s->expected, sizeof(y)) == 0);
+    weft_model_release(late.model);
+    weft_device_release(again);
+    weft_queue_close(s->queue);
+    PROMISE(weft_queue_drain(s->queue, SECOND_NS, NULL) == WEFT_OK);
+    weft_queue_get_statistics(s->queue, &counts);
+    PROMISE(counts.accepted ==
+            counts.done + counts.failed + counts.cancelled + counts.timed_out);
+    weft_queue_release(s->queue);
+    for (int i = 0; i < DEVICES; i++) {
+        weft_model_release(s->models[i]);
+        weft_device_release(s->devices[i]);
+    }
+}
+
+static int live_beside_a_fault(void)
+{
+    static pair_stage s;
+    weft_error error;
+    alarm(MOST_SECONDS);
+    open_pair(&s);
+    start_pair(&s);
+    if (!use_fake(1)) {
+        PROMISE(read_bad_address(s.devices[SICK], &error) == WEFT_DEVICE_LOST);
+        fprintf(stderr, "%s\n", error.message);
+    }
+    join_pair(&s);
+    end_pair(&s);
+    return 0;
+}
+
+static void in_a_child(int (*live)(void))
+{
     int status = -1;
     const pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        exit(live_through_a_fault());
+        exit(live());
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+static void a_fault_is_told_to_all(void **state)
+{
+    (void)state;
+    in_a_child(live_through_a_fault);
+}
+
 /* Asked in a child too: what has opened the driver must not fork. */
-static bool has_card(void)
+static bool can_open(const char *name)
 {
     int status = -1;
     const pid_t child = fork();
     if (child == 0) {
         weft_device *device;
         weft_error error;
-        weft_status opened = weft_device_open("cuda:0", NULL, &device, &error);
+        weft_status opened = weft_device_open(name, NULL, &device, &error);
         if (opened != WEFT_OK) {
             fprintf(stderr, "left out: %s\n", error.message);
             _exit(1);
@@ -240,10 +416,20 @@ static bool has_card(void)
     return child > 0 && waitpid(child, &status, 0) == child && status == 0;
 }
 
+static void a_fault_of_one_card_leaves_the_other(void **state)
+{
+    (void)state;
+    if (!can_open("cuda:0,1")) {
+        skip();
+    }
+    in_a_child(live_beside_a_fault);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fault_is_told_to_all),
+        cmocka_unit_test(a_fault_of_one_card_leaves_the_other),
     };
-    return has_card() ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
+    return can_open("cuda:0") ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
 }

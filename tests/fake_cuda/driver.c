@@ -32,6 +32,7 @@ static fake_cuda_counts counts;
 static uint64_t fail_in;
 static int fail_with, fatal[CARDS];
 static bool failed, fault_next, kinds_differ, holds;
+static int fault_card; /* on which it is; NO_CARD: any */
 static cuda_stream all_streams;
 
 static _Thread_local cuda_context stacked[MOST_STACKED];
@@ -111,11 +112,17 @@ EXPORT int fake_cuda_fail_at(uint64_t n, int result)
     return was;
 }
 
-EXPORT void fake_cuda_fault_next_launch(void)
+EXPORT void fake_cuda_fault_next_launch_on(int card)
 {
     pthread_mutex_lock(&lock);
     fault_next = true;
+    fault_card = card;
     pthread_mutex_unlock(&lock);
+}
+
+EXPORT void fake_cuda_fault_next_launch(void)
+{
+    fake_cuda_fault_next_launch_on(NO_CARD);
 }
 
 /* Every call begins with this: it is counted and may have to fail. A fault is of the
@@ -899,7 +906,7 @@ static int launch_locked(cuda_executable executable, cuda_stream stream, bool *t
 {
     int result = 0;
     *taken = false;
-    if (fault_next) {
+    if (fault_next && (fault_card == NO_CARD || fault_card == stream->card)) {
         fault_next = false;
         fatal[stream->card] = FAULT; /* taken, and never ends */
         return 0;

@@ -36,6 +36,8 @@ int fake_cuda_fail_at(uint64_t n, int result);
 
 /* Makes the next launch on any stream end in a fault (700) after it has been taken. */
 void fake_cuda_fault_next_launch(void);
+/* The next one on this card. */
+void fake_cuda_fault_next_launch_on(int card);
 
 /* 1: violations are not printed from now on. 0: they are again; returns how many there
  * were meanwhile and forgets them. For tests of the rules themselves. */
