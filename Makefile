@@ -62,6 +62,8 @@ test-gpu: build
 	  $(BUILD)/tests/backend_cpu_kernels_$${name}_test || exit 1; done
 	@$(BUILD)/tests/backend_conformance_test cuda
 	@$(BUILD)/tests/backend_cuda_pieces_test
+	@$(BUILD)/tests/on_card_test
+	@$(BUILD)/tests/cards_test
 	@$(BUILD)/tests/cuda_fault_test
 	@$(BUILD)/weft check --device cuda:0 --threads 1,2,4,8,16,32,64
 	@$(BUILD)/weft bench --device cuda:0 --threads 1,8,16,32,64

@@ -657,18 +657,6 @@ static void test_a_fault_of_one_card(void **state)
     (void)fake.fail_at(0, 0);
 }
 
-static bool has_two_cards(void)
-{
-    weft_device *device;
-    weft_error error;
-    if (weft_device_open("cuda:0,1", NULL, &device, &error) != WEFT_OK) {
-        print_message("left out: %s\n", error.message);
-        return false;
-    }
-    weft_device_release(device);
-    return true;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -687,5 +675,7 @@ int main(void)
         cmocka_unit_test(test_a_fault_of_one_card),
     };
     (void)fake_driver_find();
-    return has_two_cards() ? cmocka_run_group_tests(tests, solve_on_cpu, NULL) : 0;
+    return card_can_be_opened("cuda:0,1")
+               ? cmocka_run_group_tests(tests, solve_on_cpu, NULL)
+               : 0;
 }

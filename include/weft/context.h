@@ -51,8 +51,18 @@ typedef struct weft_lease_params {
  * output may overlap another tensor of the call. An output of rank -1 takes any shape
  * that fits its size_bytes; with data NULL and size_bytes 0 the library allocates it,
  * and after a run that was done the caller frees it with weft_output_free.
- * Errors: WEFT_INVALID_ARGUMENT names the tensor; WEFT_BUSY, WEFT_TIMEOUT by policy;
- * WEFT_OUT_OF_MEMORY when the workspace does not fit. */
+ * Place: on a device of one card each tensor may lie there (WEFT_PLACE_CARD) instead of
+ * in host memory. Kernels then read and write it where it is, in streams of the
+ * library: what writes an input, or still uses an output, has ended before the call
+ * (synchronise your stream), and outputs can be used on any stream when it returns. The
+ * memory stays allocated meanwhile. Addresses that are multiples of 16 bytes are used
+ * as they are, others cost a copy on the card; a few sets of addresses that come again
+ * and again are quickest. Not for other devices and several cards, models with stages
+ * or buckets, and inputs whose value decides a shape: WEFT_UNSUPPORTED. On a card that
+ * is lost, outputs there are left as they are.
+ * Errors: WEFT_INVALID_ARGUMENT names the tensor, also one that is not where its place
+ * says; WEFT_BUSY, WEFT_TIMEOUT by policy; WEFT_OUT_OF_MEMORY when the workspace does
+ * not fit. */
 WEFT_API WEFT_MUST_USE weft_status weft_run(weft_model *model, const weft_io *io,
                                             const weft_lease_params *params,
                                             weft_error *error);

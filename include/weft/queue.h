@@ -166,10 +166,11 @@ WEFT_API WEFT_MUST_USE weft_status weft_queue_check_batching(weft_queue *queue,
  * Threads: any. Blocks: only for room (full_policy).
  * Owns: the caller releases *request. The io arrays are copied; the tensors' data is
  * borrowed until the request has ended, or was cancelled.
- * Shape: as weft_run, at most 2^31 - 1 in each dimension; an output of rank -1 gets its
- * shape at once, or where only a run tells it (weft_model_has_stages) when the request
- * has ended: weft_request_get_output. No output may overlap a tensor of another
- * request: seen and refused when both are in one batch of up to 128 requests. Order:
+ * Shape: as weft_run, at most 2^31 - 1 in each dimension, all in host memory
+ * (WEFT_UNSUPPORTED: on a card); an output of rank -1 gets its shape at once, or where
+ * only a run tells it (weft_model_has_stages) when the request has ended:
+ * weft_request_get_output. No output may overlap a tensor of another request: seen and
+ * refused when both are in one batch of up to 128 requests. Order:
  * nothing is promised between requests but what preserve_order says. Errors: *request
  * is NULL then, and no callback is called. WEFT_INVALID_ARGUMENT names the tensor or
  * the parameter; without room WEFT_BUSY (WEFT_QUEUE_FAIL, or in a callback) or

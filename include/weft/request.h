@@ -37,7 +37,7 @@ typedef struct weft_submit_params {
  * Threads: any. Blocks: never.
  * Owns: the caller releases *request. The io arrays are copied; the tensors' data is
  * borrowed until the request has ended. The request owns its model.
- * Shape: as weft_run. What an output of rank -1 has become tells
+ * Shape, place: as weft_run. What an output of rank -1 has become tells
  * weft_request_get_output when the request has ended.
  * Errors: WEFT_INVALID_ARGUMENT names the tensor; output shapes are compared here when
  * a run or weft_model_infer_outputs has met these input shapes before, else the request

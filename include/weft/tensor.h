@@ -25,6 +25,15 @@ typedef enum weft_type {
     WEFT_TYPE_BF16 = 16,
 } weft_type;
 
+/* In which memory the data of a tensor lies. */
+typedef enum weft_place {
+    WEFT_PLACE_HOST = 0,
+    /* On the card of the model's device: memory of weft_memory_allocate, or of the
+     * CUDA runtime, PyTorch and others in the same process. For runs and requests of
+     * models on a card alone; see weft_run. */
+    WEFT_PLACE_CARD = 1,
+} weft_place;
+
 /* A view of the caller's memory: dense, row-major, aligned to its element size.
  *
  * As an output, `rank` may be -1: then `size_bytes` says how much room `data` has
@@ -40,6 +49,7 @@ typedef struct weft_tensor {
     /* In elements. All zero means dense row-major; anything else must say the
      * same, or the call fails and names the tensor. */
     int64_t strides[WEFT_MAX_RANK];
+    weft_place place; /* of `data` */
 } weft_tensor;
 
 /* The tensors of one run, in the order of the model's inputs and outputs. */

@@ -61,6 +61,11 @@ typedef struct wefti_memory_table {
     weft_status (*allocate)(wefti_backend_device *device, size_t size_bytes,
                             void **address, weft_error *error);
     void (*free)(wefti_backend_device *device, void *address, size_t size_bytes);
+    /* Whether so many bytes, at least one, are memory of this device, as far as can be
+     * told; WEFT_INVALID_ARGUMENT says what they are instead. Threads: any. NULL: its
+     * executions take inputs and outputs in host memory only. */
+    weft_status (*check)(wefti_backend_device *device, const void *address,
+                         size_t size_bytes, weft_error *error);
 } wefti_memory_table;
 
 typedef struct wefti_stream_table {
@@ -69,9 +74,11 @@ typedef struct wefti_stream_table {
     /* The stream is idle. NULL is allowed. */
     void (*destroy)(wefti_backend_stream *stream);
     /* Enqueues a recipe. `slots` (workspace, inputs, outputs) is copied; the memory
-     * behind it must stay until the work has ended. A host backend may do the work
-     * before it returns. A failure while enqueuing is returned; one of the work itself
-     * is kept by the stream and given by `synchronize`.
+     * behind it must stay until the work has ended. Where inputs or outputs lie on the
+     * device (memory.check) there are as many slots again: for each of the first NULL,
+     * or that it is such, the same address. A host backend may do the work before it
+     * returns. A failure while enqueuing is returned; one of the work itself is kept by
+     * the stream and given by `synchronize`.
      * Threads: one at a time per stream, as all below except synchronize. */
     weft_status (*execute)(wefti_backend_stream *stream, wefti_recipe *recipe,
                            void *const *slots, size_t slot_count, weft_error *error);

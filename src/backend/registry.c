@@ -40,6 +40,7 @@ static const slot slots[] = {
     SLOT(device, health),
     SLOT(memory, allocate),
     SLOT(memory, free),
+    SLOT_WITH_DEFAULT(memory, check),
     SLOT(stream, create),
     SLOT(stream, destroy),
     SLOT(stream, execute),

@@ -142,6 +142,7 @@ static void every_slot_is_required(void **state)
         weft_error error = {0};
         size_t offset = first + i * sizeof(void (*)(void));
         bool has_default = offset == offsetof(wefti_backend, device.count) ||
+                           offset == offsetof(wefti_backend, memory.check) ||
                            offset == offsetof(wefti_backend, stream.settle) ||
                            offset == offsetof(wefti_backend, stream.abandon);
         memset((char *)&broken + offset, 0, sizeof(void (*)(void)));

@@ -121,8 +121,33 @@ static bool has_elements(const weft_tensor *tensor)
     return true;
 }
 
+weft_status wefti_tensor_check_host(const weft_tensor *tensor, const char *kind,
+                                    const char *name, weft_error *error)
+{
+    if (WEFTI_LIKELY(tensor->place == WEFT_PLACE_HOST)) {
+        return WEFT_OK;
+    }
+    if (tensor->place != WEFT_PLACE_CARD) {
+        return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                           "%s '%s' lies at place %d, which there is not (the place of "
+                           "a tensor in host memory is 0)",
+                           kind, name, (int)tensor->place);
+    }
+    return wefti_error(error, WEFT_UNSUPPORTED,
+                       "%s '%s' lies on a card; constants, values that decide a shape, "
+                       "queues, and models with stages or buckets take host memory",
+                       kind, name);
+}
+
 weft_status wefti_tensor_check_placement(const weft_tensor *tensor, const char *kind,
                                          const char *name, weft_error *error)
+{
+    WEFTI_TRY(wefti_tensor_check_host(tensor, kind, name, error));
+    return wefti_tensor_check_layout(tensor, kind, name, error);
+}
+
+weft_status wefti_tensor_check_layout(const weft_tensor *tensor, const char *kind,
+                                      const char *name, weft_error *error)
 {
     size_t element = weft_type_size(tensor->type);
     if (tensor->data == NULL && has_elements(tensor)) {

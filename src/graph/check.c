@@ -83,6 +83,7 @@ static weft_status check_value(const weft_model *model, const weft_tensor *tenso
                                const char *name, weft_error *error)
 {
     size_t size_bytes = 0;
+    WEFTI_TRY(wefti_tensor_check_host(tensor, "input", name, error));
     if (wefti_plan_value_bytes(tensor, model->values.most_elements, &size_bytes)) {
         return wefti_tensor_check_placement(tensor, "input", name, error);
     }
@@ -156,6 +157,49 @@ weft_status wefti_check_output(const wefti_wanted_output *wanted,
                                const weft_tensor *given, weft_tensor *placed,
                                weft_error *error)
 {
+    WEFTI_TRY(wefti_tensor_check_host(given, "output", wanted->name, error));
+    return wefti_check_shaped(wanted, given, placed, error);
+}
+
+static WEFTI_NOINLINE weft_status check_on_card(const weft_model *model,
+                                                const weft_tensor *tensor,
+                                                size_t size_bytes, const char *kind,
+                                                const char *name, weft_error *error)
+{
+    weft_device *device = model->device;
+    const wefti_backend *backend = device->backend;
+    if (tensor->place != WEFT_PLACE_CARD || model->stages != NULL ||
+        model->buckets != NULL) {
+        return wefti_tensor_check_host(tensor, kind, name, error);
+    }
+    if (backend->memory.check == NULL || device->info.card_count > 1) {
+        return wefti_error(
+            error, WEFT_UNSUPPORTED, "%s '%s' lies on a card; the device '%s' %s", kind,
+            name, device->name,
+            backend->memory.check == NULL ? "is none and takes host memory"
+                                          : "is several: open a device for each");
+    }
+    weft_status status =
+        size_bytes == 0
+            ? WEFT_OK
+            : backend->memory.check(device->cards[0], tensor->data, size_bytes, error);
+    return status == WEFT_OK ? status
+                             : wefti_error_prefix(error, status, "%s '%s'", kind, name);
+}
+
+weft_status wefti_check_place(const weft_model *model, const weft_tensor *tensor,
+                              size_t size_bytes, const char *kind, const char *name,
+                              weft_error *error)
+{
+    return WEFTI_LIKELY(tensor->place == WEFT_PLACE_HOST)
+               ? WEFT_OK
+               : check_on_card(model, tensor, size_bytes, kind, name, error);
+}
+
+weft_status wefti_check_shaped(const wefti_wanted_output *wanted,
+                               const weft_tensor *given, weft_tensor *placed,
+                               weft_error *error)
+{
     const char *name = wanted->name;
     if (given->rank < -1 || given->rank > WEFT_MAX_RANK) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,
@@ -185,7 +229,7 @@ weft_status wefti_check_output(const wefti_wanted_output *wanted,
         memcpy(placed->dims, wanted->dims, dims_bytes);
         memset(placed->strides, 0, sizeof(placed->strides));
     }
-    return wefti_tensor_check_placement(placed, "output", name, error);
+    return wefti_tensor_check_layout(placed, "output", name, error);
 }
 
 static weft_status check_output(const weft_model *model, const wefti_plan *plan,
@@ -199,7 +243,9 @@ static weft_status check_output(const weft_model *model, const wefti_plan *plan,
                                   .dims = known->dims,
                                   .size_bytes = plan->output_bytes[index]};
     weft_tensor placed;
-    return wefti_check_output(&wanted, tensor, &placed, error);
+    WEFTI_TRY(wefti_check_shaped(&wanted, tensor, &placed, error));
+    return wefti_check_place(model, tensor, wanted.size_bytes, "output", wanted.name,
+                             error);
 }
 
 bool wefti_memory_overlaps(const void *a, size_t a_bytes, const void *b, size_t b_bytes)
@@ -238,12 +284,14 @@ weft_status wefti_check_tensors(const weft_model *model, const wefti_plan *plan,
     for (size_t i = 0; i < io->input_count; i++) {
         const weft_tensor *tensor = &io->inputs[i];
         const char *name = model->inputs[i].name;
-        WEFTI_TRY(wefti_tensor_check_placement(tensor, "input", name, error));
+        WEFTI_TRY(wefti_tensor_check_layout(tensor, "input", name, error));
         if (tensor->size_bytes != 0 && tensor->size_bytes < plan->input_bytes[i]) {
             return wefti_error(error, WEFT_INVALID_ARGUMENT,
                                "input '%s' has %zu bytes; its shape needs %zu", name,
                                tensor->size_bytes, plan->input_bytes[i]);
         }
+        WEFTI_TRY(wefti_check_place(model, tensor, plan->input_bytes[i], "input", name,
+                                    error));
     }
     for (size_t i = 0; i < io->output_count; i++) {
         WEFTI_TRY(check_output(model, plan, &io->outputs[i], i, error));
@@ -253,8 +301,8 @@ weft_status wefti_check_tensors(const weft_model *model, const wefti_plan *plan,
 }
 
 /* A tensor by its own shape. */
-static weft_status check_alone(const weft_tensor *tensor, const char *kind,
-                               const char *name, weft_error *error)
+static weft_status check_alone(const weft_model *model, const weft_tensor *tensor,
+                               const char *kind, const char *name, weft_error *error)
 {
     size_t size_bytes = 0;
     weft_status status = weft_tensor_measure(tensor, NULL, &size_bytes, error);
@@ -266,7 +314,8 @@ static weft_status check_alone(const weft_tensor *tensor, const char *kind,
                            "%s '%s' has %zu bytes; its shape needs %zu", kind, name,
                            tensor->size_bytes, size_bytes);
     }
-    return wefti_tensor_check_placement(tensor, kind, name, error);
+    WEFTI_TRY(wefti_tensor_check_layout(tensor, kind, name, error));
+    return wefti_check_place(model, tensor, size_bytes, kind, name, error);
 }
 
 weft_status wefti_check_unplanned(const weft_model *model, const weft_io *io,
@@ -274,8 +323,8 @@ weft_status wefti_check_unplanned(const weft_model *model, const weft_io *io,
 {
     for (size_t i = 0; i < io->input_count; i++) {
         if (!wefti_mask_is_made(model, i, &io->inputs[i])) {
-            WEFTI_TRY(
-                check_alone(&io->inputs[i], "input", model->inputs[i].name, error));
+            WEFTI_TRY(check_alone(model, &io->inputs[i], "input", model->inputs[i].name,
+                                  error));
         }
     }
     for (size_t i = 0; i < io->output_count; i++) {
@@ -284,7 +333,7 @@ weft_status wefti_check_unplanned(const weft_model *model, const weft_io *io,
         if (io->outputs[i].rank == -1) {
             continue; /* the run knows its shape */
         }
-        WEFTI_TRY(check_alone(&io->outputs[i], "output", info->name, error));
+        WEFTI_TRY(check_alone(model, &io->outputs[i], "output", info->name, error));
         if (info->type != WEFT_TYPE_NONE && type != info->type) {
             return wefti_error(error, WEFT_INVALID_ARGUMENT,
                                "output '%s' has element type %s; the model gives %s",

@@ -17,6 +17,13 @@ weft_status wefti_check_inputs(const weft_model *model, const weft_io *io,
 weft_status wefti_check_tensors(const weft_model *model, const wefti_plan *plan,
                                 const weft_io *io, weft_error *error);
 
+/* Checks that a tensor of `size_bytes` lies where a run of the model can use it: in
+ * host memory, or on the card, if the device is one and the model is planned as a
+ * whole. */
+weft_status wefti_check_place(const weft_model *model, const weft_tensor *tensor,
+                              size_t size_bytes, const char *kind, const char *name,
+                              weft_error *error);
+
 /* What the model gives as one of its outputs. */
 typedef struct wefti_wanted_output {
     const char *name;
@@ -26,8 +33,12 @@ typedef struct wefti_wanted_output {
     size_t size_bytes;
 } wefti_wanted_output;
 
-/* Checks an output's type, shape, room and place. *placed is the output, with the
+/* Checks an output's type, shape, room and layout. *placed is the output, with the
  * model's type and shape where they were left open. Errors name the tensor. */
+weft_status wefti_check_shaped(const wefti_wanted_output *wanted,
+                               const weft_tensor *given, weft_tensor *placed,
+                               weft_error *error);
+/* That too, and that it is in host memory. */
 weft_status wefti_check_output(const wefti_wanted_output *wanted,
                                const weft_tensor *given, weft_tensor *placed,
                                weft_error *error);

@@ -57,6 +57,7 @@ static weft_status check_output(const weft_model *model, const weft_io *io,
                            "output '%s' has rank %d; 0 to %d are allowed, -1 for any",
                            name, (int)output->rank, WEFT_MAX_RANK);
     }
+    WEFTI_TRY(wefti_tensor_check_host(output, "output", name, error));
     if (output->rank >= 0) {
         size_t size_bytes;
         weft_status status = weft_tensor_measure(output, NULL, &size_bytes, error);

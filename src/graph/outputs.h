@@ -9,7 +9,8 @@
 /* An output that asks for its memory: of rank -1, without data and without a size. */
 WEFTI_INLINE bool wefti_output_is_open(const weft_tensor *tensor)
 {
-    return tensor->rank == -1 && tensor->data == NULL && tensor->size_bytes == 0;
+    return tensor->rank == -1 && tensor->data == NULL && tensor->size_bytes == 0 &&
+           tensor->place == WEFT_PLACE_HOST;
 }
 
 /* Gives an output of this shape memory, which the caller of the run frees with

@@ -143,7 +143,7 @@ bool wefti_plan_value_bytes(const weft_tensor *tensor, int64_t most_elements,
     }
     *size_bytes = (size_t)count * weft_type_size(tensor->type);
     return *size_bytes == 0 ||
-           (tensor->data != NULL &&
+           (tensor->data != NULL && tensor->place == WEFT_PLACE_HOST &&
             (tensor->size_bytes == 0 || tensor->size_bytes >= *size_bytes));
 }
 

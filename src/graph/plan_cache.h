@@ -29,7 +29,7 @@ typedef struct wefti_plan_values {
 } wefti_plan_values;
 
 /* Size of a value input's data; false when it has too many elements or no type, or
- * when its memory is not there. */
+ * when its memory is not there, or not the host's. */
 bool wefti_plan_value_bytes(const weft_tensor *tensor, int64_t most_elements,
                             size_t *size_bytes);
 

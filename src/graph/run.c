@@ -30,12 +30,49 @@ static void set_slots(void **slots, void *workspace, const weft_io *io)
     }
 }
 
-static void zero_outputs(const wefti_plan *plan, const weft_io *io)
+static bool any_on_card(const weft_io *io)
 {
+    unsigned int places = WEFT_PLACE_HOST;
+    for (size_t i = 0; i < io->input_count; i++) {
+        places |= (unsigned int)io->inputs[i].place;
+    }
     for (size_t i = 0; i < io->output_count; i++) {
-        if (plan->output_bytes[i] > 0) {
-            memset(io->outputs[i].data, 0, plan->output_bytes[i]);
+        places |= (unsigned int)io->outputs[i].place;
+    }
+    return places != WEFT_PLACE_HOST;
+}
+
+/* The second half of the slots. */
+static WEFTI_NOINLINE void set_card_slots(void **slots, const weft_io *io)
+{
+    slots[0] = NULL;
+    for (size_t i = 0; i < io->input_count; i++) {
+        const weft_tensor *t = &io->inputs[i];
+        slots[1 + i] = t->place == WEFT_PLACE_CARD ? t->data : NULL;
+    }
+    for (size_t i = 0; i < io->output_count; i++) {
+        const weft_tensor *t = &io->outputs[i];
+        slots[1 + io->input_count + i] = t->place == WEFT_PLACE_CARD ? t->data : NULL;
+    }
+}
+
+static void zero_outputs(const weft_context *context, const wefti_plan *plan,
+                         const weft_io *io)
+{
+    const wefti_stream_table *stream = &plan->backend->stream;
+    for (size_t i = 0; i < io->output_count; i++) {
+        void *data = io->outputs[i].data;
+        if (plan->output_bytes[i] == 0) {
+            continue;
         }
+        if (WEFTI_LIKELY(io->outputs[i].place == WEFT_PLACE_HOST)) {
+            memset(data, 0, plan->output_bytes[i]);
+            continue;
+        }
+        /* On a card that is lost it does not matter any more. */
+        wefti_backend_stream *handle = context->stream->handle;
+        (void)stream->fill(handle, data, 0, plan->output_bytes[i], NULL);
+        (void)stream->synchronize(handle, INT64_MAX, NULL);
     }
 }
 
@@ -110,7 +147,9 @@ static weft_status execute(weft_context *context, const wefti_plan *plan,
                            const weft_io *io, weft_error *error)
 {
     int64_t begin_ns = wefti_profile_begin(context->device->profiler);
-    size_t slot_count = 1 + io->input_count + io->output_count;
+    const size_t tensors = 1 + io->input_count + io->output_count;
+    const bool on_card = any_on_card(io);
+    const size_t slot_count = on_card ? 2 * tensors : tensors;
     WEFTI_TRY(wefti_context_reserve(context, plan->workspace_bytes, error));
     void *on_stack[STACK_SLOTS];
     void **slots = on_stack;
@@ -119,13 +158,16 @@ static weft_status execute(weft_context *context, const wefti_plan *plan,
         slots = context->slots;
     }
     set_slots(slots, context->workspace, io);
+    if (WEFTI_UNLIKELY(on_card)) {
+        set_card_slots(slots + tensors, io);
+    }
     wefti_recipe *recipe = plan->recipes[context->card];
     weft_status status = plan->backend->stream.execute(context->stream->handle, recipe,
                                                        slots, slot_count, error);
     weft_status ended = await_device(context, plan, status == WEFT_OK ? error : NULL);
     status = status == WEFT_OK ? ended : status;
 #if defined(WEFT_TESTING)
-    if (wefti_sabotaged(WEFTI_SABOTAGE_SWAP_OUTPUTS)) {
+    if (wefti_sabotaged(WEFTI_SABOTAGE_SWAP_OUTPUTS) && !on_card) {
         swap_with_last_answer(plan, io);
     }
 #endif
@@ -182,7 +224,7 @@ static weft_status run_plan(weft_context *context, const call *self,
     if (status == WEFT_OK) {
         describe_output_tensors(plan, self->io);
     } else {
-        zero_outputs(plan, self->io);
+        zero_outputs(context, plan, self->io);
     }
     return status;
 }

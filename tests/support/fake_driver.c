@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <weft/weft.h>
 
 fake_driver fake;
 
@@ -32,6 +33,18 @@ bool fake_driver_find(void)
         memcpy(calls[i].place, &found, sizeof(found));
     }
     return fake.there;
+}
+
+bool card_can_be_opened(const char *device_name)
+{
+    weft_device *device;
+    weft_error error = {0};
+    if (weft_device_open(device_name, NULL, &device, &error) != WEFT_OK) {
+        print_message("left out: %s\n", error.message);
+        return false;
+    }
+    weft_device_release(device);
+    return true;
 }
 
 fake_cuda_counts fake_driver_count(void)

@@ -21,6 +21,9 @@ extern fake_driver fake;
 /* Fills `fake`; returns whether it is there. */
 bool fake_driver_find(void);
 
+/* Whether this machine has such a device; prints why not. */
+bool card_can_be_opened(const char *device_name);
+
 /* All zero where it is not there. */
 fake_cuda_counts fake_driver_count(void);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "backend/cuda/bytes.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* Where memory is: on a card, or HOST. */
@@ -141,6 +142,38 @@ weft_status wefti_cuda_fill(wefti_backend_device *device, cuda_stream stream,
         memset(target, value, size_bytes);
     }
     weft_status status = wefti_cuda_check(device, result, "a fill", error);
+    wefti_cuda_leave(device);
+    return status;
+}
+
+static weft_status elsewhere(const wefti_backend_device *device, const side *at,
+                             bool is_end, weft_error *error)
+{
+    char place[32] = "host memory";
+    if (at->card != HOST) {
+        (void)snprintf(place, sizeof(place), "memory of cuda:%d", (int)at->card);
+    }
+    return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                       is_end ? "the data begins on %s and ends in %s; its memory is "
+                                "too small"
+                              : "the data should lie on %s and is %s",
+                       device->name, place);
+}
+
+weft_status wefti_cuda_memory_check(wefti_backend_device *device, const void *address,
+                                    size_t size_bytes, weft_error *error)
+{
+    const char *const ends[] = {address, (const char *)address + size_bytes - 1};
+    WEFTI_TRY(wefti_cuda_enter(device, error));
+    weft_status status = WEFT_OK;
+    for (size_t i = 0; i < WEFTI_COUNT_OF(ends) && status == WEFT_OK; i++) {
+        side at;
+        status = wefti_cuda_check(device, find(device, ends[i], &at),
+                                  "looking up an address", error);
+        if (status == WEFT_OK && at.card != device->index) {
+            status = elsewhere(device, &at, i > 0, error);
+        }
+    }
     wefti_cuda_leave(device);
     return status;
 }

@@ -14,4 +14,9 @@ weft_status wefti_cuda_fill(wefti_backend_device *device, cuda_stream stream,
                             void *target, uint8_t value, size_t size_bytes,
                             weft_error *error);
 
+/* Whether the bytes, at least one, are memory of the card: their first and their last
+ * are looked up. WEFT_INVALID_ARGUMENT says what they are instead. Threads: any. */
+weft_status wefti_cuda_memory_check(wefti_backend_device *device, const void *address,
+                                    size_t size_bytes, weft_error *error);
+
 #endif

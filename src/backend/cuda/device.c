@@ -7,6 +7,7 @@
 #include "backend/common/fault.h"
 #include "backend/common/host_event.h"
 #include "backend/common/host_stream.h"
+#include "backend/cuda/bytes.h"
 #include "backend/cuda/recipe.h"
 #include "backend/cuda/stream.h"
 #include "base/memory.h"
@@ -398,7 +399,9 @@ const wefti_backend wefti_backend_cuda = {
             .post = device_post,
             .health = device_health,
         },
-    .memory = {.allocate = memory_allocate, .free = memory_free},
+    .memory = {.allocate = memory_allocate,
+               .free = memory_free,
+               .check = wefti_cuda_memory_check},
     .stream =
         {
             .create = wefti_cuda_stream_create,

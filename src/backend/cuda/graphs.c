@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "backend/cuda/stream.h"
+#include "base/memory.h"
 
 /* With more blocks a single copy is hardly quicker, and those of many runs at once are
  * slower: 8 threads, half a megabyte each way: 39 k/s with 32 blocks, 48 k/s with 8.
@@ -18,6 +19,7 @@ enum {
      * threads, 59 k/s with 4, 64 k/s with 2. */
     MOST_BLOCKS_OUT_BESIDE = 2,
     MOST_BLOCKS_THERE = 64, /* from one place on the card to another */
+    ON_CARD_ALIGNMENT = 16, /* of what kernels read at once */
     FEW_RUNNING = 2,
 };
 
@@ -25,7 +27,7 @@ enum {
 typedef struct builder {
     wefti_cuda_stream *stream;
     const wefti_recipe *recipe;
-    char *workspace;
+    const wefti_cuda_graph *entry;
     cuda_graph graph;
     cuda_node last;
     uint32_t kernel_count;
@@ -70,20 +72,54 @@ static weft_status add_kernel(builder *b, wefti_cuda_kernel kernel, uint32_t blo
                             "adding a kernel to a graph", b->error);
 }
 
-static void *resolve(const builder *b, const wefti_cuda_place *place)
+void *const *wefti_cuda_graphs_on_card(const wefti_cuda_graph *graph)
 {
+    if (!graph->with_card) {
+        return NULL;
+    }
+    return graph->more != NULL ? graph->more : graph->few;
+}
+
+/* A part of an input or output that lies on the card: as far behind its begin as behind
+ * that of its place in the workspace, or in pinned memory. */
+static void *resolve_on_card(const wefti_recipe *recipe, const wefti_cuda_place *place,
+                             char *begin)
+{
+    const wefti_cuda_tensor *t = &recipe->tensors[place->slot - 1];
+    const size_t base =
+        place->kind == WEFTI_CUDA_STAGING ? t->pinned : recipe->staged_at + t->offset;
+    return begin + (place->offset - base);
+}
+
+void *wefti_cuda_graphs_resolve(const wefti_cuda_stream *stream,
+                                const wefti_recipe *recipe,
+                                const wefti_cuda_graph *graph,
+                                const wefti_cuda_place *place)
+{
+    void *const *there = wefti_cuda_graphs_on_card(graph);
+    if (place->slot != WEFTI_SLOT_WORKSPACE && there != NULL &&
+        there[place->slot - 1] != NULL) {
+        return resolve_on_card(recipe, place, there[place->slot - 1]);
+    }
     switch (place->kind) {
     case WEFTI_CUDA_WORKSPACE:
-        return b->workspace + place->offset;
+        return graph->workspace + place->offset;
     case WEFTI_CUDA_ADDRESS:
         return (void *)place->offset;
     case WEFTI_CUDA_STAGING:
-        return b->stream->staging + place->offset;
+        return stream->staging + place->offset;
     case WEFTI_CUDA_REPORT:
-        return &b->stream->counters->report;
+        return &stream->counters->report;
     default:
         return NULL;
     }
+}
+
+/* Where an input or output lies on the card; NULL: it comes or goes. */
+static char *on_card(const builder *b, size_t tensor)
+{
+    void *const *there = wefti_cuda_graphs_on_card(b->entry);
+    return there != NULL ? there[tensor] : NULL;
 }
 
 /* The kernel with this call is the last and raises the flag. */
@@ -101,7 +137,8 @@ static weft_status add_launch(builder *b, const wefti_cuda_launch *launch, bool 
         let_finish(b, &call);
     }
     for (int32_t i = 0; i < WEFTI_MAX_OPERANDS; i++) {
-        call.operands[i] = resolve(b, &launch->places[i]);
+        call.operands[i] = wefti_cuda_graphs_resolve(b->stream, b->recipe, b->entry,
+                                                     &launch->places[i]);
     }
     return add_kernel(b, launch->kernel, launch->blocks, launch->threads, &call);
 }
@@ -158,8 +195,8 @@ static bool is_staged(const wefti_cuda_tensor *t)
     return !t->stays && !t->by_pieces && !t->by_engine && !t->only_wide;
 }
 
-/* The inputs [0, input_count) that come from pinned memory (`there` false), or from
- * where the copy engine has put them. */
+/* The inputs [0, input_count) that come from pinned memory (`there` false), or are on
+ * the card, where the caller or the copy engine has put them. */
 static weft_status stage_some_inputs(builder *b, bool there)
 {
     const wefti_recipe *recipe = b->recipe;
@@ -167,16 +204,20 @@ static weft_status stage_some_inputs(builder *b, bool there)
     wefti_cuda_stage_call stage = {.count = 0};
     for (size_t i = 0; i < recipe->input_count; i++) {
         const wefti_cuda_tensor *t = &recipe->tensors[i];
-        if (t->by_engine != there) {
+        char *own = on_card(b, i);
+        if ((t->by_engine || own != NULL) != there) {
             continue;
         }
-        char *on_card = b->workspace + recipe->staged_at + t->offset;
-        const char *from = there ? on_card : b->stream->staging + t->pinned;
-        move what = {.target = on_card,
+        char *workspace = b->entry->workspace;
+        char *staged = workspace + recipe->staged_at + t->offset;
+        const char *from = own != NULL ? own
+                           : there     ? staged
+                                       : b->stream->staging + t->pinned;
+        move what = {.target = staged,
                      .source = from,
-                     .size_bytes = is_staged(t) ? t->bytes : 0};
+                     .size_bytes = is_staged(t) && !there ? t->bytes : 0};
         WEFTI_TRY(add_move(b, &stage, what, most));
-        what.target = b->workspace + t->wide_at;
+        what.target = workspace + t->wide_at;
         what.widened = t->half;
         what.size_bytes = t->half != WEFT_TYPE_NONE ? t->bytes : 0;
         WEFTI_TRY(add_move(b, &stage, what, most));
@@ -190,13 +231,15 @@ static weft_status stage_inputs(builder *b)
     return stage_some_inputs(b, true);
 }
 
-static int64_t most_blocks_out(const wefti_recipe *recipe)
+static int64_t most_blocks_out(const builder *b)
 {
+    const wefti_recipe *recipe = b->recipe;
     int64_t most = MOST_BLOCKS_OUT;
     for (size_t i = 0; i < recipe->input_count + recipe->output_count; i++) {
         const wefti_cuda_tensor *t = &recipe->tensors[i];
         if (i >= recipe->input_count && t->half != WEFT_TYPE_NONE) {
-            return MOST_BLOCKS_OUT; /* which are rounded too */
+            /* which are rounded too */
+            return on_card(b, i) != NULL ? MOST_BLOCKS_THERE : MOST_BLOCKS_OUT;
         }
         most = t->by_engine ? MOST_BLOCKS_OUT_BESIDE : most;
     }
@@ -207,18 +250,19 @@ static weft_status stage_outputs(builder *b)
 {
     const wefti_recipe *recipe = b->recipe;
     wefti_cuda_stream *stream = b->stream;
-    const int64_t most = most_blocks_out(recipe);
+    const int64_t most = most_blocks_out(b);
     wefti_cuda_stage_call stage = {.count = 0};
     for (size_t i = 0; i < recipe->output_count; i++) {
         const wefti_cuda_tensor *t = &recipe->tensors[recipe->input_count + i];
         const bool wide = t->half != WEFT_TYPE_NONE;
+        char *own = on_card(b, recipe->input_count + i);
         const move what = {
-            .target = stream->staging + t->pinned,
-            .source =
-                b->workspace + (wide ? t->wide_at : recipe->staged_at + t->offset),
-            .size_bytes = wide || is_staged(t) ? t->bytes : 0,
+            .target = own != NULL ? own : stream->staging + t->pinned,
+            .source = b->entry->workspace +
+                      (wide ? t->wide_at : recipe->staged_at + t->offset),
+            .size_bytes = wide || (is_staged(t) && own == NULL) ? t->bytes : 0,
             .narrowed = t->half,
-            .in_ring = t->in_ring,
+            .in_ring = t->in_ring && own == NULL,
         };
         WEFTI_TRY(add_move(b, &stage, what, most));
     }
@@ -232,11 +276,14 @@ static weft_status stage_outputs(builder *b)
 }
 
 /* Whether the last step's kernel may be the graph's last. */
-static bool ends_with_a_step(const wefti_recipe *recipe)
+static bool ends_with_a_step(const builder *b)
 {
-    for (size_t i = 0; i < recipe->output_count; i++) {
-        const wefti_cuda_tensor *t = &recipe->tensors[recipe->input_count + i];
-        if ((is_staged(t) || t->half != WEFT_TYPE_NONE) && t->bytes > 0) {
+    const wefti_recipe *recipe = b->recipe;
+    for (size_t i = recipe->input_count; i < recipe->input_count + recipe->output_count;
+         i++) {
+        const wefti_cuda_tensor *t = &recipe->tensors[i];
+        const bool staged = is_staged(t) && on_card(b, i) == NULL;
+        if ((staged || t->half != WEFT_TYPE_NONE) && t->bytes > 0) {
             return false;
         }
     }
@@ -246,7 +293,7 @@ static bool ends_with_a_step(const wefti_recipe *recipe)
 static weft_status add_all(builder *b)
 {
     const wefti_recipe *recipe = b->recipe;
-    const bool last = recipe->launch_count > 0 && ends_with_a_step(recipe);
+    const bool last = recipe->launch_count > 0 && ends_with_a_step(b);
     WEFTI_TRY(stage_inputs(b));
     for (size_t i = 0; i < recipe->launch_count; i++) {
         WEFTI_TRY(
@@ -271,20 +318,29 @@ static weft_status build(builder *b, cuda_executable *executable)
     return status;
 }
 
+static void drop_executable(wefti_cuda_stream *stream, wefti_cuda_graph *graph)
+{
+    if (graph->executable != NULL) {
+        /* The flag is raised a moment before the graph has ended. */
+        (void)stream->device->driver.stream_synchronize(stream->handle);
+        (void)stream->device->driver.executable_destroy(graph->executable);
+    }
+    graph->executable = NULL;
+}
+
 static void remove_entry(wefti_cuda_stream *stream, size_t index)
 {
     wefti_cuda_graphs *graphs = &stream->graphs;
-    /* The flag is raised a moment before the graph has ended. */
-    (void)stream->device->driver.stream_synchronize(stream->handle);
-    if (graphs->entries[index].executable != NULL) {
-        (void)stream->device->driver.executable_destroy(
-            graphs->entries[index].executable);
-    }
+    drop_executable(stream, &graphs->entries[index]);
+    wefti_free(graphs->entries[index].more);
     graphs->entries[index] = graphs->entries[--graphs->count];
 }
 
 void wefti_cuda_graphs_drop(wefti_cuda_stream *stream)
 {
+    if (stream->graphs.count > 0) { /* other memory of theirs goes next */
+        (void)stream->device->driver.stream_synchronize(stream->handle);
+    }
     while (stream->graphs.count > 0) {
         remove_entry(stream, stream->graphs.count - 1);
     }
@@ -301,28 +357,129 @@ static size_t oldest(const wefti_cuda_graphs *graphs)
     return found;
 }
 
-wefti_cuda_graph *wefti_cuda_graphs_get(wefti_cuda_stream *stream,
-                                        const wefti_recipe *recipe, char *workspace)
+static wefti_cuda_graph *add_entry(wefti_cuda_stream *stream,
+                                   const wefti_recipe *recipe, char *workspace)
+{
+    wefti_cuda_graphs *graphs = &stream->graphs;
+    if (graphs->count == WEFTI_CUDA_MOST_GRAPHS) {
+        remove_entry(stream, oldest(graphs));
+    }
+    wefti_cuda_graph *made = &graphs->entries[graphs->count++];
+    *made = (wefti_cuda_graph){.serial = recipe->serial, .workspace = workspace};
+    return made;
+}
+
+/* What stands for an address on the card. */
+static void *usable(const wefti_recipe *recipe, char *workspace, void *const *given,
+                    size_t tensor)
+{
+    const bool aligned = (uintptr_t)given[tensor] % ON_CARD_ALIGNMENT == 0;
+    return aligned ? given[tensor]
+                   : workspace + recipe->staged_at + recipe->tensors[tensor].offset;
+}
+
+static bool has_places(const wefti_cuda_graph *graph, const wefti_recipe *recipe,
+                       void *const *given)
+{
+    void *const *there = wefti_cuda_graphs_on_card(graph);
+    bool same = true;
+    for (size_t i = 0; i < recipe->input_count + recipe->output_count && same; i++) {
+        same = there[i] == usable(recipe, graph->workspace, given, i);
+    }
+    return same;
+}
+
+static bool is_of(const wefti_cuda_graph *graph, const wefti_recipe *recipe,
+                  bool with_card)
+{
+    return graph->serial == recipe->serial && graph->with_card == with_card;
+}
+
+/* Puts other places on the card into an entry, which has no executable. */
+static void set_places(wefti_cuda_graph *graph, const wefti_recipe *recipe,
+                       void *const *given)
+{
+    void **there = graph->more != NULL ? graph->more : graph->few;
+    for (size_t i = 0; i < recipe->input_count + recipe->output_count; i++) {
+        there[i] = usable(recipe, graph->workspace, given, i);
+    }
+    graph->launched = 0;
+}
+
+/* As below, for tensors on the card. Places that change with every run have at most so
+ * many entries, and kernels that are launched one by one. */
+static WEFTI_NOINLINE wefti_cuda_graph *get_on_card(wefti_cuda_stream *stream,
+                                                    const wefti_recipe *recipe,
+                                                    char *workspace, void *const *given)
+{
+    wefti_cuda_graphs *graphs = &stream->graphs;
+    wefti_cuda_graph *oldest_one = NULL;
+    size_t count = 0;
+    for (size_t i = graphs->count; i-- > 0;) {
+        wefti_cuda_graph *one = &graphs->entries[i];
+        if (!is_of(one, recipe, true)) {
+            continue;
+        }
+        if (one->workspace != workspace) {
+            remove_entry(stream, i);
+            return get_on_card(stream, recipe, workspace, given);
+        }
+        if (has_places(one, recipe, given)) {
+            return one;
+        }
+        count++;
+        if (oldest_one == NULL || one->last_use < oldest_one->last_use) {
+            oldest_one = one;
+        }
+    }
+    if (count == WEFTI_CUDA_MOST_PLACES) {
+        drop_executable(stream, oldest_one);
+        set_places(oldest_one, recipe, given);
+        return oldest_one;
+    }
+    const size_t tensors = recipe->input_count + recipe->output_count;
+    void **more = NULL;
+    if (tensors > WEFTI_CUDA_FEW_TENSORS) {
+        more = wefti_calloc(tensors, sizeof(*more));
+        if (more == NULL) {
+            return NULL;
+        }
+    }
+    wefti_cuda_graph *made = add_entry(stream, recipe, workspace);
+    made->with_card = true;
+    made->more = more;
+    set_places(made, recipe, given);
+    return made;
+}
+
+/* As below, for tensors in host memory. */
+static wefti_cuda_graph *get(wefti_cuda_stream *stream, const wefti_recipe *recipe,
+                             char *workspace)
 {
     wefti_cuda_graphs *graphs = &stream->graphs;
     size_t i = 0;
-    while (i < graphs->count && graphs->entries[i].serial != recipe->serial) {
+    while (i < graphs->count && !is_of(&graphs->entries[i], recipe, false)) {
         i++;
     }
     if (i < graphs->count && graphs->entries[i].workspace != workspace) {
         remove_entry(stream, i); /* it has another workspace's address in it */
         i = graphs->count;
     }
-    if (WEFTI_UNLIKELY(i == graphs->count)) {
-        if (graphs->count == WEFTI_CUDA_MOST_GRAPHS) {
-            remove_entry(stream, oldest(graphs));
-        }
-        i = graphs->count++;
-        graphs->entries[i] =
-            (wefti_cuda_graph){.serial = recipe->serial, .workspace = workspace};
+    return WEFTI_LIKELY(i < graphs->count) ? &graphs->entries[i]
+                                           : add_entry(stream, recipe, workspace);
+}
+
+wefti_cuda_graph *wefti_cuda_graphs_get(wefti_cuda_stream *stream,
+                                        const wefti_recipe *recipe, char *workspace,
+                                        void *const *given)
+{
+    wefti_cuda_graph *found = WEFTI_LIKELY(given == NULL)
+                                  ? get(stream, recipe, workspace)
+                                  : get_on_card(stream, recipe, workspace, given);
+    if (WEFTI_LIKELY(found != NULL)) {
+        found->last_use = ++stream->graphs.uses;
     }
-    graphs->entries[i].last_use = ++graphs->uses;
-    return &graphs->entries[i];
+    return found;
 }
 
 /* While others launch too, a kernel is sooner launched than a graph of it, for less is
@@ -344,7 +501,7 @@ weft_status wefti_cuda_graphs_launch(wefti_cuda_stream *stream,
                                      wefti_cuda_graph *graph, weft_error *error)
 {
     wefti_backend_device *device = stream->device;
-    builder b = {.stream = stream, .recipe = recipe, .workspace = graph->workspace};
+    builder b = {.stream = stream, .recipe = recipe, .entry = graph};
     bool whole = wants_graph(device, graph);
     if (whole && graph->executable == NULL &&
         build(&b, &graph->executable) != WEFT_OK) {

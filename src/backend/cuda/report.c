@@ -6,9 +6,10 @@
 /* A run that ended with a report. */
 typedef struct report {
     wefti_cuda_stream *stream;
+    const wefti_recipe *recipe;
+    const wefti_cuda_graph *graph;
     const wefti_cuda_launch *launch;
     const char *label;
-    char *workspace;
     int64_t position;
     weft_error *error;
 } report;
@@ -19,16 +20,15 @@ static weft_status read_index(const report *r, int32_t operand, weft_type type,
 {
     wefti_backend_device *device = r->stream->device;
     const cuda_driver *driver = &device->driver;
-    const wefti_cuda_place *place = &r->launch->places[operand];
-    uintptr_t base = place->kind == WEFTI_CUDA_WORKSPACE ? (uintptr_t)r->workspace : 0;
+    const char *indices = wefti_cuda_graphs_resolve(r->stream, r->recipe, r->graph,
+                                                    &r->launch->places[operand]);
     int64_t size = (int64_t)weft_type_size(type);
     int64_t wide = 0;
     int32_t narrow = 0;
     void *target = size == 4 ? (void *)&narrow : (void *)&wide;
-    cuda_result result =
-        driver->copy((cuda_pointer)(uintptr_t)target,
-                     (cuda_pointer)(base + place->offset + (uintptr_t)(at * size)),
-                     (size_t)size, r->stream->handle);
+    cuda_result result = driver->copy((cuda_pointer)(uintptr_t)target,
+                                      (cuda_pointer)(uintptr_t)(indices + at * size),
+                                      (size_t)size, r->stream->handle);
     result = result ? result : driver->stream_synchronize(r->stream->handle);
     *index = size == 4 ? narrow : wide;
     return wefti_cuda_check(device, result, "reading an index", r->error);
@@ -86,7 +86,7 @@ weft_status wefti_cuda_report_clear(wefti_cuda_stream *stream, weft_error *error
 }
 
 weft_status wefti_cuda_report(wefti_cuda_stream *stream, const wefti_recipe *recipe,
-                              char *workspace, weft_error *error)
+                              const wefti_cuda_graph *graph, weft_error *error)
 {
     uint64_t word = stream->control->report;
     uint32_t step = (uint32_t)(word >> WEFTI_CUDA_REPORT_SHIFT);
@@ -104,9 +104,10 @@ weft_status wefti_cuda_report(wefti_cuda_stream *stream, const wefti_recipe *rec
     }
     const report r = {
         .stream = stream,
+        .recipe = recipe,
+        .graph = graph,
         .launch = launch,
         .label = recipe->labels[step],
-        .workspace = workspace,
         .position = (int64_t)(word & ((UINT64_C(1) << WEFTI_CUDA_REPORT_SHIFT) - 1)),
         .error = error,
     };

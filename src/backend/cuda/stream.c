@@ -169,15 +169,52 @@ static weft_status bring_by_engine(wefti_cuda_stream *stream,
                             "copying an input", error);
 }
 
-static weft_status bring_inputs(wefti_cuda_stream *stream, const wefti_recipe *recipe,
-                                void *const *slots, weft_error *error)
+/* What is run: `on_card` are the addresses of inputs and outputs that lie on the card,
+ * NULL for the others; NULL: all are in host memory. */
+typedef struct execution {
+    const wefti_recipe *recipe;
+    void *const *slots;
+    void *const *on_card;
+    wefti_cuda_graph *graph;
+} execution;
+
+static bool is_on_card(const execution *e, size_t tensor)
 {
+    return WEFTI_UNLIKELY(e->on_card != NULL) && e->on_card[tensor] != NULL;
+}
+
+/* Between the caller's tensor on the card and what stands for it there, if that is not
+ * the tensor itself. */
+static weft_status copy_on_card(wefti_cuda_stream *stream, const execution *e,
+                                size_t tensor, bool in, weft_error *error)
+{
+    const cuda_pointer theirs = (cuda_pointer)(uintptr_t)e->on_card[tensor];
+    const cuda_pointer ours =
+        (cuda_pointer)(uintptr_t)wefti_cuda_graphs_on_card(e->graph)[tensor];
+    const size_t size_bytes = e->recipe->tensors[tensor].bytes;
+    if (theirs == ours || size_bytes == 0) {
+        return WEFT_OK;
+    }
+    return wefti_cuda_check(stream->device,
+                            stream->device->driver.copy(in ? ours : theirs,
+                                                        in ? theirs : ours, size_bytes,
+                                                        stream->handle),
+                            "copying a tensor on the card", error);
+}
+
+static weft_status bring_inputs(wefti_cuda_stream *stream, const execution *e,
+                                weft_error *error)
+{
+    const wefti_recipe *recipe = e->recipe;
+    void *const *slots = e->slots;
     const char *workspace = slots[WEFTI_SLOT_WORKSPACE];
     for (size_t i = 0; i < recipe->input_count; i++) {
         const wefti_cuda_tensor *t = &recipe->tensors[i];
         const cuda_pointer target =
             (cuda_pointer)(uintptr_t)workspace + recipe->staged_at + t->offset;
-        if (t->by_pieces) {
+        if (is_on_card(e, i)) {
+            WEFTI_TRY(copy_on_card(stream, e, i, true, error));
+        } else if (t->by_pieces) {
             WEFTI_TRY(wefti_cuda_pieces_send(&stream->pieces, target, slots[1 + i],
                                              t->bytes, error));
         } else if (t->by_engine) {
@@ -191,15 +228,44 @@ static weft_status bring_inputs(wefti_cuda_stream *stream, const wefti_recipe *r
     return WEFT_OK;
 }
 
-static weft_status bring_outputs(wefti_cuda_stream *stream, const wefti_recipe *recipe,
-                                 void *const *slots, weft_error *error)
+/* The last copies of a run on the card are waited for, as its kernels were. */
+static weft_status bring_card_outputs(wefti_cuda_stream *stream, const execution *e,
+                                      weft_error *error)
 {
+    const wefti_recipe *recipe = e->recipe;
+    void *const *there = wefti_cuda_graphs_on_card(e->graph);
+    bool copied = false;
+    for (size_t i = recipe->input_count; i < recipe->input_count + recipe->output_count;
+         i++) {
+        if (is_on_card(e, i)) {
+            WEFTI_TRY(copy_on_card(stream, e, i, false, error));
+            copied = copied || e->on_card[i] != there[i];
+        }
+    }
+    return !copied ? WEFT_OK
+                   : wefti_cuda_check(
+                         stream->device,
+                         stream->device->driver.stream_synchronize(stream->handle),
+                         "copying a tensor on the card", error);
+}
+
+static weft_status bring_outputs(wefti_cuda_stream *stream, const execution *e,
+                                 weft_error *error)
+{
+    const wefti_recipe *recipe = e->recipe;
+    void *const *slots = e->slots;
     const char *workspace = slots[WEFTI_SLOT_WORKSPACE];
+    if (WEFTI_UNLIKELY(e->on_card != NULL)) {
+        WEFTI_TRY(bring_card_outputs(stream, e, error));
+    }
     for (size_t i = recipe->input_count; i < recipe->input_count + recipe->output_count;
          i++) {
         const wefti_cuda_tensor *t = &recipe->tensors[i];
         const cuda_pointer source =
             (cuda_pointer)(uintptr_t)workspace + recipe->staged_at + t->offset;
+        if (is_on_card(e, i)) {
+            continue;
+        }
         if (t->by_pieces) {
             WEFTI_TRY(wefti_cuda_pieces_fetch(&stream->pieces, slots[1 + i], source,
                                               t->bytes, error));
@@ -212,19 +278,23 @@ static weft_status bring_outputs(wefti_cuda_stream *stream, const wefti_recipe *
     return WEFT_OK;
 }
 
-static weft_status run_entered(wefti_cuda_stream *stream, const wefti_recipe *recipe,
-                               void *const *slots, weft_error *error)
+static weft_status run_entered(wefti_cuda_stream *stream, execution *e,
+                               weft_error *error)
 {
-    char *workspace = slots[WEFTI_SLOT_WORKSPACE];
+    const wefti_recipe *recipe = e->recipe;
     WEFTI_TRY(ensure_staging(stream, recipe->pinned_bytes, error));
-    wefti_cuda_graph *graph = wefti_cuda_graphs_get(stream, recipe, workspace);
-    WEFTI_TRY(bring_inputs(stream, recipe, slots, error));
-    WEFTI_TRY(launch_and_wait(stream, recipe, graph, error));
+    e->graph = wefti_cuda_graphs_get(stream, recipe, e->slots[WEFTI_SLOT_WORKSPACE],
+                                     e->on_card);
+    if (WEFTI_UNLIKELY(e->graph == NULL)) {
+        return wefti_error_memory(error, "a run with tensors on the card");
+    }
+    WEFTI_TRY(bring_inputs(stream, e, error));
+    WEFTI_TRY(launch_and_wait(stream, recipe, e->graph, error));
     if (recipe->reports &&
         WEFTI_UNLIKELY(stream->control->report != WEFTI_CUDA_REPORT_NONE)) {
-        return wefti_cuda_report(stream, recipe, workspace, error);
+        return wefti_cuda_report(stream, recipe, e->graph, error);
     }
-    return bring_outputs(stream, recipe, slots, error);
+    return bring_outputs(stream, e, error);
 }
 
 static weft_status run(void *user, wefti_recipe *recipe, void *const *slots,
@@ -234,15 +304,19 @@ static weft_status run(void *user, wefti_recipe *recipe, void *const *slots,
     if (recipe->launch_count == 0 && !wefti_cuda_recipe_converts(recipe)) {
         return WEFT_OK;
     }
-    if (slot_count < 1 + recipe->input_count + recipe->output_count) {
+    const size_t used = 1 + recipe->input_count + recipe->output_count;
+    if (slot_count < used) {
         return wefti_error(error, WEFT_INTERNAL,
                            "an execution brings %zu slots; its recipe uses %zu",
-                           slot_count, 1 + recipe->input_count + recipe->output_count);
+                           slot_count, used);
     }
+    execution e = {.recipe = recipe,
+                   .slots = slots,
+                   .on_card = slot_count >= 2 * used ? slots + used + 1 : NULL};
     WEFTI_TRY(wefti_cuda_enter(stream->device, error));
     /* Relaxed: a hint, it orders nothing. */
     (void)wefti_atomic_u32_add_relaxed(&stream->device->running, 1);
-    weft_status status = run_entered(stream, recipe, slots, error);
+    weft_status status = run_entered(stream, &e, error);
     if (WEFTI_UNLIKELY(status != WEFT_OK)) {
         /* What was launched may still be at the workspace, which is the caller's. */
         (void)stream->device->driver.stream_synchronize(stream->handle);
