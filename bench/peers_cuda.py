@@ -11,14 +11,15 @@ Every caller is a thread with its own weights and its own input. Inputs start an
 end in host memory for all: PyTorch's in pinned memory, which it copies asynchronously;
 Weft's in the caller's. "threads" is PyTorch with a stream for each thread and a
 synchronisation for each call, "graphs" one CUDA graph for each thread, copies included.
-"resident" is PyTorch whose inputs and outputs stay on the card, for comparison: Weft has no
-such call. "launch" is what the card does without either: one graph of one empty kernel
-from each thread and the wait for it (bench/kernels/card_bench). In the mixed row every
-other thread has the other model. f32 is f32 for all. In bf16 and f16 PyTorch's modules,
+"resident" is PyTorch whose inputs and outputs stay on the card, "kept" one CUDA graph for
+each thread of such, and "on card" Weft with such tensors (`weft bench --on-card`); all wait
+for the end of each call. "launch" is what the card does without either: one graph of one
+empty kernel from each thread and the wait for it (bench/kernels/card_bench). In the mixed
+row every other thread has the other model. f32 is f32 for all. In bf16 and f16 PyTorch's modules,
 inputs and outputs are of that type. So are Weft's in these rows: the same modules are
 exported and run by `weft run`, all threads on one model. "f32 io" is Weft with inputs and
 outputs in f32 and only its products in that type (`weft bench --precision`), which is all
-that there is of the mixed row.
+that there is of the mixed row and of "on card".
 Needs a Python with PyTorch for CUDA.
 """
 
@@ -104,7 +105,7 @@ class Lane:
                 result = self.module(*self.device_inputs)
             self.stream.synchronize()
         self.output = torch.empty(result.shape, dtype=dtype).pin_memory()
-        self.graph = None
+        self.graph = self.kept = None
 
     def eager(self):
         import torch
@@ -131,16 +132,26 @@ class Lane:
                 for device, host in zip(self.device_inputs, self.inputs):
                     device.copy_(host, non_blocking=True)
                 self.output.copy_(self.module(*self.device_inputs), non_blocking=True)
+            self.kept = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.kept, stream=self.stream,
+                                  capture_error_mode="thread_local"):
+                self.result = self.module(*self.device_inputs)
 
     def replay(self):
+        self.launch(self.graph)
+
+    def replay_kept(self):
+        self.launch(self.kept)
+
+    def launch(self, graph):
         import torch
 
         with torch.cuda.stream(self.stream):
-            self.graph.replay()
+            graph.replay()
         self.stream.synchronize()
 
 
-def weft_rates(options, row):
+def weft_rates(options, row, *more):
     """Threads -> what one run of the command, which checks answers, has measured."""
     table = "table4" if row == "mixed" else f"table1/{row}" if row in peers.TABLE_1 \
         else f"table2/{row}"
@@ -149,7 +160,7 @@ def weft_rates(options, row):
                "--precision", options.precision,
                "--no-golden", "--threads", ",".join(map(str, options.threads)),
                "--iterations", "4", "--distinct", "1", "--seconds",
-               str(options.weft_seconds), "--json", str(report)]
+               str(options.weft_seconds), "--json", str(report), *more]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode != 0:
         sys.exit(f"{' '.join(command)} failed:\n{run.stdout}{run.stderr}")
@@ -229,7 +240,7 @@ def raw_rates(options):
     return {r["threads"]: r["calls_per_second"] for r in report["launch"]}, report
 
 
-PYTORCH = ("threads", "graphs", "resident")
+PYTORCH = ("threads", "graphs", "resident", "kept")
 
 
 def measure_row(row, options):
@@ -237,23 +248,27 @@ def measure_row(row, options):
     lanes = [Lane(row, thread, options.precision) for thread in range(max(options.threads))]
     for lane in lanes:
         lane.capture()
-    samples = {n: {side: [] for side in PYTORCH + ("weft", "wide")}
+    samples = {n: {side: [] for side in PYTORCH + ("weft", "wide", "on card")}
                for n in options.threads}
     for _ in range(options.repeats):
         for n in options.threads:
-            for side, call in zip(PYTORCH, ("eager", "replay", "resident")):
+            for side, call in zip(PYTORCH, ("eager", "replay", "resident",
+                                            "replay_kept")):
                 calls = [getattr(lane, call) for lane in lanes[:n]]
                 samples[n][side].append(peers.rate(calls, options.seconds))
         short = options.precision in ("bf16", "f16")
         wide = weft_rates(options, row)
+        there = weft_rates(options, row, "--on-card")
         for n, measured in (short_rates(options, row) if short and row != "mixed"
                             else wide).items():
             samples[n]["weft"].append(measured)
             samples[n]["wide"].append(wide[n]["rate"])
+            samples[n]["on card"].append(there[n]["rate"])
     records = {}
     for n, sides in samples.items():
         weft = sorted(sides["weft"], key=lambda m: m["rate"])[len(sides["weft"]) // 2]
-        records[n] = {side: statistics.median(sides[side]) for side in PYTORCH + ("wide",)}
+        records[n] = {side: statistics.median(sides[side])
+                      for side in PYTORCH + ("wide", "on card")}
         records[n]["weft"] = weft
     return records
 
@@ -267,30 +282,36 @@ def print_row(row, rates, raw, precision):
         met = "" if n != 8 else "aim" if ratio >= aim else "yes" if ratio >= at_least else "NO"
         of_raw = f"{weft['rate'] / raw[n]:6.2f}" if n in raw else f"{'-':>6}"
         print(f"{row:24} {n:3} {r['threads']:8,.0f} {r['graphs']:8,.0f} "
-              f"{r['resident']:8,.0f} {weft['rate']:8,.0f} {ratio:6.1f} "
+              f"{r['resident']:8,.0f} {r['kept']:8,.0f} {weft['rate']:8,.0f} {ratio:6.1f} "
               f"{weft['rate'] / r['graphs']:6.1f} {of_raw} "
               f"{weft['p50'] / 1e3:7.1f} {weft['p99'] / 1e3:8.1f} "
               f"{weft['p999'] / 1e3:8.1f} {weft['cpu'] / 1e3:6.1f} {met:>4} "
-              f"{r['wide']:8,.0f}", flush=True)
+              f"{r['wide']:8,.0f} {r['on card']:8,.0f} "
+              f"{r['on card'] / r['resident']:6.1f} {r['on card'] / r['kept']:6.1f}",
+              flush=True)
 
 
 def markdown(records, raw, precision):
     """The rates by threads, and beside them what a caller at 8 threads sees."""
     wanted = TARGETS | (SHORT_TARGETS if precision in ("bf16", "f16") else {})
-    lines = ["| row | PyTorch, 8 | graphs, 8 | resident, 8 | Weft, "
+    lines = ["| row | PyTorch, 8 | graphs, 8 | resident, 8 | kept, 8 | Weft, "
              + " / ".join(map(str, next(iter(records.values())))) + " threads "
              "| x PyTorch at 8 | wanted, aim | of launch, 8 | P50, P99, P99.9 at 8, us "
-             "| host us a call |", "|---|---|---|---|---|---|---|---|---|---|"]
+             "| host us a call | on card, 8 | x resident | x kept |",
+             "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"]
     for row, rates in records.items():
         r = rates.get(8) or next(iter(rates.values()))
         weft, n = r["weft"], 8 if 8 in rates else next(iter(rates))
         of_raw = f"{weft['rate'] / raw[n]:.2f}" if n in raw else "-"
         lines.append(
             f"| {row} | {r['threads']:,.0f} | {r['graphs']:,.0f} | {r['resident']:,.0f} "
+            f"| {r['kept']:,.0f} "
             f"| {' / '.join(format(x['weft']['rate'], ',.0f') for x in rates.values())} "
             f"| {weft['rate'] / r['threads']:.1f} | {wanted[row][0]}, {wanted[row][1]} "
             f"| {of_raw} | {weft['p50'] / 1e3:.0f}, {weft['p99'] / 1e3:.0f}, "
-            f"{weft['p999'] / 1e3:.0f} | {weft['cpu'] / 1e3:.1f} |")
+            f"{weft['p999'] / 1e3:.0f} | {weft['cpu'] / 1e3:.1f} "
+            f"| {r['on card']:,.0f} | {r['on card'] / r['resident']:.1f} "
+            f"| {r['on card'] / r['kept']:.1f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -335,8 +356,10 @@ def main():
               ", ".join(f"{r['calls_per_second']:,.0f} at {r['threads']}"
                         for r in report.get(kind, [])))
     print(f"\n{'row':24} {'thr':>3} {'threads':>8} {'graphs':>8} {'resident':>8} "
+          f"{'kept':>8} "
           f"{'Weft':>8} {'/thr':>6} {'/graph':>6} {'/raw':>6} {'P50 us':>7} {'P99 us':>8} "
-          f"{'P999 us':>8} {'host us':>6} {'met':>4} {'f32 io':>8}")
+          f"{'P999 us':>8} {'host us':>6} {'met':>4} {'f32 io':>8} {'on card':>8} "
+          f"{'/res.':>6} {'/kept':>6}")
     records = {}
     for row in options.rows:
         records[row] = measure_row(row, options)

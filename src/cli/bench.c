@@ -28,6 +28,7 @@ enum {
     KEY_IN_FLIGHT,
     KEY_BATCHES,
     KEY_BUCKET,
+    KEY_ON_CARD,
 };
 
 typedef struct arguments {
@@ -95,6 +96,10 @@ static error_t parse_tables(int key, char *value, arguments *chosen)
     case KEY_DISTINCT:
         chosen->table_option = "--distinct";
         chosen->suite.distinct = parse_count(chosen, "--distinct", value);
+        return 0;
+    case KEY_ON_CARD:
+        chosen->table_option = "--on-card";
+        chosen->suite.on_card = true;
         return 0;
     case KEY_NULL:
         chosen->table_option = "--null";
@@ -172,6 +177,11 @@ static void refuse_strangers(const arguments *chosen)
     if (chosen->queue_option != NULL && chosen->suite.mode == CLI_DIRECT) {
         cli_usage(chosen->command, "'%s' is of the queue; add --queue",
                   chosen->queue_option);
+    }
+    if (chosen->suite.on_card && chosen->suite.mode != CLI_DIRECT) {
+        cli_usage(chosen->command,
+                  "'--on-card' is of direct calls; leave out --queue, whose workers "
+                  "take host memory");
     }
 }
 
@@ -292,8 +302,15 @@ static error_t parse(int key, char *value, struct argp_state *state)
             "Requests that each thread keeps under way (default: 1)", 0                \
     }
 
+#define ON_CARD_OPTION                                                                 \
+    {                                                                                  \
+        "on-card", KEY_ON_CARD, NULL, 0,                                               \
+            "Inputs start and outputs end on the device's card (WEFT_PLACE_CARD)", 0   \
+    }
+
 static const struct argp_option bench_options[] = {
     SHARED_OPTIONS,
+    ON_CARD_OPTION,
     {"queue", KEY_QUEUE, NULL, 0,
      "Time each row through a queue too, beside the direct calls", 0},
     QUEUE_OPTIONS,
@@ -311,6 +328,7 @@ static const struct argp_option bench_options[] = {
 
 static const struct argp_option check_options[] = {
     SHARED_OPTIONS,
+    ON_CARD_OPTION,
     {"queue", KEY_QUEUE, NULL, 0, "All answers by way of a queue, not by direct calls",
      0},
     QUEUE_OPTIONS,

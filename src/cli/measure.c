@@ -113,6 +113,7 @@ static void run_passes(cli_trial *trial, const cli_effort *effort, weft_queue *q
         .compare_all = true,
         .queue = queue,
         .in_flight = effort->way.in_flight,
+        .on_card = effort->on_card,
     };
     cli_pass_run(trial, &params, &result->checked);
     judge_pass(&result->checked, result);

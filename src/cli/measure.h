@@ -31,6 +31,7 @@ typedef struct cli_pass_params {
     bool compare_none;  /* where the device computes nothing */
     weft_queue *queue;  /* NULL: direct */
     int32_t in_flight;  /* of each thread; direct calls use as many buffers in turn */
+    bool on_card;       /* tensors of direct calls lie there */
 } cli_pass_params;
 
 /* Takes every context that the threads may lease through each kind of model, so that
@@ -65,6 +66,7 @@ typedef struct cli_effort {
     double seconds;     /* of each timed pass; 0: none */
     int32_t iterations; /* of each thread in the checked pass; 0: the row's own */
     int32_t distinct;   /* most different inputs of each thread; 0: the row's own */
+    bool on_card;       /* tensors of direct calls lie there */
     cli_way way;
 } cli_effort;
 

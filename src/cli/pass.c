@@ -41,12 +41,28 @@ void cli_slot_fini(cli_slot *slot)
     }
     free(slot->buffers);
     free(slot->outputs);
+    if (slot->card != NULL) {
+        cli_on_card_fini(slot->card);
+        free(slot->card);
+    }
+}
+
+weft_status cli_slot_use_card(cli_slot *slot, const cli_lane *lane, weft_error *error)
+{
+    if (weft_model_has_stages(lane->cases[0].model)) {
+        return WEFT_OK; /* takes host memory alone */
+    }
+    slot->card = cli_allocate(1, sizeof(*slot->card));
+    return cli_on_card_init(slot->card, lane, slot->outputs, error);
 }
 
 weft_io cli_slot_io(const cli_slot *slot, const cli_lane *lane, uint64_t index)
 {
     const cli_case *request = &lane->cases[index];
-    return (weft_io){request->inputs, request->input_count,
+    const weft_tensor *inputs = slot->card == NULL
+                                    ? request->inputs
+                                    : slot->card->inputs + index * request->input_count;
+    return (weft_io){inputs, request->input_count,
                      &slot->outputs[index * request->output_count],
                      request->output_count};
 }
@@ -69,7 +85,12 @@ static void init_caller(cli_caller *self, const cli_trial *trial,
     self->slot_count = params->in_flight > 1 ? params->in_flight : 1;
     self->slots = cli_allocate((size_t)self->slot_count, sizeof(*self->slots));
     for (int32_t i = 0; i < self->slot_count; i++) {
+        weft_error error;
         cli_slot_init(&self->slots[i], self->lane);
+        if (params->on_card && self->failed == 0 &&
+            cli_slot_use_card(&self->slots[i], self->lane, &error) != WEFT_OK) {
+            cli_caller_failed(self, &error);
+        }
     }
 }
 
@@ -157,9 +178,33 @@ bool cli_caller_goes_on(const cli_caller *self, uint64_t begun, int64_t now_ns)
            now_ns - self->start_ns < (int64_t)(params->seconds * 1e9);
 }
 
+static void spoil(cli_caller *self, cli_slot *slot, const cli_case *request)
+{
+    weft_error error;
+    cli_slot_spoil(slot, request);
+    if (slot->card != NULL &&
+        cli_on_card_spoil(slot->card, request, &error) != WEFT_OK) {
+        cli_caller_failed(self, &error);
+    }
+}
+
+static void compare(cli_caller *self, const cli_slot *slot, const cli_case *request)
+{
+    weft_error error;
+    if (slot->card != NULL &&
+        cli_on_card_fetch(slot->card, request, slot->buffers, &error) != WEFT_OK) {
+        cli_caller_failed(self, &error);
+        return;
+    }
+    cli_caller_compare(self, slot, request);
+}
+
 static void run_direct(cli_caller *self)
 {
     int64_t begin_ns = self->start_ns;
+    if (self->failed > 0) { /* its tensors are not there */
+        return;
+    }
     while (cli_caller_goes_on(self, self->calls, begin_ns)) {
         cli_slot *slot = &self->slots[self->calls % (uint64_t)self->slot_count];
         uint64_t index = cli_caller_case(self, self->calls);
@@ -168,7 +213,7 @@ static void run_direct(cli_caller *self)
         weft_error error;
         bool check = cli_caller_checks(self, self->calls);
         if (check) {
-            cli_slot_spoil(slot, request);
+            spoil(self, slot, request);
             begin_ns = cli_now_ns();
         }
         bool done = weft_run(request->model, &io, NULL, &error) == WEFT_OK;
@@ -176,7 +221,7 @@ static void run_direct(cli_caller *self)
         if (!done) {
             cli_caller_failed(self, &error);
         } else if (check) {
-            cli_caller_compare(self, slot, request);
+            compare(self, slot, request);
         }
         cli_caller_count(self, end_ns - begin_ns);
         begin_ns = end_ns;

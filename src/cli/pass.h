@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "cli/measure.h"
+#include "cli/on_card.h"
 
 /* The inside of a pass: what one of its threads has and does. */
 
@@ -17,6 +18,7 @@ typedef struct cli_slot {
     void **buffers;
     size_t buffer_count;
     weft_tensor *outputs; /* of every case, all in the same buffers */
+    cli_on_card *card;    /* or there; NULL: tensors are in host memory */
     /* What is under way, of a queue. */
     weft_request *request;
     const cli_case *of;
@@ -46,6 +48,8 @@ size_t cli_largest_output(const cli_lane *lane, size_t index);
 /* Gives a slot its memory: as much as any of the lane's answers needs. */
 void cli_slot_init(cli_slot *slot, const cli_lane *lane);
 void cli_slot_fini(cli_slot *slot);
+/* Lets the slot's requests have their tensors on the card. */
+weft_status cli_slot_use_card(cli_slot *slot, const cli_lane *lane, weft_error *error);
 
 /* The request as it is to be run, with the slot's memory for its answer. */
 weft_io cli_slot_io(const cli_slot *slot, const cli_lane *lane, uint64_t index);

@@ -241,6 +241,7 @@ bool cli_write_json(const cli_suite *suite, const char *path)
     json_object_set_new(root, "device", device);
     const weft_precision precision = suite->options->precision;
     set_text(root, "precision", weft_precision_name(precision));
+    json_object_set_new(root, "on_card", json_boolean(suite->options->on_card));
     json_object_set_new(root, "passed", json_boolean(cli_suite_passed(suite)));
     set_count(root, "rows", suite->row_count);
     set_count(root, "failed_rows", suite->failed_row_count);

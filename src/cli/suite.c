@@ -59,7 +59,8 @@ static cli_effort effort_for(const cli_suite *suite, const cli_row *row,
                              int32_t threads)
 {
     cli_effort effort = {.seconds = suite->options->seconds,
-                         .iterations = suite->options->iterations};
+                         .iterations = suite->options->iterations,
+                         .on_card = suite->options->on_card};
     bool side = row->table == CLI_TABLE_OPERATIONS || row->table == CLI_TABLE_MODULES ||
                 row->table == CLI_TABLE_SCALING;
     if (effort.iterations == 0 && side && threads != cli_table_threads(row->table) &&

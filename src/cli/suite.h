@@ -26,7 +26,8 @@ typedef struct cli_suite_options {
     const char *json, *html;
     const char *golden;
     bool no_golden;
-    bool quiet; /* nothing on the terminal */
+    bool quiet;   /* nothing on the terminal */
+    bool on_card; /* inputs and outputs of direct calls lie on the device's card */
     cli_mode mode;
     cli_way way;        /* of the queue */
     cli_counts workers; /* of the queue; none: those of each table */
