@@ -251,21 +251,24 @@ struct weft_queue {
     int fd;                   /* -1: none */
     wefti_queue_worker *workers;
 
-    /* atomic: any thread -> any thread */
-    wefti_refcount owners;    /* callers */
+    /* atomic: any thread -> any thread. Not beside what all threads read: where
+     * requests come one at a time, `holds` changes with each of them. */
+    WEFTI_CACHE_ALIGNED wefti_refcount owners; /* callers */
     wefti_refcount holds;     /* on the memory: owners together, pools in use */
     wefti_patience callers;   /* those who wait for a request */
     wefti_patience idlers;    /* workers without work */
     wefti_patience gatherers; /* workers for which little waits */
     wefti_patience promises;  /* who submits soon waits, and runs it itself */
+    /* atomic: written under the lock -> who posts; wefti_queue_attendance (post.c). Who
+     * posts reads it several times while others fight for the lock, which therefore has
+     * another cache line. */
+    WEFTI_CACHE_ALIGNED wefti_atomic_u32 attended;
+
+    /* guarded by lock */
+    WEFTI_CACHE_ALIGNED wefti_mutex lock; /* WEFTI_RANK_QUEUE */
     /* atomic: who ends a batch, under the lock -> anybody; how long one takes, a hint
      */
     wefti_atomic_u64 usual_ns;
-    /* atomic: written under the lock -> who posts; wefti_queue_attendance (post.c) */
-    wefti_atomic_u32 attended;
-
-    /* guarded by lock */
-    wefti_mutex lock;     /* WEFTI_RANK_QUEUE */
     wefti_condition work; /* wakes a worker: a request, close; the worker a delay */
     wefti_condition room; /* wakes who is blocked: room, close */
     wefti_condition idle; /* wakes drain: everything has left */

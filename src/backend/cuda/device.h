@@ -105,8 +105,9 @@ struct wefti_backend_device {
     /* atomic: who runs -> who runs; how many are in a run */
     WEFTI_CACHE_ALIGNED wefti_atomic_u32 running;
 
-    /* atomic: who builds recipes -> who builds recipes */
-    wefti_atomic_u64 recipe_serial;
+    /* atomic: who builds recipes -> who builds recipes. Not beside `running`, for who
+     * runs reads `lost`. */
+    WEFTI_CACHE_ALIGNED wefti_atomic_u64 recipe_serial;
 
     /* atomic: the first that finds the card gone -> all; 1 once lost_reason is set */
     wefti_atomic_u32 lost;
