@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+
 #include "base/clock.h"
 #include "queue/queue.h"
 
@@ -406,9 +408,31 @@ void wefti_queue_choose_with_locked(wefti_queue_request *request,
 /* A model may be ahead of others by so much device time, of a weight of 1. */
 static const double MOST_AHEAD_NS = 20e6;
 
+static double least_virtual_ns(const weft_queue *queue)
+{
+    double least_ns = INFINITY;
+    for (const wefti_queue_model *m = queue->models; m; m = m->next) {
+        if (m->waiting_count > 0 && m->virtual_ns < least_ns) {
+            least_ns = m->virtual_ns;
+        }
+    }
+    return least_ns;
+}
+
+void wefti_queue_note_virtual_locked(const wefti_queue_model *model)
+{
+    weft_queue *queue = model->queue;
+    if (model->waiting_count > 0 && model->virtual_ns < queue->least_virtual_ns) {
+        queue->least_virtual_ns = model->virtual_ns;
+    }
+}
+
+/* Each leader asks, twice, and a queue may serve a hundred models, which other cores
+ * have changed: so they are looked at only when what was found the last time does not
+ * answer. */
 bool wefti_queue_may_overtake_locked(const wefti_queue_request *request)
 {
-    const weft_queue *queue = request->queue;
+    weft_queue *queue = request->queue;
     for (uint32_t i = 0; i < request->level; i++) {
         if (queue->level_count[i] > 0) {
             return false;
@@ -418,11 +442,10 @@ bool wefti_queue_may_overtake_locked(const wefti_queue_request *request)
         return true;
     }
     double most_ns = request->model->virtual_ns - MOST_AHEAD_NS;
-    const wefti_queue_model *model = queue->models;
-    while (model && (model->waiting_count == 0 || model->virtual_ns >= most_ns)) {
-        model = model->next;
+    if (most_ns > queue->least_virtual_ns) {
+        queue->least_virtual_ns = least_virtual_ns(queue);
     }
-    return model == NULL;
+    return most_ns <= queue->least_virtual_ns;
 }
 
 /* Learns from a batch that was joined. The first one of a size has built a plan. */
@@ -471,6 +494,7 @@ void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batc
     wefti_atomic_u64_store_relaxed(&class->hint_row_ns,
                                    (uint64_t)wefti_queue_expected_ns(class, 1));
     model->virtual_ns += ((double)took_ns - batch->expected_ns) / model->weight;
+    wefti_queue_note_virtual_locked(model); /* it may have taken less than expected */
     queue->statistics.device_ns += (uint64_t)took_ns;
     queue->statistics.padded_count += (uint64_t)batch->padded_rows;
     queue->statistics.split_count += batch->was_split ? 1 : 0;

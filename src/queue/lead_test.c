@@ -136,6 +136,53 @@ static void test_shares_are_kept(void **state)
     tear_down(&s);
 }
 
+/* What is remembered of the others' shares holds for those that come, or go back. */
+static void test_shares_are_looked_at_again(void **state)
+{
+    (void)state;
+    stage s;
+    set_up(&s);
+    weft_model *other = queue_case_model(s.f.device, 43);
+    assert_int_equal(weft_queue_add_model(s.f.queue, other, NULL, NULL), WEFT_OK);
+    weft_queue_submit_params given = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
+    weft_request *waiting;
+    given.callback = ignore;
+    assert_int_equal(
+        weft_queue_submit(s.f.queue, other, &s.other.io, &given, &waiting, NULL),
+        WEFT_OK);
+    weft_request *base = queue_case_submit(&s.f, &s.call, NULL);
+    wefti_queue_request *request = WEFTI_CONTAINER_OF(base, wefti_queue_request, base);
+    wefti_queue_lock(s.f.queue);
+    wefti_queue_model *theirs = wefti_queue_find_model_locked(s.f.queue, other);
+    request->model->virtual_ns = 1e9;
+    theirs->virtual_ns = 2e9;
+    bool ahead = wefti_queue_may_overtake_locked(request);
+    theirs->virtual_ns = 0;
+    wefti_queue_note_virtual_locked(theirs);
+    bool behind = !wefti_queue_may_overtake_locked(request);
+    theirs->virtual_ns = 2e9;
+    bool again = wefti_queue_may_overtake_locked(request);
+    wefti_mutex_unlock(&s.f.queue->lock);
+    assert_true(weft_request_cancel(waiting));
+    weft_request_release(waiting);
+    wefti_queue_lock(s.f.queue); /* its requests begin to wait anew, with little */
+    theirs->virtual_ns = s.f.queue->virtual_ns = 0;
+    wefti_mutex_unlock(&s.f.queue->lock);
+    assert_int_equal(
+        weft_queue_submit(s.f.queue, other, &s.other.io, &given, &waiting, NULL),
+        WEFT_OK);
+    wefti_queue_lock(s.f.queue);
+    bool came = !wefti_queue_may_overtake_locked(request);
+    request->model->virtual_ns = 0;
+    wefti_mutex_unlock(&s.f.queue->lock);
+    assert_true(ahead && behind && again && came);
+    assert_true(weft_request_cancel(waiting));
+    weft_request_release(waiting);
+    queue_case_wait_ok(base);
+    weft_model_release(other);
+    tear_down(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +190,7 @@ int main(void)
         cmocka_unit_test(test_callbacks_are_for_workers),
         cmocka_unit_test(test_priorities_are_not_overtaken),
         cmocka_unit_test(test_shares_are_kept),
+        cmocka_unit_test(test_shares_are_looked_at_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

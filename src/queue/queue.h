@@ -285,6 +285,7 @@ struct weft_queue {
     uint64_t next_sequence;
     uint64_t chosen_count;
     double virtual_ns;
+    double least_virtual_ns; /* no model of which a request waits has had less */
     wefti_queue_model *models;
     wefti_queue_list by_age;
     size_t level_count[WEFTI_QUEUE_LEVELS]; /* waiting requests */
@@ -446,6 +447,10 @@ double wefti_queue_joining_gain_ns(const wefti_queue_class *class);
 
 /* Whether fair shares and priorities let the request go before all that waits. */
 bool wefti_queue_may_overtake_locked(const wefti_queue_request *request);
+
+/* For it: called when a request of the model begins to wait, or the model's virtual
+ * time goes back. */
+void wefti_queue_note_virtual_locked(const wefti_queue_model *model);
 
 /* Learns from a batch that took so long. */
 void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batch,

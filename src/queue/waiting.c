@@ -77,6 +77,7 @@ void wefti_queue_enlist_locked(wefti_queue_request *request)
     if (model->waiting_count++ == 0 && model->virtual_ns < queue->virtual_ns) {
         model->virtual_ns = queue->virtual_ns; /* idleness earns no credit */
     }
+    wefti_queue_note_virtual_locked(model);
     if (request->base.start_deadline_ns != WEFTI_NEVER) {
         wefti_timer_add_locked(&queue->timer, &request->base);
     }
