@@ -47,15 +47,24 @@ static bool is_recent(const wefti_queue_recent *recent, const weft_model *model,
     return same;
 }
 
+/* Each of many threads may have a model of its own, and all of them come by each core.
+ */
+static uint32_t set_of(const weft_model *model)
+{
+    uint64_t mixed = (uint64_t)(uintptr_t)model * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)(mixed >> 32) % WEFTI_QUEUE_RECENT_SETS;
+}
+
 static const wefti_queue_recent *find_recent_locked(const wefti_queue_pool *pool,
                                                     const weft_model *model,
                                                     const weft_io *io)
 {
+    const wefti_queue_recent *recents = pool->recents[set_of(model)];
     size_t i = 0;
-    while (i < WEFTI_QUEUE_RECENTS && !is_recent(&pool->recents[i], model, io)) {
+    while (i < WEFTI_QUEUE_RECENTS && !is_recent(&recents[i], model, io)) {
         i++;
     }
-    return i < WEFTI_QUEUE_RECENTS ? &pool->recents[i] : NULL;
+    return i < WEFTI_QUEUE_RECENTS ? &recents[i] : NULL;
 }
 
 void wefti_queue_look_up_locked(wefti_queue_pool *pool, const weft_io *io,
@@ -77,15 +86,17 @@ void wefti_queue_remember_locked(const wefti_queue_request *request)
         !wefti_atomic_u32_load_relaxed(&request->queue->attended)) {
         return;
     }
+    uint32_t set = set_of(request->model->model);
+    wefti_queue_recent *recents = pool->recents[set];
     wefti_mutex_lock(&pool->lock);
     bool there = false;
     for (size_t i = 0; !there && i < WEFTI_QUEUE_RECENTS; i++) {
-        there = pool->recents[i].model && pool->recents[i].class == request->class &&
-                pool->recents[i].rows == request->rows;
+        there = recents[i].model && recents[i].class == request->class &&
+                recents[i].rows == request->rows;
     }
     if (!there) {
         wefti_queue_recent *place =
-            &pool->recents[pool->next_recent++ % WEFTI_QUEUE_RECENTS];
+            &recents[pool->next_recent[set]++ % WEFTI_QUEUE_RECENTS];
         if (place->model) {
             count_recent_locked(place, false);
         }
@@ -100,10 +111,11 @@ void wefti_queue_forget_locked(wefti_queue_model *model)
 {
     for (size_t p = 0; p < WEFTI_QUEUE_POOLS; p++) {
         wefti_queue_pool *pool = &model->queue->pools[p];
+        wefti_queue_recent *recents = pool->recents[set_of(model->model)];
         wefti_mutex_lock(&pool->lock);
         for (size_t i = 0; i < WEFTI_QUEUE_RECENTS; i++) {
-            if (pool->recents[i].model == model) {
-                count_recent_locked(&pool->recents[i], false);
+            if (recents[i].model == model) {
+                count_recent_locked(&recents[i], false);
             }
         }
         wefti_mutex_unlock(&pool->lock);

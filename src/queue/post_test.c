@@ -107,12 +107,71 @@ static void test_no_memory_holds_nothing(void **state)
     tear_down(&s);
 }
 
+/* As if a run of its class had been timed: requests of the class may be posted. */
+static void know_time(weft_queue *queue, const weft_model *model)
+{
+    wefti_queue_lock(queue);
+    wefti_queue_class *class = wefti_queue_find_model_locked(queue, model)->classes;
+    class->alone_ns = 1000;
+    wefti_atomic_u64_store_relaxed(&class->hint_row_ns, 1000);
+    wefti_mutex_unlock(&queue->lock);
+}
+
+/* As threads have that each use their own: all of them are remembered. */
+static void test_many_models_are_posted(void **state)
+{
+    (void)state;
+    enum { MODELS = 24, ROUNDS = 3 }; /* made, remembered, posted */
+    static queue_case_call calls[ROUNDS * MODELS];
+    weft_request *requests[ROUNDS * MODELS];
+    weft_model *models[MODELS];
+    wefti_core_set cores;
+    stage s;
+    set_up(&s);
+    weft_queue *queue = s.f.queue;
+    uint32_t before = 0;
+    bool kept = wefti_thread_keep_core(0, 1, &cores); /* each core has its own box */
+    for (uint32_t i = 0; i < ROUNDS * MODELS; i++) {
+        uint32_t m = i % MODELS;
+        if (i < MODELS) {
+            models[m] = queue_case_model(s.f.device, 100 + m);
+            assert_int_equal(weft_queue_add_model(queue, models[m], NULL, NULL),
+                             WEFT_OK);
+        }
+        before = i == 2 * MODELS ? queue_case_count_posts(queue) : before;
+        queue_case_solve(&calls[i], models[m], 1, i, 1);
+        assert_int_equal(
+            weft_queue_submit(queue, models[m], &calls[i].io, NULL, &requests[i], NULL),
+            WEFT_OK);
+        if (i < MODELS) {
+            know_time(queue, models[m]);
+        }
+    }
+    assert_int_equal(queue_case_count_posts(queue), before + MODELS);
+    if (kept) {
+        wefti_thread_free_core(&cores);
+    }
+    queue_case_plug_out(&s.plug);
+    for (uint32_t i = 0; i < ROUNDS * MODELS; i++) {
+        queue_case_wait_ok(requests[i]);
+        assert_true(queue_case_is_right(&calls[i]));
+    }
+    for (uint32_t m = 0; m < MODELS; m++) {
+        weft_model_release(models[m]);
+    }
+    for (uint32_t i = 0; i < s.submitted; i++) {
+        queue_case_wait_ok(s.requests[i]);
+    }
+    queue_case_tear_down(&s.f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_takes_the_lock_finds_posts),
         cmocka_unit_test(test_a_post_is_cancelled),
         cmocka_unit_test(test_no_memory_holds_nothing),
+        cmocka_unit_test(test_many_models_are_posted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

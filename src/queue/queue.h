@@ -195,7 +195,11 @@ typedef struct wefti_queue_worker {
 } wefti_queue_worker;
 
 /* Request objects of some of the cores, so that mostly no two threads meet there. */
-enum { WEFTI_QUEUE_POOLS = 8, WEFTI_QUEUE_RECENTS = 16 };
+enum {
+    WEFTI_QUEUE_POOLS = 8,
+    WEFTI_QUEUE_RECENT_SETS = 8, /* a model's are in one of them */
+    WEFTI_QUEUE_RECENTS = 16,    /* of a set */
+};
 
 /* What a thread of the pool's cores submitted of late. Has a hold on model and class
  * (users, live_count). */
@@ -220,8 +224,8 @@ struct wefti_queue_pool {
     wefti_queue_request *first_post, *last_post; /* in the post box */
     uint32_t post_count;
     /* changed under queue->lock too */
-    wefti_queue_recent recents[WEFTI_QUEUE_RECENTS];
-    uint32_t next_recent;
+    wefti_queue_recent recents[WEFTI_QUEUE_RECENT_SETS][WEFTI_QUEUE_RECENTS];
+    uint32_t next_recent[WEFTI_QUEUE_RECENT_SETS];
 };
 
 /* How many threads submit, of the last so many requests. */
