@@ -140,6 +140,13 @@ static wefti_queue_model *leave_locked(weft_queue *queue, wefti_queue_request *c
     return unused;
 }
 
+void wefti_queue_wake_led(wefti_queue_request *chain)
+{
+    for (; chain; chain = chain->next_ended) {
+        wefti_request_wake(&chain->base);
+    }
+}
+
 void wefti_queue_drop_ended(wefti_queue_request *chain)
 {
     while (chain) {
@@ -215,7 +222,8 @@ void wefti_queue_end_led_locked(weft_queue *queue, wefti_queue_request *chain,
 {
     for (wefti_queue_request *r = chain; r; r = r->next_ended) {
         count_locked(queue, r);
-        announce(r);
+        explain_timeout(r);
+        wefti_request_mark_ended(&r->base, r->outcome);
     }
     wefti_queue_model *found = chain ? leave_locked(queue, chain) : NULL;
     *unused = found ? found : *unused;

@@ -601,10 +601,15 @@ bool wefti_queue_end(weft_queue *queue, wefti_queue_request *chain);
 
 /* The same for what a leader ran, in one section with its account: such requests have
  * no callback and keep no order, so nobody is called. The calling thread owns one of
- * them, which keeps the queue's memory; it hands the chain to wefti_queue_drop_ended
- * without the lock. *unused: a model that nobody uses any more. */
+ * them, which keeps the queue's memory; it hands the chain to wefti_queue_wake_led and
+ * wefti_queue_drop_ended without the lock. *unused: a model that nobody uses any more.
+ */
 void wefti_queue_end_led_locked(weft_queue *queue, wefti_queue_request *chain,
                                 wefti_queue_model **unused);
+
+/* Wakes who sleeps for what a leader ran: without the lock, which others want while
+ * threads are woken. */
+void wefti_queue_wake_led(wefti_queue_request *chain);
 
 /* Drops the queue's ownership of requests that have left it. */
 void wefti_queue_drop_ended(wefti_queue_request *chain);

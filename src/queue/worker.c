@@ -189,6 +189,7 @@ static wefti_queue_request *run_and_account(wefti_queue_scratch *scratch,
     }
     wefti_queue_model_destroy(unused);
     if (leads) {
+        wefti_queue_wake_led(ended);
         wefti_queue_drop_ended(ended);
         ended = NULL;
     }

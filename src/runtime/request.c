@@ -214,19 +214,29 @@ bool wefti_request_claim(weft_request *request, wefti_request_state state)
     return wefti_atomic_u32_cas_acq_rel(&request->state, &found, state);
 }
 
-void wefti_request_announce(weft_request *request, weft_status status)
+void wefti_request_mark_ended(weft_request *request, weft_status status)
 {
     wefti_device_end(request->device, request->shard, wefti_outcome_of(status));
-    /* Sequentially consistent, as in weft_request_wait: either the waiter is seen here,
-     * or it sees the end. The caller owns the request. */
+    /* Sequentially consistent, as in weft_request_wait: either the waiter is seen by
+     * who wakes, or it sees the end. */
     wefti_atomic_u32_store_seq_cst(&request->state, WEFTI_REQUEST_ENDED |
                                                         (uint32_t)status << STATE_BITS);
+}
+
+void wefti_request_wake(weft_request *request)
+{
     if (wefti_atomic_u32_load_seq_cst(&request->waiters) > 0 &&
         !wefti_sabotaged(WEFTI_SABOTAGE_END_WAKE)) {
         wefti_mutex_lock(&request->lock); /* until they sleep */
         wefti_mutex_unlock(&request->lock);
         wefti_condition_wake_all(&request->ended);
     }
+}
+
+void wefti_request_announce(weft_request *request, weft_status status)
+{
+    wefti_request_mark_ended(request, status);
+    wefti_request_wake(request);
     if (request->fd >= 0) {
         uint64_t one = 1; /* cannot fail: the counter is far from full */
         ssize_t wrote = write(request->fd, &one, sizeof one);
