@@ -388,6 +388,13 @@ void wefti_queue_choose_locked(weft_queue *queue, wefti_queue_batch *batch)
     record_choice(queue, batch, now_ns);
 }
 
+bool wefti_queue_goes_alone_locked(const wefti_queue_request *request)
+{
+    const wefti_queue_class *class = request->class;
+    return !request->may_join || !is_joining(class) ||
+           class->waiting_rows <= request->rows;
+}
+
 void wefti_queue_choose_with_locked(wefti_queue_request *request,
                                     wefti_queue_batch *batch)
 {

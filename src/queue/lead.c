@@ -135,18 +135,21 @@ static wefti_queue_scratch *take_scratch_locked(weft_queue *queue)
     return scratch;
 }
 
-/* Waits for its turn, letting others run. NULL: the request waits no more, or another
- * has to run it. */
+/* Waits for its turn, letting others run. Returns scratch memory, `lone` where that
+ * will do. NULL: the request waits no more, or another has to run it. */
 static wefti_queue_scratch *await_turn_locked(weft_queue *queue,
-                                              wefti_queue_request *request)
+                                              wefti_queue_request *request,
+                                              wefti_queue_scratch *lone)
     WEFTI_REQUIRES(queue->lock);
 static wefti_queue_scratch *await_turn_locked(weft_queue *queue,
-                                              wefti_queue_request *request)
+                                              wefti_queue_request *request,
+                                              wefti_queue_scratch *lone)
 {
     for (int i = 0; request->listed && i < WEFTI_LINGER_YIELDS; i++) {
         bool gathers = i < WEFTI_LINGER_YIELDS / 2 && is_worth_gathering(request);
         if (!gathers && may_lead_locked(request)) {
-            return take_scratch_locked(queue);
+            return wefti_queue_goes_alone_locked(request) ? lone
+                                                          : take_scratch_locked(queue);
         }
         wefti_mutex_unlock(&queue->lock);
         wefti_thread_yield();
@@ -155,7 +158,14 @@ static wefti_queue_scratch *await_turn_locked(weft_queue *queue,
     return NULL;
 }
 
-/* Takes a batch with the request. False: there is none. */
+/* Scratch memory for one request, which is not handed from core to core. */
+typedef union lone_scratch {
+    wefti_queue_scratch scratch;
+    char room[sizeof(wefti_queue_scratch) + sizeof(wefti_queue_request *)];
+} lone_scratch;
+
+/* Takes a batch with the request. *scratch: for one alone; then what it takes. False:
+ * there is none. */
 static bool take_batch_locked(weft_queue *queue, wefti_queue_request *request,
                               wefti_queue_batch *batch, wefti_queue_scratch **scratch)
     WEFTI_REQUIRES(queue->lock);
@@ -163,7 +173,7 @@ static bool take_batch_locked(weft_queue *queue, wefti_queue_request *request,
                               wefti_queue_batch *batch, wefti_queue_scratch **scratch)
 {
     queue->coming++;
-    *scratch = await_turn_locked(queue, request);
+    *scratch = await_turn_locked(queue, request, *scratch);
     queue->coming--;
     if (*scratch && request->listed && may_lead_locked(request)) {
         batch->requests = (*scratch)->requests;
@@ -193,7 +203,8 @@ void wefti_queue_linger(weft_request *base, bool has_time)
     wefti_queue_request *request = WEFTI_CONTAINER_OF(base, wefti_queue_request, base);
     weft_queue *queue = request->queue;
     wefti_queue_batch batch = {0};
-    wefti_queue_scratch *scratch = NULL;
+    lone_scratch lone = {.scratch = {.queue = queue, .on_stack = true}};
+    wefti_queue_scratch *scratch = &lone.scratch;
     bool leads = false;
     if (request->leadable) {
         wefti_queue_lock(queue);

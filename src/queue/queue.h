@@ -181,7 +181,8 @@ typedef struct wefti_queue_scratch {
     void *staging, *retry_staging;
     size_t staging_bytes, retry_staging_bytes;
     struct wefti_queue_scratch *next; /* of those that are free, guarded by lock */
-    wefti_queue_request *requests[];  /* max_batch_size places */
+    bool on_stack; /* a leader's for its own request alone, without staging memory */
+    wefti_queue_request *requests[]; /* max_batch_size places, or one */
 } wefti_queue_scratch;
 
 typedef struct wefti_queue_worker {
@@ -445,6 +446,9 @@ void wefti_queue_choose_locked(weft_queue *queue, wefti_queue_batch *batch);
  * by who cancels it: then the count can be 0. */
 void wefti_queue_choose_with_locked(wefti_queue_request *request,
                                     wefti_queue_batch *batch);
+
+/* Whether that takes no other request, as long as the lock is held. */
+bool wefti_queue_goes_alone_locked(const wefti_queue_request *request);
 
 /* What waiting for more requests of the class may spare each of them. */
 double wefti_queue_joining_gain_ns(const wefti_queue_class *class);

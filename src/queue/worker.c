@@ -240,8 +240,10 @@ wefti_queue_scratch *wefti_queue_scratch_create(weft_queue *queue)
 
 void wefti_queue_give_scratch_locked(wefti_queue_scratch *scratch)
 {
-    scratch->next = scratch->queue->free_scratch;
-    scratch->queue->free_scratch = scratch;
+    if (!scratch->on_stack) {
+        scratch->next = scratch->queue->free_scratch;
+        scratch->queue->free_scratch = scratch;
+    }
 }
 
 void wefti_queue_scratch_destroy(wefti_queue_scratch *scratch)
