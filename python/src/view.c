@@ -512,6 +512,7 @@ static void fill_tensor(const door_layout *layout, weft_tensor *tensor)
         tensor->dims[i] = layout->dims[i];
     }
     memset(tensor->strides, 0, sizeof(tensor->strides));
+    tensor->place = WEFT_PLACE_HOST;
 }
 
 /* PyTorch's view of the imaginary part of a conjugate says by a bit that its elements

@@ -588,6 +588,9 @@ weft_status weft_model_infer_outputs(weft_model *model, const weft_io *io,
     WEFTI_TRY(wefti_fork_check(error));
     WEFTI_TRY(wefti_check_counts(model, io, error));
     WEFTI_TRY(wefti_device_check_open(model->device, error));
+    for (size_t i = 0; i < io->output_count; i++) {
+        io->outputs[i].place = WEFT_PLACE_HOST;
+    }
     if (model->stages != NULL) {
         return infer_stages(model, io, error);
     }
