@@ -336,6 +336,21 @@ static void test_depth_and_space(void **state)
     }
 }
 
+/* The middle of four pixels, one pixel and a place outside, counted in f64. */
+static void test_sampling_at_f64_points(void **state)
+{
+    (void)state;
+    const double points[] = {0, 0, 1, -1, -3, 0};
+    op_case c;
+    op_begin(&c, "", "GridSample", 16);
+    op_int(&c, "align_corners", 1);
+    op_f32(&c, DIMS(1, 1, 2, 2), F32(1, 2, 3, 6));
+    op_input(&c, WEFT_TYPE_F64, DIMS(1, 1, 3, 2), points);
+    op_run(&c, 1);
+    op_expect_f32(&c, 0, DIMS(1, 1, 1, 3), F32(3, 2, 0), 1e-6F);
+    op_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_nearest_resizing),
         cmocka_unit_test(test_resizing_bytes),
         cmocka_unit_test(test_other_filters),
+        cmocka_unit_test(test_sampling_at_f64_points),
         cmocka_unit_test(test_conv_transpose),
         cmocka_unit_test(test_conv_transpose_in_one_dimension),
         cmocka_unit_test(test_col2im),

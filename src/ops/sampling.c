@@ -72,7 +72,7 @@ static void grid_sample_body(wefti_body *body)
     wefti_sample_params params = {.pixels = false};
     wefti_term x = wefti_body_input(body, 0), grid = wefti_body_input(body, 1);
     wefti_body_check_types(body, 0, WEFTI_TYPES_F32);
-    wefti_body_check_types(body, 1, WEFTI_TYPES_F32);
+    wefti_body_check_types(body, 1, WEFTI_TYPES_FLOAT); /* exporters count in f64 */
     wefti_body_check_rank(body, 0, 3, 5);
     wefti_body_check_rank(body, 1, x.known.rank, x.known.rank);
     read_modes(body, &params);
@@ -90,6 +90,7 @@ static void grid_sample_body(wefti_body *body)
         shape.dims[i] = grid.known.dims[i - 1];
     }
     params.point_count = wefti_count_dims(shape.rank - 2, &shape.dims[2]);
+    grid = wefti_body_cast(body, WEFT_TYPE_F32, grid);
     wefti_body_output(body, 0, add_sample(body, &params, &x, &grid, &shape));
 }
 
