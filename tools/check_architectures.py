@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Exports the networks of tools/architectures.py and architectures_more.py by both of PyTorch's exporters and
-several opsets, runs each through Weft, and compares: with PyTorch, with ONNX Runtime,
-and bit for bit the answers of 8 threads with the same request run alone.
+"""Exports the networks of tools/architectures.py, architectures_more.py and
+architectures_third.py by both of PyTorch's exporters and several opsets, runs each
+through Weft, and compares: with PyTorch, with ONNX Runtime, and bit for bit the answers
+of 8 threads with the same request run alone.
 
     .venv/bin/pip install transformers       # and what check_networks.py asks for
     .venv/bin/python tools/check_architectures.py --output /tmp/architectures
@@ -100,7 +101,8 @@ def stir(model):
 def known():
     from architectures import ARCHITECTURES
     from architectures_more import MORE
-    return {**ARCHITECTURES, **MORE}
+    from architectures_third import THIRD
+    return {**ARCHITECTURES, **MORE, **THIRD}
 
 
 def make(name):

@@ -251,7 +251,7 @@ function box(item, total) {
     width: 4, height: HEIGHT - 12, rx: 2}));
   made.append(drawn("text", {x: 12, y: 18}, place ? "\u25b8 " + cut(tail(place.path, 22), 22)
     : cut(node.op, 22)));
-  const words = place ? `${place.all} operators` : node.fate === "fused"
+  const words = place ? `${place.all} operator${place.all === 1 ? "" : "s"}` : node.fate === "fused"
     ? "in " + cut(nodes[node.fused_into].op, 12)
     : node.fate === "kernel" || !node.fate ? node.out : node.fate;
   made.append(drawn("text", {class: "sub", x: 12, y: 33}, cut(words, 18)));
