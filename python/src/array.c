@@ -16,6 +16,13 @@ typedef struct array_fields {
     int flags;
 } array_fields;
 
+/* What begins an array's dtype in both. */
+typedef struct dtype_fields {
+    PyObject_HEAD PyTypeObject *scalar;
+    char kind, letter, order, flags;
+    int number;
+} dtype_fields;
+
 enum {
     ARRAY_DENSE = 0x1, /* row-major */
     ARRAY_ALIGNED = 0x100,
@@ -33,6 +40,7 @@ typedef PyObject *(*make_function)(PyTypeObject *type, PyObject *stolen_dtype, i
 
 static struct {
     make_function make;
+    bool has_fields;                /* those of dtypes are as believed */
     PyTypeObject *DOOR_SHARED type; /* owned, for ever; NULL: unknown; set last */
 } numpy;
 
@@ -41,12 +49,27 @@ static bool has_type(PyObject *object)
     return (PyObject *)Py_TYPE(object) == (PyObject *)numpy.type;
 }
 
+static bool is_same_number(PyObject *a, PyObject *b)
+{
+    const dtype_fields *one = (const dtype_fields *)a, *other = (const dtype_fields *)b;
+    return Py_TYPE(a) == Py_TYPE(b) && one->scalar == other->scalar &&
+           one->order == other->order && one->number == other->number;
+}
+
+/* Most arrays share one dtype of their type; those that were pickled have their own. */
+static bool has_dtype(const array_fields *array, weft_type type)
+{
+    PyObject *wanted = door.dtypes[type];
+    return array->dtype == wanted ||
+           (numpy.has_fields && wanted && is_same_number(array->dtype, wanted));
+}
+
 bool door_array_open(PyObject *object, weft_type type, bool writable,
                      weft_tensor *tensor)
 {
     const array_fields *array = (const array_fields *)object;
     const int wanted = ARRAY_DENSE | ARRAY_ALIGNED | (writable ? ARRAY_WRITABLE : 0);
-    if (!has_type(object) || array->dtype != door.dtypes[type] ||
+    if (!has_type(object) || !has_dtype(array, type) ||
         (array->flags & (wanted | ARRAY_WARNS)) != wanted ||
         array->rank > WEFT_MAX_RANK || !array->data) {
         return false;
@@ -157,6 +180,24 @@ static bool tries_well(PyObject *type, make_function make)
     return well;
 }
 
+/* Of float32: its own number, what a copy is and what two others are not. */
+static bool tries_fields(PyObject *dtype)
+{
+    PyObject *number = PyObject_GetAttrString(dtype, "num");
+    PyObject *copied = PyObject_CallMethod(dtype, "newbyteorder", "s", "=");
+    PyObject *swapped = PyObject_CallMethod(dtype, "newbyteorder", "s", "S");
+    PyObject *wide = door.dtypes[WEFT_TYPE_F64];
+    bool well = number && copied && swapped && wide &&
+                PyLong_AsLong(number) == ((dtype_fields *)dtype)->number &&
+                is_same_number(copied, dtype) && !is_same_number(swapped, dtype) &&
+                !is_same_number(wide, dtype);
+    PyErr_Clear();
+    Py_XDECREF(number);
+    Py_XDECREF(copied);
+    Py_XDECREF(swapped);
+    return well;
+}
+
 void door_array_learn(PyObject *module)
 {
     PyObject *type = PyObject_GetAttrString(module, "ndarray");
@@ -164,6 +205,7 @@ void door_array_learn(PyObject *module)
     if (table) {
         numpy.make = (make_function)(uintptr_t)table[MAKE_PLACE];
         if (tries_well(type, numpy.make)) {
+            numpy.has_fields = tries_fields(door.dtypes[WEFT_TYPE_F32]);
             numpy.type = (PyTypeObject *)Py_NewRef(type);
         }
     }

@@ -141,6 +141,21 @@ class Calls(unittest.TestCase):
         np.testing.assert_array_equal(zero(np.array(3, np.float32)), 3)
         self.assertEqual(zero(np.array(3, np.float32)).shape, ())
 
+    def test_arrays_with_a_dtype_of_their_own(self):
+        for dtype in ("float32", "float64", "float16", "int64", "int32", "int8", "uint8",
+                      "bool"):
+            identity = weft.load(onnx_bytes.identity(dtype))
+            plain = np.array([0, 1, 1], dtype)
+            own = pickle.loads(pickle.dumps(plain))
+            self.assertEqual(identity(own).tolist(), plain.tolist())
+            place = pickle.loads(pickle.dumps(np.zeros(3, dtype)))
+            self.assertIs(identity(own, out=place), place)
+            self.assertEqual(place.tolist(), plain.tolist())
+            for other in ("uint32", "float32", "uint16", "datetime64[s]"):
+                if other != dtype:
+                    with self.assertRaises(weft.ArgumentError):
+                        identity(pickle.loads(pickle.dumps(plain.astype(other))))
+
     def test_answers_are_arrays_of_their_own(self):
         x = np.float32([[1, -2, 3], [-3, 4, 5]])
         for _ in range(20):
