@@ -306,6 +306,63 @@ static void test_wrong_tensors_are_not_posted(void **state)
     tear_down(&s);
 }
 
+/* Request objects in use, of all pools. */
+static uint64_t count_in_use(const stage *s)
+{
+    uint64_t in_use = 0;
+    for (size_t i = 0; i < WEFTI_QUEUE_POOLS; i++) {
+        wefti_queue_pool *pool = &s->f.queue->pools[i];
+        wefti_mutex_lock(&pool->lock);
+        in_use += pool->in_use;
+        wefti_mutex_unlock(&pool->lock);
+    }
+    return in_use;
+}
+
+/* What the device has accepted and not ended. */
+static uint64_t count_begun(const stage *s)
+{
+    weft_device_statistics n;
+    weft_device_get_statistics(s->f.device, &n);
+    return n.accepted - n.done - n.failed - n.cancelled - n.timed_out;
+}
+
+/* A call that turns out not to be like the recent one, when there is an object for it,
+ * leaves nothing behind; and the next one takes that object, and learns what its
+ * output is. */
+static void test_what_is_not_posted_leaves_nothing(void **state)
+{
+    (void)state;
+    static stage s;
+    queue_case_call call;
+    set_up(&s);
+    uint64_t begun = count_begun(&s), in_use = count_in_use(&s);
+    for (int i = 0; i < 4; i++) { /* the first one makes the object */
+        queue_case_prepare(&call, 1, 0, 0);
+        call.outputs[0].data = call.x;
+        refuse(&s, &call, "'y'");
+        assert_int_equal(count_begun(&s), begun);
+        assert_int_equal(count_in_use(&s), in_use);
+    }
+    uint32_t posts = queue_case_count_posts(s.f.queue);
+    for (int i = 0; i < 2; i++) {
+        queue_case_call *next = &s.calls[s.count];
+        weft_tensor whole = next->outputs[0];
+        next->outputs[0] =
+            (weft_tensor){.data = next->y, .size_bytes = sizeof next->y, .rank = -1};
+        s.requests[s.count++] = queue_case_submit(&s.f, next, NULL);
+        assert_int_equal(next->outputs[0].rank, whole.rank);
+        assert_int_equal(next->outputs[0].type, whole.type);
+        assert_memory_equal(next->outputs[0].dims, whole.dims,
+                            (size_t)whole.rank * sizeof whole.dims[0]);
+    }
+    assert_int_equal(queue_case_count_posts(s.f.queue), posts + 2);
+    assert_int_equal(count_begun(&s), begun + 2);
+    assert_int_equal(count_in_use(&s), in_use + 2);
+    check_holds(&s);
+    tear_down(&s);
+}
+
 /* Who has found a recent call, and is about to post, keeps its model: it goes when the
  * last of them has let go. */
 static void test_a_lookup_keeps_its_model(void **state)
@@ -345,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_storms),
         cmocka_unit_test(test_every_failure_of_a_post),
         cmocka_unit_test(test_wrong_tensors_are_not_posted),
+        cmocka_unit_test(test_what_is_not_posted_leaves_nothing),
         cmocka_unit_test(test_a_lookup_keeps_its_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
