@@ -333,7 +333,9 @@ static void remove_entry(wefti_cuda_stream *stream, size_t index)
     wefti_cuda_graphs *graphs = &stream->graphs;
     drop_executable(stream, &graphs->entries[index]);
     wefti_free(graphs->entries[index].more);
-    graphs->entries[index] = graphs->entries[--graphs->count];
+    graphs->count--;
+    graphs->entries[index] = graphs->entries[graphs->count];
+    graphs->serials[index] = graphs->serials[graphs->count];
 }
 
 void wefti_cuda_graphs_drop(wefti_cuda_stream *stream)
@@ -364,6 +366,7 @@ static wefti_cuda_graph *add_entry(wefti_cuda_stream *stream,
     if (graphs->count == WEFTI_CUDA_MOST_GRAPHS) {
         remove_entry(stream, oldest(graphs));
     }
+    graphs->serials[graphs->count] = recipe->serial;
     wefti_cuda_graph *made = &graphs->entries[graphs->count++];
     *made = (wefti_cuda_graph){.serial = recipe->serial, .workspace = workspace};
     return made;
@@ -389,10 +392,9 @@ static bool has_places(const wefti_cuda_graph *graph, const wefti_recipe *recipe
     return same;
 }
 
-static bool is_of(const wefti_cuda_graph *graph, const wefti_recipe *recipe,
-                  bool with_card)
+static bool is_on_card(const wefti_cuda_graph *graph, const wefti_recipe *recipe)
 {
-    return graph->serial == recipe->serial && graph->with_card == with_card;
+    return graph->with_card && graph->serial == recipe->serial;
 }
 
 /* Puts other places on the card into an entry, which has no executable. */
@@ -417,7 +419,7 @@ static WEFTI_NOINLINE wefti_cuda_graph *get_on_card(wefti_cuda_stream *stream,
     size_t count = 0;
     for (size_t i = graphs->count; i-- > 0;) {
         wefti_cuda_graph *one = &graphs->entries[i];
-        if (!is_of(one, recipe, true)) {
+        if (!is_on_card(one, recipe)) {
             continue;
         }
         if (one->workspace != workspace) {
@@ -447,6 +449,7 @@ static WEFTI_NOINLINE wefti_cuda_graph *get_on_card(wefti_cuda_stream *stream,
     }
     wefti_cuda_graph *made = add_entry(stream, recipe, workspace);
     made->with_card = true;
+    graphs->serials[made - graphs->entries] = 0;
     made->more = more;
     set_places(made, recipe, given);
     return made;
@@ -458,7 +461,7 @@ static wefti_cuda_graph *get(wefti_cuda_stream *stream, const wefti_recipe *reci
 {
     wefti_cuda_graphs *graphs = &stream->graphs;
     size_t i = 0;
-    while (i < graphs->count && !is_of(&graphs->entries[i], recipe, false)) {
+    while (i < graphs->count && graphs->serials[i] != recipe->serial) {
         i++;
     }
     if (i < graphs->count && graphs->entries[i].workspace != workspace) {
