@@ -27,7 +27,7 @@ typedef struct cli_pass_params {
     int32_t threads;
     int32_t iterations; /* of each thread, at least */
     double seconds;     /* and at least so long */
-    bool compare_all;   /* else one answer in 64 */
+    bool compare_all;   /* else one answer in 64, of those on a card in 1024 */
     bool compare_none;  /* where the device computes nothing */
     weft_queue *queue;  /* NULL: direct */
     int32_t in_flight;  /* of each thread; direct calls use as many buffers in turn */

@@ -160,8 +160,17 @@ static weft_status elsewhere(const wefti_backend_device *device, const side *at,
                        device->name, place);
 }
 
-weft_status wefti_cuda_memory_check(wefti_backend_device *device, const void *address,
-                                    size_t size_bytes, weft_error *error)
+/* What stands for the bytes; two that have the same are as likely as two equal numbers
+ * drawn from 2^64. */
+static uint64_t key_of(const void *address, size_t size_bytes)
+{
+    uint64_t key = (uint64_t)(uintptr_t)address * UINT64_C(0x9e3779b97f4a7c15);
+    key = (key ^ key >> 32 ^ size_bytes) * UINT64_C(0xd6e8feb86659fd93);
+    return (key ^ key >> 32) | 1;
+}
+
+static weft_status look_up(wefti_backend_device *device, const void *address,
+                           size_t size_bytes, weft_error *error)
 {
     const char *const ends[] = {address, (const char *)address + size_bytes - 1};
     WEFTI_TRY(wefti_cuda_enter(device, error));
@@ -176,4 +185,27 @@ weft_status wefti_cuda_memory_check(wefti_backend_device *device, const void *ad
     }
     wefti_cuda_leave(device);
     return status;
+}
+
+/* The driver takes a lock for each question: asked for both tensors of each run, eight
+ * threads got 392 k/s of nn.Linear with tensors on the card and 462 k/s without. */
+weft_status wefti_cuda_memory_check(wefti_backend_device *device, const void *address,
+                                    size_t size_bytes, weft_error *error)
+{
+    const uint64_t key = key_of(address, size_bytes);
+    wefti_atomic_u64 *seen = &device->seen[(key >> 1) % WEFTI_CUDA_MEMORY_SEEN];
+    /* Relaxed: the value says all. */
+    if (WEFTI_LIKELY(wefti_atomic_u64_load_relaxed(seen) == key)) {
+        return WEFT_OK;
+    }
+    WEFTI_TRY(look_up(device, address, size_bytes, error));
+    wefti_atomic_u64_store_relaxed(seen, key);
+    return WEFT_OK;
+}
+
+void wefti_cuda_memory_forget(wefti_backend_device *device)
+{
+    for (size_t i = 0; i < WEFTI_CUDA_MEMORY_SEEN; i++) {
+        wefti_atomic_u64_store_relaxed(&device->seen[i], 0);
+    }
 }

@@ -379,6 +379,7 @@ static void memory_free(wefti_backend_device *device, void *address, size_t size
 {
     (void)size_bytes;
     if (address != NULL && wefti_cuda_enter(device, NULL) == WEFT_OK) {
+        wefti_cuda_memory_forget(device);
         wefti_cuda_free(device, address);
         wefti_cuda_leave(device);
     }

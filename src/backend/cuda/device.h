@@ -80,6 +80,9 @@ const char *wefti_cuda_kernel_name(wefti_cuda_kernel kernel);
 /* The kernels' image, or NULL in a build without nvcc. */
 const void *wefti_cuda_image(void);
 
+/* So much memory of callers is known to be the card's without asking the driver. */
+enum { WEFTI_CUDA_MEMORY_SEEN = 256 };
+
 /* One card: its primary context is retained once and current in a thread only while a
  * slot runs there (wefti_cuda_enter), so that no caller's state changes. */
 struct wefti_backend_device {
@@ -108,6 +111,10 @@ struct wefti_backend_device {
     /* atomic: who builds recipes -> who builds recipes. Not beside `running`, for who
      * runs reads `lost`. */
     WEFTI_CACHE_ALIGNED wefti_atomic_u64 recipe_serial;
+
+    /* atomic: who has found it to be the card's -> who looks; what stands for memory of
+     * callers (bytes.c), each in one place; 0: nothing */
+    WEFTI_CACHE_ALIGNED wefti_atomic_u64 seen[WEFTI_CUDA_MEMORY_SEEN];
 
     /* atomic: the first that finds the card gone -> all; 1 once lost_reason is set */
     wefti_atomic_u32 lost;
