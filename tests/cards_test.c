@@ -244,14 +244,22 @@ static void test_waits_for_the_device_are_recorded(void **state)
     assert_int_equal(make_model(s.device, &s.model, NULL), WEFT_OK);
     run_direct(&s, 0);
     assert_int_equal(s.wrong[0], 0);
-    weft_profile_event event, wait = {0};
-    size_t waits = 0, runs = 0;
+    weft_profile_event event, wait = {0}, card = {0};
+    size_t waits = 0, runs = 0, cards = 0;
     for (size_t i = 0; weft_profiler_get_event(profiler, i, &event); i++) {
         if (event.kind == WEFT_PROFILE_WAIT) {
             assert_string_equal(event.name, "wait for the device");
             wait = event;
             waits++;
+        } else if (event.kind == WEFT_PROFILE_CARD) {
+            assert_string_equal(event.name, event.counts[1] == 0 ? "cuda:0" : "cuda:1");
+            assert_non_null(strstr(event.detail, " kernels"));
+            assert_true(event.begin_ns < event.end_ns);
+            card = event;
+            cards++;
         } else if (event.kind == WEFT_PROFILE_EXECUTE) {
+            assert_true(event.begin_ns <= card.begin_ns);
+            assert_true(card.end_ns <= event.end_ns);
             if (wait.end_ns > 0) { /* else it was too short to be told */
                 assert_true(event.begin_ns <= wait.begin_ns);
                 assert_true(wait.end_ns <= event.end_ns);
@@ -263,9 +271,11 @@ static void test_waits_for_the_device_are_recorded(void **state)
     }
     assert_in_range(waits, 0, CALLS);
     assert_int_equal(runs, CALLS);
+    assert_int_equal(cards, CALLS);
     weft_model_release(s.model);
     weft_device_release(s.device);
     weft_profiler_release(profiler);
+    fake_driver_assert_empty();
 }
 
 static void test_all_ways_use_both_cards(void **state)

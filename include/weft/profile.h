@@ -42,7 +42,7 @@ typedef enum weft_profile_kind {
     /* The plan on the device, the wait for it included: counts[0] is the number of the
      * context. */
     WEFT_PROFILE_EXECUTE = 5,
-    WEFT_PROFILE_STEP = 6,  /* a kernel; on the CPU only */
+    WEFT_PROFILE_STEP = 6,  /* a kernel; on the CPU only: see WEFT_PROFILE_CARD */
     WEFT_PROFILE_TILES = 7, /* a helper's part of a step: counts[0] tiles */
     /* A request of a queue from submission until its batch began: counts[0] rows; one
      * of weft_submit until a worker began it: 0 rows. The thread is who runs it. These
@@ -55,6 +55,11 @@ typedef enum weft_profile_kind {
      * (weft_request_wait: what the thread runs itself meanwhile lies inside); room in a
      * queue. */
     WEFT_PROFILE_WAIT = 10,
+    /* A run's kernels on a card, from when they were handed to it until the end of the
+     * last, by the card's clock, which may be off from the host's by microseconds:
+     * counts[0] is the number of the stream, counts[1] that of the card, the name the
+     * card's. With a profiler a run on a card pays for two events of the card's. */
+    WEFT_PROFILE_CARD = 11,
 } weft_profile_kind;
 
 typedef struct weft_profile_event {

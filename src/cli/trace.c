@@ -10,8 +10,11 @@
 #include "cli/progress.h"
 #include "cli/support.h"
 
-/* The two groups of lines: what each thread did, and who had each context. */
-enum { THREADS = 1, CONTEXTS = 2 };
+/* The groups of lines: what each thread did, who had each context, and what ran on each
+ * stream of the cards. */
+enum { THREADS = 1, CONTEXTS = 2, CARDS = 3 };
+/* Streams of a card have so many lines; more share the last. */
+enum { CARD_LINES = 1024, MOST_CARDS = 64 };
 
 /* A thread that was seen, and what it did. */
 typedef struct thread {
@@ -31,6 +34,7 @@ typedef struct trace {
     size_t thread_count, thread_capacity;
     bool *leased; /* contexts by their number: whether one was */
     size_t leased_capacity;
+    bool *streamed; /* lines of cards: whether one has an event */
     int64_t origin_ns;
     bool begun; /* an event was written: the next needs a comma */
 } trace;
@@ -73,6 +77,23 @@ static void note_lease(trace *self, const weft_profile_event *event)
     self->leased[number] = true;
 }
 
+/* Counts from 0. */
+static size_t card_line(const weft_profile_event *event)
+{
+    const uint64_t stream = (uint64_t)event->counts[0];
+    return (size_t)event->counts[1] % MOST_CARDS * CARD_LINES +
+           (size_t)(stream < CARD_LINES ? stream : CARD_LINES - 1);
+}
+
+static void note_card(trace *self, const weft_profile_event *event)
+{
+    if (self->streamed == NULL) {
+        self->streamed =
+            cli_allocate((size_t)MOST_CARDS * CARD_LINES, sizeof(*self->streamed));
+    }
+    self->streamed[card_line(event)] = true;
+}
+
 /* Notes what is to be known of all events before the first is written. */
 static void survey_event(trace *self, const weft_profile_event *event)
 {
@@ -80,6 +101,8 @@ static void survey_event(trace *self, const weft_profile_event *event)
     thread *who = &self->threads[place];
     if (event->kind == WEFT_PROFILE_LEASE) {
         note_lease(self, event);
+    } else if (event->kind == WEFT_PROFILE_CARD) {
+        note_card(self, event);
     } else if (event->kind == WEFT_PROFILE_BATCH) {
         who->batch_begin_ns = event->begin_ns;
     } else if (event->kind == WEFT_PROFILE_WAIT) {
@@ -124,7 +147,7 @@ static const char *category_of(weft_profile_kind kind)
 {
     static const char *const names[] = {
         "",       "request", "lease", "plan",  "plan", "execute",
-        "kernel", "tiles",   "queue", "batch", "wait",
+        "kernel", "tiles",   "queue", "batch", "wait", "card",
     };
     return (size_t)kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "";
 }
@@ -165,10 +188,18 @@ static void write_counts(trace *self, const weft_profile_event *event)
 static void write_event(trace *self, const weft_profile_event *event)
 {
     double took_ns = (double)(event->end_ns - event->begin_ns);
-    bool leased = event->kind == WEFT_PROFILE_LEASE;
-    begin_event(self, 'X', leased ? CONTEXTS : THREADS,
-                1 + (leased ? (size_t)event->counts[0] : place_of(self, event)),
-                event->begin_ns);
+    int group = THREADS;
+    size_t line = 0;
+    if (event->kind == WEFT_PROFILE_LEASE) {
+        group = CONTEXTS;
+        line = (size_t)event->counts[0];
+    } else if (event->kind == WEFT_PROFILE_CARD) {
+        group = CARDS;
+        line = card_line(event);
+    } else {
+        line = place_of(self, event);
+    }
+    begin_event(self, 'X', group, 1 + line, event->begin_ns);
     fprintf(self->file, ",\"dur\":%.3f,\"cat\":\"%s\",\"name\":", took_ns / 1e3,
             category_of(event->kind));
     write_text(self->file, event->name);
@@ -219,6 +250,19 @@ static void write_name(trace *self, int group, size_t line, const char *what,
     fputs("}}", self->file);
 }
 
+static void write_card_names(trace *self)
+{
+    char name[48];
+    write_name(self, CARDS, 0, "process_name", "cards");
+    for (size_t i = 0; i < (size_t)MOST_CARDS * CARD_LINES; i++) {
+        if (self->streamed[i]) {
+            snprintf(name, sizeof(name), "cuda:%zu stream %zu", i / CARD_LINES,
+                     i % CARD_LINES);
+            write_name(self, CARDS, i + 1, "thread_name", name);
+        }
+    }
+}
+
 static void write_names(trace *self)
 {
     char name[32];
@@ -234,6 +278,9 @@ static void write_names(trace *self)
             snprintf(name, sizeof(name), "context %zu", i);
             write_name(self, CONTEXTS, i + 1, "thread_name", name);
         }
+    }
+    if (self->streamed != NULL) {
+        write_card_names(self);
     }
 }
 
@@ -279,6 +326,7 @@ bool cli_trace_write(const weft_profiler *profiler, const char *path)
     fputs("\n]}\n", output.file);
     free(self.threads);
     free(self.leased);
+    free(self.streamed);
     if (!cli_output_end(&output, true)) {
         return false;
     }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fake_cuda/fake_cuda.h"
 #include "fake_cuda/objects.h"
@@ -38,6 +39,13 @@ static cuda_stream all_streams;
 static _Thread_local cuda_context stacked[MOST_STACKED];
 static _Thread_local int depth;
 static bool forgiving;
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
 
 static void violate_locked(const char *words)
 {
@@ -304,10 +312,11 @@ cuda_result cuModuleLoadData(cuda_module *module, const void *image)
     (void)image;
     pthread_mutex_lock(&lock);
     int result = enter_context_locked();
-    if (result == 0) {
+    const int card = current_card();
+    if (result == 0 && card != NO_CARD) {
         counts.modules++;
-        *module = &modules[current_card()];
-        (*module)->card = current_card();
+        *module = &modules[card];
+        (*module)->card = card;
     }
     pthread_mutex_unlock(&lock);
     return result;
@@ -550,6 +559,7 @@ static void run_work(const work *w)
         pthread_mutex_lock(&lock);
         w->event->reached =
             w->number > w->event->reached ? w->number : w->event->reached;
+        w->event->reached_ns = now_ns();
         pthread_mutex_unlock(&lock);
         break;
     }
@@ -788,6 +798,18 @@ cuda_result cuEventSynchronize(cuda_event event)
         pthread_cond_wait(&progress, &lock);
     }
     counts.waiting--;
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+cuda_result cuEventElapsedTime(float *milliseconds, cuda_event begin, cuda_event end)
+{
+    pthread_mutex_lock(&lock);
+    int result = enter_context_locked();
+    if (result == 0 && (begin->reached == 0 || end->reached == 0)) {
+        result = CUDA_ERROR_NOT_READY;
+    }
+    *milliseconds = (float)((double)(end->reached_ns - begin->reached_ns) / 1e6);
     pthread_mutex_unlock(&lock);
     return result;
 }

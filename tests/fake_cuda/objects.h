@@ -63,6 +63,7 @@ typedef struct work {
  * that is on its way may still mark one that was. */
 struct cuda_event_object {
     uint64_t recorded, reached;
+    int64_t reached_ns;
     int card;
     bool destroyed;
     struct cuda_event_object *next; /* of all */

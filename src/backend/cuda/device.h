@@ -111,6 +111,8 @@ struct wefti_backend_device {
     /* atomic: who builds recipes -> who builds recipes. Not beside `running`, for who
      * runs reads `lost`. */
     WEFTI_CACHE_ALIGNED wefti_atomic_u64 recipe_serial;
+    /* atomic: who makes streams -> who makes streams; how many were made */
+    wefti_atomic_u32 stream_count;
 
     /* atomic: who has found it to be the card's -> who looks; what stands for memory of
      * callers (bytes.c), each in one place; 0: nothing */

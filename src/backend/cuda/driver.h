@@ -106,6 +106,8 @@ typedef struct cuda_kernel_node {
     F(event_record, cuEventRecord, (cuda_event event, cuda_stream stream))             \
     F(event_query, cuEventQuery, (cuda_event event))                                   \
     F(event_synchronize, cuEventSynchronize, (cuda_event event))                       \
+    F(event_elapsed, cuEventElapsedTime,                                               \
+      (float *milliseconds, cuda_event begin, cuda_event end))                         \
     F(graph_create, cuGraphCreate, (cuda_graph * graph, unsigned int flags))           \
     F(graph_destroy, cuGraphDestroy, (cuda_graph graph))                               \
     F(graph_add_kernel, cuGraphAddKernelNode_v2,                                       \

@@ -516,12 +516,16 @@ weft_status wefti_cuda_graphs_launch(wefti_cuda_stream *stream,
         b.kernel_count = 0;
     }
     b.error = error;
+    if (WEFTI_UNLIKELY(recipe->profiler != NULL)) {
+        wefti_cuda_spans_begin(&stream->spans); /* behind the building of a graph */
+    }
     if (!whole) {
         WEFTI_TRY(add_all(&b));
         if (graph->launched < device->launches_before_graph) {
             graph->launched += b.kernel_count;
         }
         graph->is_single = b.kernel_count == 1;
+        graph->kernel_count = b.kernel_count;
         return WEFT_OK;
     }
     return wefti_cuda_check(

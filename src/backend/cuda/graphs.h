@@ -31,6 +31,7 @@ typedef struct wefti_cuda_graph {
     void **more;                /* NULL: they are `few` */
     cuda_executable executable; /* NULL: not yet */
     uint32_t launched;          /* kernels, one by one */
+    uint32_t kernel_count;      /* of a run, once it was launched */
     bool is_single;             /* there is only one of them */
     uint64_t last_use;
     int64_t run_ns; /* how long runs take, smoothed */

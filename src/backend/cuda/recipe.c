@@ -594,6 +594,7 @@ static weft_status build(wefti_recipe *recipe, const wefti_recipe_params *params
     }
     recipe->weights = params->weights;
     recipe->precision = params->precision;
+    recipe->profiler = params->profiler;
     WEFTI_TRY(largest_scratch(recipe, params, &scratch_bytes, error));
     WEFTI_TRY(lay_tensors(recipe, params, error));
     if (!round_up(params->workspace_bytes, &scratch_at)) {

@@ -72,9 +72,10 @@ struct wefti_recipe {
     size_t ring_bytes, ring_places;
     size_t workspace_bytes;
     weft_precision precision;
-    wefti_weights *weights; /* while it is made; NULL: nothing is shared */
-    bool reports;           /* a step may report bad data */
-    void **owned;           /* device memory that goes with the recipe */
+    wefti_weights *weights;  /* while it is made; NULL: nothing is shared */
+    bool reports;            /* a step may report bad data */
+    weft_profiler *profiler; /* borrowed; NULL: runs are not recorded */
+    void **owned;            /* device memory that goes with the recipe */
     size_t owned_count, owned_capacity;
 };
 

@@ -95,7 +95,11 @@ static weft_status launch_and_wait(wefti_cuda_stream *stream,
 {
     /* Relaxed: the launch orders it. */
     wefti_atomic_u32_store_relaxed(&stream->control->flag, 0);
+    const bool recorded = WEFTI_UNLIKELY(recipe->profiler != NULL);
     WEFTI_TRY(wefti_cuda_graphs_launch(stream, recipe, graph, error));
+    if (recorded) {
+        wefti_cuda_spans_end(&stream->spans);
+    }
     /* Behind the launch, which may have built a graph. */
     int64_t begin_ns = wefti_clock_ns();
     if (!await_flag(stream, begin_ns, graph->run_ns)) {
@@ -103,6 +107,9 @@ static weft_status launch_and_wait(wefti_cuda_stream *stream,
     }
     int64_t took_ns = wefti_clock_ns() - begin_ns;
     graph->run_ns = graph->run_ns == 0 ? took_ns : (graph->run_ns * 7 + took_ns) / 8;
+    if (recorded) {
+        wefti_cuda_spans_record(&stream->spans, recipe->profiler, graph->kernel_count);
+    }
     return WEFT_OK;
 }
 
@@ -358,6 +365,7 @@ static void destroy(wefti_cuda_stream *stream)
             (void)driver->stream_destroy(stream->handle);
         }
         wefti_cuda_pieces_fini(&stream->pieces);
+        wefti_cuda_spans_fini(&stream->spans);
         if (stream->done != NULL) {
             (void)driver->event_destroy(stream->done);
         }
@@ -398,6 +406,7 @@ static weft_status make(wefti_cuda_stream *stream, weft_error *error)
     stream->control = control;
 
     stream->pieces.stream = stream->handle;
+    stream->spans.stream = stream->handle;
     WEFTI_TRY(wefti_cuda_check(device, result, "making a stream", error));
     wefti_atomic_u32_init(&stream->control->flag, 0);
     stream->control->report = WEFTI_CUDA_REPORT_NONE;
@@ -418,6 +427,10 @@ weft_status wefti_cuda_stream_create(wefti_backend_device *device,
     }
     made->device = device;
     made->pieces.device = device;
+    made->spans.device = device;
+    /* Relaxed: it orders nothing. */
+    made->spans.number =
+        (int32_t)wefti_atomic_u32_add_relaxed(&device->stream_count, 1);
     weft_status status = wefti_cuda_enter(device, error);
     if (status == WEFT_OK) {
         status = make(made, error);

@@ -4,6 +4,7 @@
 
 #include "backend/cuda/graphs.h"
 #include "backend/cuda/pieces.h"
+#include "backend/cuda/spans.h"
 
 /* What a stream tells the host, in pinned memory; the device writes it. */
 typedef struct wefti_cuda_control {
@@ -37,6 +38,7 @@ typedef struct wefti_cuda_stream {
     uint64_t runs;
     wefti_cuda_pieces pieces; /* of larger ones */
     wefti_cuda_graphs graphs;
+    wefti_cuda_spans spans; /* of runs that are recorded */
 } wefti_cuda_stream;
 
 weft_status wefti_cuda_stream_create(wefti_backend_device *device,
