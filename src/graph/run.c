@@ -15,28 +15,21 @@
 #include "runtime/request.h"
 #include "runtime/stream.h"
 
-/* Tensors of one call whose addresses fit on the stack; for more the context keeps
- * room. */
+/* Room on the stack for the slots of one call, which may be two for each tensor; for
+ * more the context keeps room. */
 enum { STACK_SLOTS = 64 };
 
-static void set_slots(void **slots, void *workspace, const weft_io *io)
+/* Returns whether a tensor lies on a card. */
+static bool set_slots(void **slots, void *workspace, const weft_io *io)
 {
+    unsigned int places = WEFT_PLACE_HOST;
     slots[0] = workspace;
     for (size_t i = 0; i < io->input_count; i++) {
         slots[1 + i] = io->inputs[i].data;
-    }
-    for (size_t i = 0; i < io->output_count; i++) {
-        slots[1 + io->input_count + i] = io->outputs[i].data;
-    }
-}
-
-static bool any_on_card(const weft_io *io)
-{
-    unsigned int places = WEFT_PLACE_HOST;
-    for (size_t i = 0; i < io->input_count; i++) {
         places |= (unsigned int)io->inputs[i].place;
     }
     for (size_t i = 0; i < io->output_count; i++) {
+        slots[1 + io->input_count + i] = io->outputs[i].data;
         places |= (unsigned int)io->outputs[i].place;
     }
     return places != WEFT_PLACE_HOST;
@@ -148,22 +141,20 @@ static weft_status execute(weft_context *context, const wefti_plan *plan,
 {
     int64_t begin_ns = wefti_profile_begin(context->device->profiler);
     const size_t tensors = 1 + io->input_count + io->output_count;
-    const bool on_card = any_on_card(io);
-    const size_t slot_count = on_card ? 2 * tensors : tensors;
     WEFTI_TRY(wefti_context_reserve(context, plan->workspace_bytes, error));
     void *on_stack[STACK_SLOTS];
     void **slots = on_stack;
-    if (slot_count > STACK_SLOTS) {
-        WEFTI_TRY(wefti_context_reserve_slots(context, slot_count, error));
+    if (2 * tensors > STACK_SLOTS) {
+        WEFTI_TRY(wefti_context_reserve_slots(context, 2 * tensors, error));
         slots = context->slots;
     }
-    set_slots(slots, context->workspace, io);
+    const bool on_card = set_slots(slots, context->workspace, io);
     if (WEFTI_UNLIKELY(on_card)) {
         set_card_slots(slots + tensors, io);
     }
     wefti_recipe *recipe = plan->recipes[context->card];
-    weft_status status = plan->backend->stream.execute(context->stream->handle, recipe,
-                                                       slots, slot_count, error);
+    weft_status status = plan->backend->stream.execute(
+        context->stream->handle, recipe, slots, on_card ? 2 * tensors : tensors, error);
     weft_status ended = await_device(context, plan, status == WEFT_OK ? error : NULL);
     status = status == WEFT_OK ? ended : status;
 #if defined(WEFT_TESTING)
