@@ -232,7 +232,7 @@ def raw_rates(options):
     """Threads -> launches and waits per second of the card alone; and the whole report."""
     if not options.card_bench.exists():
         return {}, {}
-    run = subprocess.run([str(options.card_bench)], capture_output=True, text=True,
+    run = subprocess.run([str(options.card_bench.resolve())], capture_output=True, text=True,
                          check=False)
     if run.returncode != 0:
         sys.exit(f"{options.card_bench} failed: {run.stderr}")
