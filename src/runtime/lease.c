@@ -44,10 +44,9 @@
  *
  * A brisk pool. Where a lease takes some microseconds, a slot that is given to a
  * sleeper lies idle for longer than it is used. So there W2 and R3 are left out; who
- * comes back may take the slot that it had last although others wait; and the first in
- * the queue does not sleep, but looks for a free slot itself, again and again: for some
- * time for its own, or for one that nobody comes back to. When it has one, it wakes the
- * next, which looks in its place; the others use the slots until that one is awake.
+ * comes may take a free slot although others wait; and the first in the queue does not
+ * sleep, but looks for a free slot itself, again and again. When it has one, it wakes
+ * the next, which looks in its place; the others use the slots until that one is awake.
  * Whoever takes the first out of the queue makes the next one look, so while somebody
  * waits there is one who looks, or is being woken to, and no wake-up is needed by R1.
  * Who has looked in vain for long makes the pool STRICT, under the lock, and then gives
@@ -73,8 +72,7 @@ enum {
     STRICT_GIFTS = 64, /* after so many, waiters try to look again */
     PAUSES_OF_A_LOOK = 16,
     KNOWN_THREADS_BITS = 10,
-    CHOOSY_LOOKS = 64, /* at the thread's own slot, before any other, ... */
-    IDLE_LOOKS = 4,    /* ... but one that was free and not used for so many looks */
+    CHOOSY_LOOKS = 8, /* at the thread's own slot, before any other */
 };
 
 typedef struct lease_slot {
@@ -132,8 +130,6 @@ struct wefti_lease_pool {
     uint32_t gifts_left; /* while STRICT */
     /* atomic: who holds a lease -> who shares. How often a lease was held. */
     wefti_atomic_u32 holds;
-    /* atomic: who looks for a slot -> the same. Relaxed: a hint, it orders nothing. */
-    wefti_atomic_u32 suspected;
 
     card_load loads[WEFTI_MOST_CARDS];
     /* atomic: a thread, or two with one place -> its next lease. Relaxed: hints. */
@@ -249,25 +245,16 @@ static int32_t choose_card(const wefti_lease_pool *pool, int32_t own)
     return here > fewest + fewest / 4 ? best : own;
 }
 
-/* Whether threads come back to the slot that they had last. */
-static bool remembers(const wefti_lease_pool *pool)
-{
-    return pool->brisk_looks != 0 || pool->card_count > 1;
-}
-
-/* The slot that the thread had last, or where another card has less to do the one in
- * its place there. */
+/* Of several cards, the slot that the thread had last, or where another card has less
+ * to do the one in its place there. */
 static int32_t first_choice(wefti_lease_pool *pool)
 {
     const int32_t cards = pool->card_count;
-    if (!remembers(pool)) {
+    if (WEFTI_LIKELY(cards == 1)) {
         return own_choice(pool);
     }
     const uint32_t last = wefti_atomic_u32_load_relaxed(last_of_thread(pool));
     const int32_t own = last > 0 ? (int32_t)last - 1 : own_choice(pool);
-    if (WEFTI_LIKELY(cards == 1)) {
-        return own;
-    }
     const int32_t slot = own - own % cards + choose_card(pool, own % cards);
     return slot < pool->slot_count ? slot : slot - cards;
 }
@@ -275,7 +262,7 @@ static int32_t first_choice(wefti_lease_pool *pool)
 /* For first_choice. */
 static void remember(wefti_lease_pool *pool, int32_t slot)
 {
-    if (!remembers(pool)) {
+    if (WEFTI_LIKELY(pool->card_count == 1)) {
         return;
     }
     wefti_atomic_u32 *last = last_of_thread(pool);
@@ -310,46 +297,6 @@ static bool claim_any(wefti_lease_pool *pool, int32_t *slot)
         first = (first + 1) % pool->card_count;
     }
     return false;
-}
-
-/* Of a brisk pool, while others wait: a thread has its slot again, and leaves the
- * others to theirs. With a model for each of 64 threads, of which each ran in each of
- * 16 slots, a card made 1,024 graphs of kernels instead of 64, of some milliseconds
- * each; and what a slot has in a core's caches is another thread's. */
-static bool claim_own(wefti_lease_pool *pool, int32_t *slot)
-{
-    *slot = first_choice(pool);
-    return claim(pool, *slot);
-}
-
-/* A slot that nobody comes back to, as far as was seen. */
-typedef struct idle_slot {
-    int32_t slot;
-    bool was_free;
-    uint64_t lease_count;
-} idle_slot;
-
-/* Another slot for each who looks. */
-static idle_slot suspect_slot(wefti_lease_pool *pool)
-{
-    const uint32_t number = wefti_atomic_u32_add_relaxed(&pool->suspected, 1);
-    const int32_t slot = (int32_t)(number % (uint32_t)pool->slot_count);
-    const lease_slot *at = &pool->slots[slot];
-    return (idle_slot){slot, looks_free(wefti_atomic_u32_load_seq_cst(&at->word)),
-                       wefti_atomic_u64_load_relaxed(&at->lease_count)};
-}
-
-/* Takes it if nobody has used it since. */
-static bool claim_idle(wefti_lease_pool *pool, const idle_slot *idle, int32_t *slot)
-{
-    const lease_slot *at = &pool->slots[idle->slot];
-    if (!idle->was_free ||
-        wefti_atomic_u64_load_relaxed(&at->lease_count) != idle->lease_count ||
-        !claim(pool, idle->slot)) {
-        return false;
-    }
-    *slot = idle->slot;
-    return true;
 }
 
 void wefti_lease_pool_record(wefti_lease_pool *pool, weft_profiler *profiler)
@@ -476,10 +423,9 @@ static void give_all_free_locked(wefti_lease_pool *pool)
 static bool look_for_slot(wefti_lease_pool *pool, const waiter *who,
                           int64_t deadline_ns, int32_t *slot)
 {
-    const idle_slot idle = suspect_slot(pool);
     for (uint32_t looks = 0; looks < pool->brisk_looks; looks++) {
-        if ((looks == IDLE_LOOKS && claim_idle(pool, &idle, slot)) ||
-            (looks < CHOOSY_LOOKS ? claim_own(pool, slot) : claim_any(pool, slot))) {
+        *slot = first_choice(pool);
+        if (looks < CHOOSY_LOOKS ? claim(pool, *slot) : claim_any(pool, slot)) {
             return true;
         }
         if (refuses(wefti_atomic_u32_load_seq_cst(&pool->gate), who->accepted) ||
@@ -558,9 +504,6 @@ static weft_status wait_in_queue(wefti_lease_pool *pool, waiter *who,
         }
     }
     wefti_mutex_unlock(&pool->lock);
-    if (who->slot >= 0) {
-        remember(pool, who->slot);
-    }
     return status;
 }
 
@@ -678,9 +621,8 @@ weft_status wefti_lease_acquire(wefti_lease_pool *pool, const weft_lease_params 
         return refuse(accepted, error);
     }
     bool fails = params && params->policy == WEFT_LEASE_FAIL;
-    if (WEFTI_LIKELY(gate < GATE_WAITER)
-            ? claim_any(pool, slot)
-            : !fails && is_brisk(pool, gate) && claim_own(pool, slot)) {
+    if (WEFTI_LIKELY(gate < GATE_WAITER || (!fails && is_brisk(pool, gate))) &&
+        claim_any(pool, slot)) {
         return WEFT_OK;
     }
     if (fails) {

@@ -16,10 +16,10 @@ weft_status wefti_lease_pool_create(int32_t slot_count, wefti_lease_pool **pool,
 /* Waits are recorded from now on; `profiler` may be NULL, and is borrowed. Before the
  * pool is used. */
 void wefti_lease_pool_record(wefti_lease_pool *pool, weft_profiler *profiler);
-/* For leases that take some microseconds each: who comes may take the slot that it had
- * last although others wait, so that no slot lies idle while a sleeper wakes up. The
- * first that waits looks for a slot itself, and after so many looks of about a
- * microsecond in vain it is next, as in any other pool. Before the pool is used. */
+/* For leases that take some microseconds each: who comes may take a free slot although
+ * others wait, so that no slot lies idle while a sleeper wakes up. The first that waits
+ * looks for a slot itself, and after so many looks of about a microsecond in vain it is
+ * next, as in any other pool. Before the pool is used. */
 void wefti_lease_pool_be_brisk(wefti_lease_pool *pool, uint32_t looks);
 /* Slot i is of card i % card_count: who comes gets one of the card with the fewest
  * leases. Before the pool is used. */

@@ -119,22 +119,6 @@ static void test_who_comes_back_has_its_slot(void **state)
     wefti_lease_pool_destroy(pool);
 }
 
-/* Wherever it was last: it may have left things there. */
-static void test_a_brisk_slot_is_the_threads(void **state)
-{
-    (void)state;
-    wefti_lease_pool *pool = make_pool(4);
-    wefti_lease_pool_be_brisk(pool, 500);
-    int32_t first = lease(pool), second = lease(pool);
-    wefti_lease_release(pool, first);
-    wefti_lease_release(pool, second);
-    for (int32_t i = 0; i < 10; i++) {
-        assert_int_equal(lease(pool), second);
-        wefti_lease_release(pool, second);
-    }
-    wefti_lease_pool_destroy(pool);
-}
-
 static void test_wrong_params_are_refused(void **state)
 {
     (void)state;
@@ -666,7 +650,6 @@ int main(void)
         cmocka_unit_test(test_overtaking_in_a_brisk_pool_ends),
         cmocka_unit_test(test_slots_spread_over_cards),
         cmocka_unit_test(test_who_comes_back_has_its_slot),
-        cmocka_unit_test(test_a_brisk_slot_is_the_threads),
         cmocka_unit_test(test_leasing_twice_is_noticed),
         cmocka_unit_test(test_a_lost_wake_up_is_noticed),
         cmocka_unit_test(test_failures_are_forced),
