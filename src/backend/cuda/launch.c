@@ -344,7 +344,7 @@ weft_status wefti_cuda_prepare(const wefti_step *step, wefti_cuda_choice choice,
 
 /* A small operand that several blocks read may cross the bus as often as that comes to.
  * More than the second is moved better by copies, which use all of the bus. */
-enum { MOST_BYTES_ACROSS = 24 * 1024, MOST_BYTES_THERE = 48 * 1024 };
+enum { MOST_BYTES_ACROSS = 32 * 1024, MOST_BYTES_THERE = 48 * 1024 };
 
 static bool is_few(size_t size_bytes, int64_t times)
 {
