@@ -223,11 +223,14 @@ static void take(wefti_queue_batch *batch, wefti_queue_request *request, int64_t
 }
 
 /* Most rows of a batch. Who leads is to come back soon, as far as is known: the first
- * lone run has built a plan, so its time says nothing of a batch. */
+ * lone run has built a plan, so its time says nothing of a batch. Who tries whether
+ * joining pays after all goes by the time of lone runs: what is known of joined ones
+ * may be one that took a hundred times as long, and by that no two would ever be
+ * joined. */
 static int32_t most_rows(wefti_queue_class *class, bool leads)
 {
     int32_t most = most_joined_rows_locked(class);
-    double row_ns = class->joined_ns;
+    double row_ns = is_worth_joining(class) ? class->joined_ns : class->alone_ns;
     bool bound = leads && row_ns * most > WEFTI_QUEUE_MOST_LED_NS;
     return bound ? (int32_t)(WEFTI_QUEUE_MOST_LED_NS / row_ns) : most;
 }

@@ -141,6 +141,28 @@ static void test_an_outlier_is_forgotten(void **state)
     tear_down(&s);
 }
 
+/* Also where only those who wait for their requests run them. */
+static void test_who_leads_tries_after_an_outlier(void **state)
+{
+    (void)state;
+    stage s;
+    set_up(&s);
+    set_costs(&s, 1000, 1e6); /* two such rows would be too long to be led */
+    wefti_queue_scratch *scratch = wefti_queue_scratch_create(s.f.queue);
+    assert_non_null(scratch);
+    wefti_queue_batch batch = {.requests = scratch->requests};
+    wefti_queue_lock(s.f.queue);
+    for (uint32_t i = 0; i < REQUESTS; i++) { /* whatever the machine's speed */
+        WEFTI_CONTAINER_OF(s.requests[i], wefti_queue_request, base)->leadable = true;
+    }
+    wefti_queue_choose_with_locked(
+        WEFTI_CONTAINER_OF(s.requests[0], wefti_queue_request, base), &batch);
+    wefti_mutex_unlock(&s.f.queue->lock);
+    assert_int_equal(batch.count, MOST);
+    serve(scratch, &batch);
+    tear_down(&s);
+}
+
 enum { LARGE = 3145728 };
 
 /* Rows of 24 MiB, in and out: two fill the memory for a batch. */
@@ -187,6 +209,7 @@ int main(void)
         cmocka_unit_test(test_one_tries_for_all),
         cmocka_unit_test(test_all_join_where_it_pays),
         cmocka_unit_test(test_an_outlier_is_forgotten),
+        cmocka_unit_test(test_who_leads_tries_after_an_outlier),
         cmocka_unit_test(test_large_rows_make_small_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
