@@ -69,17 +69,6 @@ static void latch(wefti_backend_device *device, const char *reason)
     wefti_mutex_unlock(&device->lock);
 }
 
-/* Some calls, such as for pinned memory, which all cards of a process may use, may tell
- * of the fault of another card: this one's own streams then still answer. */
-static bool still_answers(const wefti_backend_device *device)
-{
-    if (device->memory_stream == NULL) {
-        return false;
-    }
-    const cuda_result result = device->driver.stream_query(device->memory_stream);
-    return result == CUDA_SUCCESS || result == CUDA_ERROR_NOT_READY;
-}
-
 weft_status wefti_cuda_check(wefti_backend_device *device, cuda_result result,
                              const char *what, weft_error *error)
 {
@@ -93,7 +82,7 @@ weft_status wefti_cuda_check(wefti_backend_device *device, cuda_result result,
                            "smaller shapes",
                            device->name, what);
     }
-    if (!is_fatal(result) || still_answers(device)) {
+    if (!is_fatal(result)) {
         return wefti_error(error, WEFT_INTERNAL, "%s: %s failed: %s (%d)", device->name,
                            what, text, result);
     }
