@@ -132,19 +132,27 @@ static weft_status read_bad_address(weft_device *device, weft_error *error)
     return status == WEFT_OK ? ended : status;
 }
 
-/* The driver made of C has a switch instead: it would die of the address itself. */
-static bool use_fake(int card)
+typedef void fault_function(int card);
+
+/* What breaks a card of the driver made of C; NULL: the driver is another one. */
+static fault_function *find_fake(void)
 {
-    void (*fault_next_launch_on)(int card);
+    fault_function *fault_next_launch_on = NULL;
     void *library = dlopen("libcuda.so.1", RTLD_NOW);
     void *found =
         library != NULL ? dlsym(library, "fake_cuda_fault_next_launch_on") : NULL;
-    if (found == NULL) {
-        return false;
-    }
     memcpy(&fault_next_launch_on, &found, sizeof(found));
-    fault_next_launch_on(card);
-    return true;
+    return fault_next_launch_on;
+}
+
+/* The driver made of C has a switch instead: it would die of the address itself. */
+static bool use_fake(int card)
+{
+    fault_function *fault_next_launch_on = find_fake();
+    if (fault_next_launch_on != NULL) {
+        fault_next_launch_on(card);
+    }
+    return fault_next_launch_on != NULL;
 }
 
 static weft_model *load(weft_device *device)
@@ -231,7 +239,6 @@ static weft_model *make_pair_model(weft_device *device)
 typedef struct pair_caller {
     caller base;
     const float *expected;
-    bool is_well;
     wefti_atomic_u32 *stop;
     wefti_atomic_u32 right; /* answers so far */
 } pair_caller;
@@ -257,10 +264,6 @@ static void *call_pair(void *user)
             PROMISE(memcmp(y, c->expected, sizeof(y)) == 0);
             (void)wefti_atomic_u32_add_acq_rel(&c->right, 1);
         }
-    }
-    if (c->is_well && c->base.status != WEFT_OK) {
-        fprintf(stderr, "on the well card: %s\n", c->base.error.message);
-        PROMISE(!"the well card goes on");
     }
     return NULL;
 }
@@ -307,7 +310,6 @@ static void start_pair(pair_stage *s)
         c->base.width = FEATURES;
         c->base.queue = i % DEVICES == BOTH ? s->queue : NULL;
         c->expected = s->expected;
-        c->is_well = i % DEVICES == WELL;
         c->stop = &s->stop;
         wefti_atomic_u32_init(&c->right, 0);
         PROMISE(pthread_create(&c->base.thread, NULL, call_pair, c) == 0);
@@ -317,11 +319,16 @@ static void start_pair(pair_stage *s)
     }
 }
 
-/* What each caller of a device has been told, where that is not what it should be. */
+/* Whether a caller of a device has been told of a card's end: by the driver made of C
+ * of the sick one's. A real driver leaves no card of the process in order after a bad
+ * address (CUDA_ERROR_ILLEGAL_ADDRESS, "any further CUDA work will return the same
+ * error"; so seen on two H200), and a device on both may meet it on either. Prints what
+ * else was. */
 static bool was_told(int index, const caller *c)
 {
+    const bool is_fake = find_fake() != NULL;
     const bool told = c->status == WEFT_DEVICE_LOST &&
-                      strstr(c->error.message, "cuda:1") != NULL &&
+                      (!is_fake || strstr(c->error.message, "cuda:1") != NULL) &&
                       strstr(c->error.message, "failed for good") != NULL;
     if (!told) {
         fprintf(stderr, "caller %d of %s: status %d: %s\n", index,
@@ -330,10 +337,12 @@ static bool was_told(int index, const caller *c)
     return told;
 }
 
-/* Whoever used the sick card is told which it is; then the well one's callers get right
- * answers on. */
-static void join_pair(pair_stage *s)
+/* Whoever used the sick card is told so; then the well one's callers get right answers
+ * on, or are told by a driver that has given up all cards. Returns whether they go on.
+ */
+static bool join_pair(pair_stage *s)
 {
+    const bool is_fake = find_fake() != NULL;
     bool told = true;
     for (int i = 0; i < PAIR_CALLERS; i++) {
         const caller *c = &s->callers[i].base;
@@ -343,32 +352,43 @@ static void join_pair(pair_stage *s)
         }
     }
     PROMISE(told);
-    for (int i = WELL; i < PAIR_CALLERS; i += DEVICES) {
+    for (int i = WELL; is_fake && i < PAIR_CALLERS; i += DEVICES) {
         await_right(&s->callers[i], CALLS_AFTER);
     }
     wefti_atomic_u32_store_release(&s->stop, 1);
+    bool goes_on = true;
     for (int i = WELL; i < PAIR_CALLERS; i += DEVICES) {
-        PROMISE(pthread_join(s->callers[i].base.thread, NULL) == 0);
-        PROMISE(s->callers[i].base.status == WEFT_OK);
+        const caller *c = &s->callers[i].base;
+        PROMISE(pthread_join(c->thread, NULL) == 0);
+        PROMISE(c->status == WEFT_OK || (!is_fake && was_told(i, c)));
+        goes_on = goes_on && c->status == WEFT_OK;
     }
+    return goes_on;
 }
 
-/* New things can be made on the well card, and none on the sick one; the queue on both
- * has lost no request and ends in time. */
-static void end_pair(pair_stage *s)
+/* New things can be made on the well card. */
+static void check_well(const float *expected)
 {
     float x[ROWS * FEATURES], y[ROWS * FEATURES];
     weft_device *again;
+    fill_input(x);
+    PROMISE(weft_device_open("cuda:0", NULL, &again, NULL) == WEFT_OK);
+    const caller late = {.model = make_pair_model(again), .width = FEATURES};
+    PROMISE(call(&late, x, y, NULL) == WEFT_OK);
+    PROMISE(memcmp(y, expected, sizeof(y)) == 0);
+    weft_model_release(late.model);
+    weft_device_release(again);
+}
+
+/* None can be made on the sick one; the queue on both has lost no request and ends in
+ * time. */
+static void end_pair(pair_stage *s)
+{
+    float x[ROWS * FEATURES], y[ROWS * FEATURES];
     weft_queue_statistics counts;
     fill_input(x);
     check_refusals(s->devices[SICK], &s->callers[SICK].base);
     PROMISE(call(&s->callers[BOTH].base, x, y, NULL) == WEFT_DEVICE_LOST);
-    PROMISE(weft_device_open("cuda:0", NULL, &again, NULL) == WEFT_OK);
-    const caller late = {.model = make_pair_model(again), .width = FEATURES};
-    PROMISE(call(&late, x, y, NULL) == WEFT_OK);
-    PROMISE(memcmp(y, s->expected, sizeof(y)) == 0);
-    weft_model_release(late.model);
-    weft_device_release(again);
     weft_queue_close(s->queue);
     PROMISE(weft_queue_drain(s->queue, SECOND_NS, NULL) == WEFT_OK);
     weft_queue_get_statistics(s->queue, &counts);
@@ -392,7 +412,9 @@ static int live_beside_a_fault(void)
         PROMISE(read_bad_address(s.devices[SICK], &error) == WEFT_DEVICE_LOST);
         fprintf(stderr, "%s\n", error.message);
     }
-    join_pair(&s);
+    if (join_pair(&s)) {
+        check_well(s.expected);
+    }
     end_pair(&s);
     return 0;
 }
@@ -435,7 +457,7 @@ static bool can_open(const char *name)
     return child > 0 && waitpid(child, &status, 0) == child && status == 0;
 }
 
-static void a_fault_of_one_card_leaves_the_other(void **state)
+static void a_fault_of_one_card_beside_another(void **state)
 {
     (void)state;
     if (!can_open("cuda:0,1")) {
@@ -448,7 +470,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fault_is_told_to_all),
-        cmocka_unit_test(a_fault_of_one_card_leaves_the_other),
+        cmocka_unit_test(a_fault_of_one_card_beside_another),
     };
     return can_open("cuda:0") ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
 }
