@@ -380,6 +380,12 @@ static void test_what_takes_host_memory_says_so(void **state)
     }
 }
 
+/* Requests with a callback are run by workers. */
+static void not_led(void *user, weft_request *request, weft_status status)
+{
+    (void)user, (void)request, (void)status;
+}
+
 static void test_queues_and_hosts_say_so(void **state)
 {
     (void)state;
@@ -403,6 +409,14 @@ static void test_queues_and_hosts_say_so(void **state)
                         WEFT_UNSUPPORTED, "takes host memory");
             }
         }
+        /* What was refused is not what others of its shape are taken for. */
+        place(&s, &c, 0, 0);
+        weft_queue_submit_params params = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
+        params.callback = not_led;
+        assert_int_equal(
+            weft_queue_submit(queue, s.model, &c.io, &params, &request, NULL), WEFT_OK);
+        assert_int_equal(weft_request_wait(request, WEFT_FOREVER, NULL), WEFT_OK);
+        weft_request_release(request);
         weft_queue_release(queue);
         drop_call(&c);
         close_stage(&s);

@@ -2,6 +2,8 @@
 #ifndef WEFTI_BASE_REFCOUNT_H
 #define WEFTI_BASE_REFCOUNT_H
 
+#include <stdlib.h>
+
 #include "base/atomic.h"
 
 /* A count of owners. */
@@ -29,7 +31,13 @@ WEFTI_INLINE void wefti_refcount_retain(wefti_refcount *count)
 /* True for the last owner, who then sees all that the others did. */
 WEFTI_INLINE bool wefti_refcount_release(wefti_refcount *count)
 {
-    return wefti_atomic_u32_sub_acq_rel(&count->owners, 1) == 1;
+    const uint32_t before = wefti_atomic_u32_sub_acq_rel(&count->owners, 1);
+#if defined(WEFT_TESTING)
+    if (before == 0) {
+        abort(); /* one owner more has let go than there were */
+    }
+#endif
+    return before == 1;
 }
 
 #endif

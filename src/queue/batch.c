@@ -317,8 +317,9 @@ static void run_joined(work *self, wefti_queue_batch *batch,
     pad(self, form, rows);
     run_result answer;
     run_form(self, form, self->scratch->staging, &answer);
-    bool retry =
-        answer.status != WEFT_OK && count > 1 && is_worth_retrying(answer.status);
+    /* Also of one that is left alone: rows of cancelled ones have run with it. */
+    bool retry = answer.status != WEFT_OK && (count > 1 || rows > batch->rows) &&
+                 is_worth_retrying(answer.status);
     for (int32_t i = 0; i < count; i++) {
         wefti_queue_request *request = batch->requests[i];
         answer.first = request->first_row;

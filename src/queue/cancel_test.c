@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "base/thread.h"
+#include "support/graph_text.h"
 #include "support/queue_case.h"
 
 enum { WIDTH = 128, LAYERS = 400, TRIES = 3000, ENOUGH = 5 };
@@ -142,10 +144,127 @@ static void test_memory_may_go_after_cancel(void **state)
     weft_device_release(s.device);
 }
 
+/* One worker that stands still until it is let go on. */
+typedef struct plug {
+    wefti_atomic_u32 stands, goes_on;
+} plug;
+
+static void stand_still(void *user, weft_request *request, weft_status status)
+{
+    plug *p = user;
+    (void)request, (void)status;
+    wefti_atomic_u32_store_release(&p->stands, 1);
+    while (wefti_atomic_u32_load_acquire(&p->goes_on) == 0) {
+        wefti_thread_yield();
+    }
+}
+
+static void ignore(void *user, weft_request *request, weft_status status)
+{
+    (void)user, (void)request, (void)status;
+}
+
+typedef struct row {
+    int64_t index;
+    float y[2];
+    weft_request *request;
+} row;
+
+static void submit_row(const stage *s, row *r, weft_request_callback callback,
+                       void *user)
+{
+    weft_tensor input = {
+        .data = &r->index, .type = WEFT_TYPE_I64, .rank = 1, .dims = {1}};
+    weft_tensor output = {
+        .data = r->y, .type = WEFT_TYPE_F32, .rank = 2, .dims = {1, 2}};
+    weft_io io = {&input, 1, &output, 1};
+    weft_queue_submit_params params = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
+    params.callback = callback;
+    params.user = user;
+    assert_int_equal(
+        weft_queue_submit(s->queue, s->model, &io, &params, &r->request, NULL),
+        WEFT_OK);
+}
+
+static void *cancel(void *user)
+{
+    assert_true(weft_request_cancel(user));
+    return NULL;
+}
+
+/* Two requests of one batch; the one whose row makes a run fail is cancelled before it
+ * is loaded. */
+static void cancel_the_bad_one(bool bad_first)
+{
+    stage s = {.device = queue_case_device("cpu")};
+    plug p;
+    row plugging = {.index = 1}, good = {.index = 2}, bad = {.index = 99};
+    float expected[2];
+    pthread_t canceller;
+    weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
+    params.workers = 1;
+    wefti_atomic_u32_init(&p.stands, 0);
+    wefti_atomic_u32_init(&p.goes_on, 0);
+    weft_graph *graph =
+        graph_text_make("i: i64[batch]; t = f32[4,2]; y = Gather(t,i); -> y", 20);
+    assert_int_equal(weft_model_create(s.device, graph, NULL, &s.model, NULL), WEFT_OK);
+    weft_graph_release(graph);
+    assert_int_equal(weft_queue_create(s.device, &params, &s.queue, NULL), WEFT_OK);
+    assert_int_equal(weft_queue_add_model(s.queue, s.model, NULL, NULL), WEFT_OK);
+
+    submit_row(&s, &good, ignore, NULL);
+    queue_case_wait_ok(good.request);
+    memcpy(expected, good.y, sizeof expected);
+    memset(good.y, 0, sizeof good.y);
+    submit_row(&s, &plugging, stand_still, &p);
+    while (wefti_atomic_u32_load_acquire(&p.stands) == 0) {
+        wefti_thread_yield();
+    }
+    wefti_queue_lock(s.queue);
+    wefti_queue_class *class = s.queue->models->classes;
+    class->alone_ns = 1000; /* so joining pays */
+    class->joined_ns = 100;
+    wefti_mutex_unlock(&s.queue->lock);
+    submit_row(&s, bad_first ? &bad : &good, ignore, NULL);
+    submit_row(&s, bad_first ? &good : &bad, ignore, NULL);
+    wefti_queue_scratch *scratch = wefti_queue_scratch_create(s.queue);
+    wefti_queue_batch batch = {.requests = scratch->requests};
+    wefti_queue_lock(s.queue);
+    wefti_queue_choose_locked(s.queue, &batch);
+    wefti_mutex_unlock(&s.queue->lock);
+    assert_int_equal(batch.count, 2);
+
+    assert_int_equal(pthread_create(&canceller, NULL, cancel, bad.request), 0);
+    while (wefti_atomic_u32_load_acquire(&bad.request->state) !=
+           WEFTI_REQUEST_DROPPED) {
+        wefti_thread_yield();
+    }
+    (void)wefti_queue_serve(scratch, &batch, false);
+    pthread_join(canceller, NULL);
+    queue_case_wait_ok(good.request);
+    assert_memory_equal(good.y, expected, sizeof expected);
+
+    wefti_queue_scratch_destroy(scratch);
+    wefti_atomic_u32_store_release(&p.goes_on, 1);
+    queue_case_wait_ok(plugging.request);
+    weft_request_release(bad.request);
+    weft_queue_release(s.queue);
+    weft_model_release(s.model);
+    weft_device_release(s.device);
+}
+
+static void test_a_cancelled_request_fails_no_other(void **state)
+{
+    (void)state;
+    cancel_the_bad_one(false);
+    cancel_the_bad_one(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory_may_go_after_cancel),
+        cmocka_unit_test(test_a_cancelled_request_fails_no_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

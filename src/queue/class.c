@@ -257,6 +257,7 @@ weft_status wefti_queue_class_create(wefti_queue_model *model, const weft_io *io
     }
     for (size_t i = 0; i < io->input_count; i++) {
         made->tensors[i].data = NULL;
+        made->tensors[i].place = WEFT_PLACE_HOST;
         memset(made->tensors[i].strides, 0, sizeof made->tensors[i].strides);
     }
     status = keep_values(made, io, error);

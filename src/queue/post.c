@@ -221,8 +221,9 @@ wefti_queue_posted wefti_queue_post_like_recent(weft_queue *queue,
                                                 wefti_queue_request **request)
 {
     wefti_queue_pool *pool = wefti_queue_pool_here(queue);
-    /* These are looked at more closely, without a lock. */
-    if (model->buckets || model->stages) {
+    /* These are looked at more closely, or take longer, without a lock. */
+    if (model->buckets || model->stages ||
+        io->input_count + io->output_count > WEFTI_QUEUE_FEW_TENSORS) {
         return WEFTI_QUEUE_BOX_SHUT;
     }
     uint32_t needed = 0;

@@ -200,6 +200,8 @@ enum {
     WEFTI_QUEUE_POOLS = 8,
     WEFTI_QUEUE_RECENT_SETS = 8, /* a model's are in one of them */
     WEFTI_QUEUE_RECENTS = 16,    /* of a set */
+    /* A call of more tensors is not compared and copied under a pool's lock. */
+    WEFTI_QUEUE_FEW_TENSORS = 16,
 };
 
 /* What a thread of the pool's cores submitted of late. Has a hold on model and class

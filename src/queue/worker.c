@@ -187,12 +187,12 @@ static wefti_queue_request *run_and_account(wefti_queue_scratch *scratch,
     if (wake) {
         wefti_condition_wake_one(&queue->work);
     }
-    wefti_queue_model_destroy(unused);
     if (leads) {
         wefti_queue_wake_led(ended);
         wefti_queue_drop_ended(ended);
         ended = NULL;
     }
+    wefti_queue_model_destroy(unused);
     return ended;
 }
 
