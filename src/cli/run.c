@@ -256,6 +256,16 @@ static weft_status require_named_inputs(const cli_run_options *options,
     return status;
 }
 
+/* Each context is warmed before calls are timed, with memory and a run of its own: so
+ * there are no more of them than callers. */
+static int64_t choose_contexts(const cli_run_options *options)
+{
+    enum { FEW = 16 };
+    bool fewer = options->contexts == 0 && options->seconds > 0 &&
+                 !options->way.queued && options->threads <= FEW;
+    return fewer ? options->threads : options->contexts;
+}
+
 static int open_model(const cli_run_options *options, weft_profiler *profiler,
                       weft_device **device, weft_model *models[2])
 {
@@ -267,7 +277,7 @@ static int open_model(const cli_run_options *options, weft_profiler *profiler,
     weft_device_params device_params = WEFT_DEVICE_PARAMS_INIT;
     device_params.isa = options->isa;
     device_params.profiler = profiler;
-    device_params.max_contexts = (int32_t)options->contexts;
+    device_params.max_contexts = (int32_t)choose_contexts(options);
     int opened = cli_open_device_as(options->device, &device_params, device);
     if (opened != 0) {
         return opened;

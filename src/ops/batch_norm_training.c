@@ -74,8 +74,13 @@ static void batch_norm_training_body(wefti_body *body)
     wefti_body_output(body, 0, wefti_body_reshape(body, y, x.known.rank, x.known.dims));
     mean = wefti_body_reshape(body, mean, 1, &channels);
     variance = wefti_body_reshape(body, variance, 1, &channels);
-    wefti_body_output(body, 1, moved(body, wefti_body_input(body, MEAN), mean));
-    wefti_body_output(body, 2, moved(body, wefti_body_input(body, VARIANCE), variance));
+    if (body->node->output_count > 1) {
+        wefti_body_output(body, 1, moved(body, wefti_body_input(body, MEAN), mean));
+    }
+    if (body->node->output_count > 2) {
+        wefti_body_output(body, 2,
+                          moved(body, wefti_body_input(body, VARIANCE), variance));
+    }
 }
 
 WEFTI_BODY_FAMILY(batch_norm_training)

@@ -122,6 +122,18 @@ static void test_resizing_bytes(void **state)
     op_list(&c, 1, I64(3));
     op_expect_error(&c, 1, WEFT_UNSUPPORTED, "has type i64");
     op_end(&c);
+    static const float bad[] = {1e30F, NAN};
+    for (size_t i = 0; i < WEFTI_COUNT_OF(bad); i++) {
+        op_begin(&c, "", "Resize", 19);
+        op_string(&c, "mode", "linear");
+        op_string(&c, "coordinate_transformation_mode", "tf_crop_and_resize");
+        op_input(&c, WEFT_TYPE_F32, DIMS(2), F32(1, 2));
+        op_constant(&c, WEFT_TYPE_F32, DIMS(2), F32(0, bad[i]));
+        op_absent(&c);
+        op_list(&c, 1, I64(3));
+        op_expect_error(&c, 1, WEFT_INVALID_ARGUMENT, "is no part of a tensor's size");
+        op_end(&c);
+    }
 }
 
 /* Cubic and antialiased weights, by hand: a step of 0.5 and a mean of four. */

@@ -177,6 +177,9 @@ static weft_status read_sizes(const wefti_node_view *node, const wefti_known *in
     return WEFT_OK;
 }
 
+/* Parts of a size beyond which no place is counted any more. */
+static const double ROI_LIMIT = 0x1p20;
+
 static weft_status read_roi(const wefti_node_view *node, const wefti_known *inputs,
                             const int32_t *axes, size_t count, wefti_resize_plan *plan,
                             weft_error *error)
@@ -190,6 +193,13 @@ static weft_status read_roi(const wefti_node_view *node, const wefti_known *inpu
                            "%s: tf_crop_and_resize needs the input roi", node->label);
     }
     WEFTI_TRY(read_floats(node, inputs, RESIZE_ROI, 2 * count, roi, error));
+    for (size_t i = 0; i < 2 * count; i++) {
+        if (!(fabs(roi[i]) < ROI_LIMIT)) {
+            return wefti_error(error, WEFT_INVALID_ARGUMENT,
+                               "%s: roi %g is no part of a tensor's size", node->label,
+                               roi[i]);
+        }
+    }
     for (size_t i = 0; i < count; i++) {
         plan->axes[axes[i]].roi_begin = roi[i];
         plan->axes[axes[i]].roi_end = roi[count + i];

@@ -256,11 +256,10 @@ static const gemm_kernel kernels[3][GEMM_VECTORS][GEMM_ROWS] = {
     {                                                                                  \
         gemm_run(g, rows, GEMM_VECTORS, GEMM_AHEAD);                                   \
     }
-AHEAD(4)
 AHEAD(5)
 AHEAD(6)
-static const gemm_kernel fetchers[GEMM_ROWS] = {NULL,    NULL,    NULL,
-                                                ahead_4, ahead_5, ahead_6};
+static const gemm_kernel fetchers[GEMM_ROWS] = {NULL, NULL,    NULL,
+                                                NULL, ahead_5, ahead_6};
 
 #define KEEP(rows)                                                                     \
     static void keep_##rows(const gemm_block *g)                                       \
