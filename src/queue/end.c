@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
+#include "base/testing.h"
 #include "queue/queue.h"
 
 /* The end of requests. A request is counted before its end can be seen, and leaves the
@@ -251,13 +252,16 @@ bool wefti_queue_request_cancel(weft_request *base)
     wefti_queue_request *request = WEFTI_CONTAINER_OF(base, wefti_queue_request, base);
     weft_queue *queue = request->queue;
     bool waits = move(base, WEFTI_REQUEST_PENDING, WEFTI_REQUEST_ENDING);
-    if (!waits) {
+    bool keeps = !waits && !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_KEEP);
+    if (keeps) {
         weft_request_retain(base); /* for who runs it, and will find it cancelled */
     }
     if (!waits && move(base, WEFTI_REQUEST_LOADING, WEFTI_REQUEST_DROPPED)) {
         wait_dropped(base);
     } else if (!waits && !move(base, WEFTI_REQUEST_RUNNING, WEFTI_REQUEST_ENDING)) {
-        weft_request_release(base);
+        if (keeps) {
+            weft_request_release(base);
+        }
         return false;
     }
     if (waits) {

@@ -62,6 +62,7 @@ const char *scenario_guard_name(wefti_sabotage guard)
         [WEFTI_SABOTAGE_END_WAKE] = "END_WAKE",
         [WEFTI_SABOTAGE_QUEUE_IDLE] = "QUEUE_IDLE",
         [WEFTI_SABOTAGE_QUEUE_ONCE] = "QUEUE_ONCE",
+        [WEFTI_SABOTAGE_QUEUE_KEEP] = "QUEUE_KEEP",
         [WEFTI_SABOTAGE_QUEUE_ORDER] = "QUEUE_ORDER",
         [WEFTI_SABOTAGE_TEAM_WAIT] = "TEAM_WAIT",
         [WEFTI_SABOTAGE_PLAN_EVICT] = "PLAN_EVICT",
