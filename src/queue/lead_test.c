@@ -109,20 +109,33 @@ static void test_priorities_are_not_overtaken(void **state)
     tear_down(&s);
 }
 
+static weft_model *add_other(stage *s)
+{
+    weft_model *other = queue_case_model(s->f.device, 43);
+    assert_int_equal(weft_queue_add_model(s->f.queue, other, NULL, NULL), WEFT_OK);
+    return other;
+}
+
+/* A request of the other model that no caller waits for. */
+static weft_request *submit_other(stage *s, weft_model *other)
+{
+    weft_queue_submit_params given = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
+    weft_request *waiting;
+    given.callback = ignore;
+    assert_int_equal(
+        weft_queue_submit(s->f.queue, other, &s->other.io, &given, &waiting, NULL),
+        WEFT_OK);
+    return waiting;
+}
+
 /* Nor where its model has had much more than its share while another waits. */
 static void test_shares_are_kept(void **state)
 {
     (void)state;
     stage s;
     set_up(&s);
-    weft_model *other = queue_case_model(s.f.device, 43);
-    assert_int_equal(weft_queue_add_model(s.f.queue, other, NULL, NULL), WEFT_OK);
-    weft_queue_submit_params given = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
-    weft_request *waiting;
-    given.callback = ignore;
-    assert_int_equal(
-        weft_queue_submit(s.f.queue, other, &s.other.io, &given, &waiting, NULL),
-        WEFT_OK);
+    weft_model *other = add_other(&s);
+    weft_request *waiting = submit_other(&s, other);
     wefti_queue_lock(s.f.queue); /* as if it had run for a second */
     wefti_queue_find_model_locked(s.f.queue, s.f.model)->virtual_ns += 1e9;
     wefti_mutex_unlock(&s.f.queue->lock);
@@ -142,14 +155,8 @@ static void test_shares_are_looked_at_again(void **state)
     (void)state;
     stage s;
     set_up(&s);
-    weft_model *other = queue_case_model(s.f.device, 43);
-    assert_int_equal(weft_queue_add_model(s.f.queue, other, NULL, NULL), WEFT_OK);
-    weft_queue_submit_params given = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
-    weft_request *waiting;
-    given.callback = ignore;
-    assert_int_equal(
-        weft_queue_submit(s.f.queue, other, &s.other.io, &given, &waiting, NULL),
-        WEFT_OK);
+    weft_model *other = add_other(&s);
+    weft_request *waiting = submit_other(&s, other);
     weft_request *base = queue_case_submit(&s.f, &s.call, NULL);
     wefti_queue_request *request = WEFTI_CONTAINER_OF(base, wefti_queue_request, base);
     wefti_queue_lock(s.f.queue);
@@ -168,9 +175,7 @@ static void test_shares_are_looked_at_again(void **state)
     wefti_queue_lock(s.f.queue); /* its requests begin to wait anew, with little */
     theirs->virtual_ns = s.f.queue->virtual_ns = 0;
     wefti_mutex_unlock(&s.f.queue->lock);
-    assert_int_equal(
-        weft_queue_submit(s.f.queue, other, &s.other.io, &given, &waiting, NULL),
-        WEFT_OK);
+    waiting = submit_other(&s, other);
     wefti_queue_lock(s.f.queue);
     bool came = !wefti_queue_may_overtake_locked(request);
     request->model->virtual_ns = 0;
