@@ -13,6 +13,7 @@
 
 #include "backend/cuda/device.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "runtime/context.h"
 #include "support/crew.h"
 #include "support/fake_driver.h"
@@ -230,11 +231,42 @@ static void run_submitted(void *user, uint32_t index)
     submit_calls(user, NULL, index);
 }
 
-/* In a trace, who runs waits for the device while its plan is executed, and says in
- * which context. */
+/* Who lets the streams go a millisecond after somebody has begun to wait for one. */
+typedef struct letting_go {
+    wefti_thread thread;
+    wefti_atomic_u32 returned;
+} letting_go;
+
+static void let_go(void *argument)
+{
+    letting_go *self = argument;
+    while (wefti_atomic_u32_load_acquire(&self->returned) == 0 &&
+           fake_driver_count().waiting == 0) {
+        wefti_thread_sleep(20000);
+    }
+    wefti_thread_sleep(1000000);
+    fake.hold(0);
+}
+
+/* A call whose kernels begin late; the first time on a stream it may be the clocks'
+ * comparison that is waited for, before the launch. */
+static void run_held(stage *s, uint32_t i)
+{
+    letting_go other;
+    wefti_atomic_u32_init(&other.returned, 0);
+    fake.hold(1);
+    assert_int_equal(wefti_thread_start(&other.thread, "let go", let_go, &other, NULL),
+                     WEFT_OK);
+    run_on(s, NULL, i, &s->wrong[0]);
+    wefti_atomic_u32_store_release(&other.returned, 1);
+    wefti_thread_join(&other.thread);
+}
+
+/* In a trace, who runs waits for the device while its plan is executed. */
 static void test_waits_for_the_device_are_recorded(void **state)
 {
     (void)state;
+    enum { HELD = 6 };
     weft_profiler *profiler = NULL;
     weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
     stage s = {0};
@@ -243,14 +275,20 @@ static void test_waits_for_the_device_are_recorded(void **state)
     assert_int_equal(weft_device_open("cuda:0,1", &params, &s.device, NULL), WEFT_OK);
     assert_int_equal(make_model(s.device, &s.model, NULL), WEFT_OK);
     run_direct(&s, 0);
+    const uint32_t held = fake.there ? HELD : 0;
+    for (uint32_t i = 0; i < held; i++) {
+        run_held(&s, i);
+    }
     assert_int_equal(s.wrong[0], 0);
     weft_profile_event event, wait = {0}, card = {0};
-    size_t waits = 0, runs = 0, cards = 0;
+    size_t waits = 0, long_waits = 0, runs = 0, cards = 0;
     for (size_t i = 0; weft_profiler_get_event(profiler, i, &event); i++) {
         if (event.kind == WEFT_PROFILE_WAIT) {
             assert_string_equal(event.name, "wait for the device");
+            assert_int_equal(event.status, WEFT_OK);
             wait = event;
             waits++;
+            long_waits += event.end_ns - event.begin_ns >= 1000000;
         } else if (event.kind == WEFT_PROFILE_CARD) {
             assert_string_equal(event.name, event.counts[1] == 0 ? "cuda:0" : "cuda:1");
             assert_non_null(strstr(event.detail, " kernels"));
@@ -263,15 +301,16 @@ static void test_waits_for_the_device_are_recorded(void **state)
             if (wait.end_ns > 0) { /* else it was too short to be told */
                 assert_true(event.begin_ns <= wait.begin_ns);
                 assert_true(wait.end_ns <= event.end_ns);
-                assert_int_equal(event.counts[0], wait.counts[0]);
             }
             wait = (weft_profile_event){0};
             runs++;
         }
     }
-    assert_in_range(waits, 0, CALLS);
-    assert_int_equal(runs, CALLS);
-    assert_int_equal(cards, CALLS);
+    print_message("%zu waits, %zu of a millisecond, of %zu runs\n", waits, long_waits,
+                  runs);
+    assert_true(held == 0 || long_waits > 0);
+    assert_int_equal(runs, CALLS + held);
+    assert_int_equal(cards, CALLS + held);
     weft_model_release(s.model);
     weft_device_release(s.device);
     weft_profiler_release(profiler);

@@ -120,7 +120,8 @@ static WEFTI_NOINLINE void record_execute(const weft_context *context, int64_t b
     wefti_profile_record(context->device->profiler, begin_ns, &note);
 }
 
-/* Also after a failure: nothing of a call may still be on its way. */
+/* Also after a failure: nothing of a call may still be on its way. A backend that waits
+ * while it executes has recorded that wait, and this one is too short to be told. */
 static weft_status await_device(const weft_context *context, const wefti_plan *plan,
                                 weft_error *error)
 {

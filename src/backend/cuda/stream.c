@@ -11,6 +11,7 @@
 #include "backend/cuda/report.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/profile.h"
 #include "base/thread.h"
 
 /* How a run is awaited. The last kernel raises a flag in host memory, so that looking
@@ -107,9 +108,15 @@ static weft_status launch_and_wait(wefti_cuda_stream *stream,
     }
     /* Behind the launch, which may have built a graph. */
     int64_t begin_ns = wefti_clock_ns();
+    weft_status status = WEFT_OK;
     if (!await_flag(stream, begin_ns, graph->run_ns)) {
-        WEFTI_TRY(block(stream, error));
+        status = block(stream, error);
     }
+    if (recorded) { /* a stream knows no context */
+        wefti_profile_wait(recipe->profiler, begin_ns, "wait for the device", -1,
+                           status);
+    }
+    WEFTI_TRY(status);
     int64_t took_ns = wefti_clock_ns() - begin_ns;
     graph->run_ns = graph->run_ns == 0 ? took_ns : (graph->run_ns * 7 + took_ns) / 8;
     if (recorded) {
