@@ -52,16 +52,23 @@ static weft_model *make_model(weft_device *device, const char *text)
     return model;
 }
 
-static stage open_stage(const char *name, const char *text)
+static stage open_profiled(const char *name, const char *text, weft_profiler *profiler)
 {
     stage s = {0};
     weft_error error = {0};
-    if (weft_device_open(name, NULL, &s.device, &error) != WEFT_OK) {
+    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+    params.profiler = profiler;
+    if (weft_device_open(name, &params, &s.device, &error) != WEFT_OK) {
         fail_msg("%s", error.message);
     }
     s.model = make_model(s.device, text);
     assert_int_equal(weft_stream_acquire(s.device, &s.stream, NULL), WEFT_OK);
     return s;
+}
+
+static stage open_stage(const char *name, const char *text)
+{
+    return open_profiled(name, text, NULL);
 }
 
 static void close_stage(stage *s)
@@ -269,6 +276,45 @@ static void refused(weft_status status, const weft_error *error, weft_status wan
     }
 }
 
+/* What was found to be the card's is forgotten when memory is freed. */
+static void freed_memory_is_refused(const stage *s, call *c)
+{
+    const wefti_memory_table *memory = &s->device->backend->memory;
+    void *const own = c->tensors[1].data;
+    weft_error error = {0};
+    void *block;
+    assert_int_equal(memory->allocate(s->device->cards[0], BYTES, &block, NULL),
+                     WEFT_OK);
+    c->tensors[1].data = block;
+    assert_int_equal(weft_run(s->model, &c->io, NULL, NULL), WEFT_OK);
+    memory->free(s->device->cards[0], block, BYTES);
+    refused(weft_run(s->model, &c->io, NULL, &error), &error, WEFT_INVALID_ARGUMENT,
+            "input 'z': the data should lie on cuda:0 and is host memory");
+    c->tensors[1].data = own;
+}
+
+/* The first and the last byte are the card's, and what is between is not all. */
+static void memory_of_two_blocks_is_refused(const stage *s)
+{
+    const wefti_memory_table *memory = &s->device->backend->memory;
+    wefti_backend_device *card = s->device->cards[0];
+    weft_error error = {0};
+    void *blocks[2];
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(memory->allocate(card, BYTES, &blocks[i], NULL), WEFT_OK);
+    }
+    const size_t first = (uintptr_t)blocks[0] > (uintptr_t)blocks[1];
+    const size_t apart = (uintptr_t)blocks[!first] - (uintptr_t)blocks[first];
+    assert_int_equal(memory->check(card, blocks[first], BYTES, NULL), WEFT_OK);
+    assert_int_equal(memory->check(card, (char *)blocks[first] + 4, BYTES - 4, NULL),
+                     WEFT_OK);
+    refused(memory->check(card, blocks[first], apart + BYTES, &error), &error,
+            WEFT_INVALID_ARGUMENT, "its memory on cuda:0 ends after 1024 of them");
+    for (size_t i = 0; i < 2; i++) {
+        memory->free(card, blocks[i], BYTES);
+    }
+}
+
 static void test_memory_of_elsewhere_is_refused(void **state)
 {
     (void)state;
@@ -299,6 +345,8 @@ static void test_memory_of_elsewhere_is_refused(void **state)
                 "input 'z': the data begins on cuda:0 and ends in host memory");
         c.tensors[1].data = own;
         memory->free(s.device->cards[0], block, BYTES);
+        freed_memory_is_refused(&s, &c);
+        memory_of_two_blocks_is_refused(&s);
     }
     c.tensors[3].rank = -1;
     c.tensors[3].data = NULL;
@@ -423,6 +471,35 @@ static void test_queues_and_hosts_say_so(void **state)
     }
 }
 
+/* Also a mask that the library would make, whose data is not read. */
+static void a_mask_says_so(weft_device *device, const weft_bucket_params *bucket)
+{
+    weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    weft_model *model;
+    weft_error error = {0};
+    float x[4 * WIDTH] = {0}, y[4 * WIDTH];
+    params.buckets = bucket;
+    params.bucket_count = 1;
+    weft_graph *graph =
+        graph_text_make("x: f32[rows,64]; m: f32[rows,1]; y = Mul(x,m); -> y", 20);
+    assert_int_equal(weft_model_create(device, graph, &params, &model, NULL), WEFT_OK);
+    weft_graph_release(graph);
+    weft_tensor inputs[] = {
+        {.data = x, .type = WEFT_TYPE_F32, .rank = 2, .dims = {4, WIDTH}},
+        {.type = WEFT_TYPE_F32, .rank = 2, .dims = {4, 1}}};
+    weft_tensor output = inputs[0];
+    const weft_io io = {inputs, 2, &output, 1};
+    output.data = y;
+    assert_int_equal(weft_run(model, &io, NULL, NULL), WEFT_OK);
+    inputs[1].place = WEFT_PLACE_CARD;
+    refused(weft_run(model, &io, NULL, &error), &error, WEFT_UNSUPPORTED,
+            "input 'm' lies on a card");
+    inputs[1].place = (weft_place)7;
+    refused(weft_run(model, &io, NULL, &error), &error, WEFT_INVALID_ARGUMENT,
+            "input 'm' lies at place 7");
+    weft_model_release(model);
+}
+
 static void test_buckets_say_so(void **state)
 {
     (void)state;
@@ -457,6 +534,8 @@ static void test_buckets_say_so(void **state)
                 "output 'y' lies on a card");
     }
     weft_model_release(model);
+    bucket.mask_input = "m";
+    a_mask_says_so(s.device, &bucket);
     close_stage(&s);
 }
 
@@ -503,10 +582,11 @@ static void test_a_failed_run_zeroes_its_outputs(void **state)
     close_stage(&s);
 }
 
-/* Some runs, by launches and by a graph, of which any call may fail. */
+/* Some runs, by launches and by a graph, of which any call may fail. The last ones have
+ * the inputs that are at the begin. */
 static weft_status run_some(const stage *s, call *c, weft_error *error)
 {
-    static const size_t shifts[] = {0, 4};
+    static const size_t shifts[] = {4, 0};
     enum { RUNS = 3 };
     for (uint32_t i = 0; i < 2 * RUNS; i++) {
         const size_t shift = shifts[i / RUNS];
@@ -518,6 +598,32 @@ static weft_status run_some(const stage *s, call *c, weft_error *error)
     return WEFT_OK;
 }
 
+/* Whether the n-th call of the driver in some runs, which fails, was reached. */
+static bool fail_a_call(uint64_t n, int result, weft_profiler *profiler)
+{
+    stage s = open_profiled("cuda:0", net, profiler);
+    s.device->cards[0]->launches_before_graph = 1;
+    call c;
+    weft_error error = {0};
+    make_call(&s, &c, WEFT_TYPE_F32, 1);
+    place(&s, &c, ALL_ON_CARD, 4);
+    place(&s, &c, ALL_ON_CARD, 0);
+    (void)fake.fail_at(n, result);
+    weft_status status = run_some(&s, &c, &error);
+    const bool hit = fake.fail_at(0, 0) != 0;
+    assert_true(hit || status == WEFT_OK);
+    if (status == WEFT_OK) { /* such as for want of a graph, or of a span */
+        assert_true(is_right(&s, &c));
+    } else { /* it harmed nobody */
+        assert_true(error.message[0] != '\0');
+        place(&s, &c, ALL_ON_CARD, 0);
+        run_right(&s, &c);
+    }
+    drop_call(&c);
+    close_stage(&s);
+    return hit;
+}
+
 static void test_every_failed_call_is_an_answer(void **state)
 {
     (void)state;
@@ -526,28 +632,24 @@ static void test_every_failed_call_is_an_answer(void **state)
         skip();
     }
     for (size_t k = 0; k < WEFTI_COUNT_OF(results); k++) {
-        bool hit = true;
-        for (uint64_t n = 1; hit; n += crew_divisor()) {
-            stage s = open_stage("cuda:0", net);
-            s.device->cards[0]->launches_before_graph = 1;
-            call c;
-            weft_error error = {0};
-            make_call(&s, &c, WEFT_TYPE_F32, 1);
-            place(&s, &c, ALL_ON_CARD, 4);
-            place(&s, &c, ALL_ON_CARD, 0);
-            (void)fake.fail_at(n, results[k]);
-            weft_status status = run_some(&s, &c, &error);
-            hit = fake.fail_at(0, 0) != 0;
-            assert_true(hit || status == WEFT_OK);
-            assert_true(status == WEFT_OK || error.message[0] != '\0');
-            if (status != WEFT_OK) { /* it harmed nobody */
-                place(&s, &c, ALL_ON_CARD, 0);
-                run_right(&s, &c);
-            }
-            drop_call(&c);
-            close_stage(&s);
+        for (uint64_t n = 1; fail_a_call(n, results[k], NULL); n += crew_divisor()) {
         }
     }
+}
+
+/* A run's events and the wait for them: without them it is not in the profile. */
+static void test_every_failed_call_is_an_answer_when_recorded(void **state)
+{
+    (void)state;
+    weft_profiler *profiler;
+    if (!fake.there) {
+        skip();
+    }
+    assert_int_equal(weft_profiler_create(NULL, &profiler, NULL), WEFT_OK);
+    for (uint64_t n = 1; fail_a_call(n, CUDA_ERROR_OUT_OF_MEMORY, profiler);
+         n += crew_divisor()) {
+    }
+    weft_profiler_release(profiler);
 }
 
 static int find_card(void **state)
@@ -571,6 +673,7 @@ int main(void)
         cmocka_unit_test(test_buckets_say_so),
         cmocka_unit_test(test_a_failed_run_zeroes_its_outputs),
         cmocka_unit_test(test_every_failed_call_is_an_answer),
+        cmocka_unit_test(test_every_failed_call_is_an_answer_when_recorded),
     };
     return card_can_be_opened("cuda:0") ? cmocka_run_group_tests(tests, find_card, NULL)
                                         : 0;

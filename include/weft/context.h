@@ -61,8 +61,10 @@ typedef struct weft_lease_params {
  * or buckets, and inputs whose value decides a shape: WEFT_UNSUPPORTED. On a card that
  * is lost, outputs there are left as they are.
  * Errors: WEFT_INVALID_ARGUMENT names the tensor, also one that is not where its place
- * says; WEFT_BUSY, WEFT_TIMEOUT by policy; WEFT_OUT_OF_MEMORY when the workspace does
- * not fit. */
+ * says, as far as the driver told when this address and size were first given to the
+ * device: that memory of others was freed since is not noticed, and using it may cost
+ * the process its cards; WEFT_BUSY, WEFT_TIMEOUT by policy; WEFT_OUT_OF_MEMORY when the
+ * workspace does not fit. */
 WEFT_API WEFT_MUST_USE weft_status weft_run(weft_model *model, const weft_io *io,
                                             const weft_lease_params *params,
                                             weft_error *error);

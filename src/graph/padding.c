@@ -213,6 +213,7 @@ static weft_status check_input(const wefti_padding *padding, const wefti_plan *p
     const weft_tensor *tensor = &padding->given->inputs[index];
     const char *name = padding->model->inputs[index].name;
     shapes at;
+    WEFTI_TRY(wefti_tensor_check_host(tensor, "input", name, error));
     if (wefti_mask_is_made(padding->model, index, tensor)) {
         return WEFT_OK;
     }
@@ -222,7 +223,7 @@ static weft_status check_input(const wefti_padding *padding, const wefti_plan *p
                            "input '%s' has %zu bytes; its shape needs %zu", name,
                            tensor->size_bytes, at.exact_bytes);
     }
-    return wefti_tensor_check_placement(tensor, "input", name, error);
+    return wefti_tensor_check_layout(tensor, "input", name, error);
 }
 
 static weft_status check_output(const wefti_padding *padding, const wefti_plan *plan,

@@ -503,9 +503,17 @@ cuda_result cuPointerGetAttribute(void *value, int attribute, cuda_pointer addre
     }
     if (result == 0) {
         const int type = b->on_device ? CUDA_MEMORY_TYPE_DEVICE : 1;
-        memcpy(value,
-               attribute == CUDA_POINTER_ATTRIBUTE_MEMORY_TYPE ? &type : &b->card,
-               sizeof(int));
+        const cuda_context owner = b->on_device ? &contexts[b->card] : NULL;
+        const bool is_type = attribute == CUDA_POINTER_ATTRIBUTE_MEMORY_TYPE;
+        if (attribute == CUDA_POINTER_ATTRIBUTE_CONTEXT) {
+            memcpy(value, &owner, sizeof(owner));
+        } else if (attribute == CUDA_POINTER_ATTRIBUTE_RANGE_START) {
+            memcpy(value, &b->address, sizeof(b->address));
+        } else if (attribute == CUDA_POINTER_ATTRIBUTE_RANGE_SIZE) {
+            memcpy(value, &b->size_bytes, sizeof(b->size_bytes));
+        } else {
+            memcpy(value, is_type ? &type : &b->card, sizeof(int));
+        }
     }
     pthread_mutex_unlock(&lock);
     return result;

@@ -169,6 +169,31 @@ static uint64_t key_of(const void *address, size_t size_bytes)
     return (key ^ key >> 32) | 1;
 }
 
+/* Whether the memory that the bytes begin in ends before they do, where the driver says
+ * so; `left` are those that it has. Memory without a context, of a pool or of mapped
+ * addresses, is not asked about: what is mapped side by side may be one tensor's, and
+ * the driver promises no range of it. */
+static bool is_cut_off(const wefti_backend_device *device, const void *address,
+                       size_t size_bytes, size_t *left)
+{
+    const cuda_driver *driver = &device->driver;
+    const cuda_pointer begin = (cuda_pointer)(uintptr_t)address;
+    cuda_context owner = NULL;
+    cuda_pointer start = 0;
+    size_t range = 0;
+    if (driver->pointer_attribute(&owner, CUDA_POINTER_ATTRIBUTE_CONTEXT, begin) !=
+            CUDA_SUCCESS ||
+        owner == NULL ||
+        driver->pointer_attribute(&start, CUDA_POINTER_ATTRIBUTE_RANGE_START, begin) !=
+            CUDA_SUCCESS ||
+        driver->pointer_attribute(&range, CUDA_POINTER_ATTRIBUTE_RANGE_SIZE, begin) !=
+            CUDA_SUCCESS) {
+        return false;
+    }
+    *left = (size_t)(start + range - begin);
+    return *left < size_bytes;
+}
+
 static weft_status look_up(wefti_backend_device *device, const void *address,
                            size_t size_bytes, weft_error *error)
 {
@@ -182,6 +207,13 @@ static weft_status look_up(wefti_backend_device *device, const void *address,
         if (status == WEFT_OK && at.card != device->index) {
             status = elsewhere(device, &at, i > 0, error);
         }
+    }
+    size_t left = 0;
+    if (status == WEFT_OK && is_cut_off(device, address, size_bytes, &left)) {
+        status = wefti_error(error, WEFT_INVALID_ARGUMENT,
+                             "the data has %zu bytes, and its memory on %s ends after "
+                             "%zu of them",
+                             size_bytes, device->name, left);
     }
     wefti_cuda_leave(device);
     return status;

@@ -15,8 +15,8 @@ weft_status wefti_cuda_fill(wefti_backend_device *device, cuda_stream stream,
                             weft_error *error);
 
 /* Whether the bytes, at least one, are memory of the card: their first and their last
- * are looked up when they are new. WEFT_INVALID_ARGUMENT says what they are instead.
- * Threads: any. */
+ * are looked up when they are new, and where the memory between ends if the driver
+ * says. WEFT_INVALID_ARGUMENT says what they are instead. Threads: any. */
 weft_status wefti_cuda_memory_check(wefti_backend_device *device, const void *address,
                                     size_t size_bytes, weft_error *error);
 /* Memory was given back: all is new again. Threads: any. */
