@@ -164,7 +164,8 @@ WEFT_API int32_t weft_model_find_output(const weft_model *model,
 
 /* Fills type, rank, dims and size_bytes of `io->outputs` for the shapes of
  * `io->inputs`, whose data is not read and may be NULL but for value inputs, and makes
- * them dense and their place the host's memory; builds the plan. Where only a run can
+ * them dense and their place the host's memory: set data and place after this call.
+ * Builds the plan. Where only a run can
  * tell (weft_model_has_stages), the rank is -1 and size_bytes 0: give the run outputs
  * of rank -1. Threads: any. Blocks: until the plan is built. */
 WEFT_API WEFT_MUST_USE weft_status weft_model_infer_outputs(weft_model *model,

@@ -34,7 +34,8 @@ typedef struct weft_submit_params {
     }
 
 /* Hands a run to the device's workers and returns at once.
- * Threads: any. Blocks: never.
+ * Threads: any. Blocks: never, but for asking the card's driver about addresses there
+ * (WEFT_PLACE_CARD) that are new to the device.
  * Owns: the caller releases *request. The io arrays are copied; the tensors' data is
  * borrowed until the request has ended. The request owns its model.
  * Shape, place: as weft_run. What an output of rank -1 has become tells

@@ -22,7 +22,9 @@ static void fail(cli_result *result, const char *reason)
 
 enum { MOST_CONTEXTS = 1024 };
 
-/* Every context of a device, each run through every kind of model of a trial. */
+/* Every context of a device, each run through every kind of model of a trial; from host
+ * memory, also where the timed calls' tensors lie on the card: plans and workspaces are
+ * made so, and what a stream keeps of addresses there by the calls themselves. */
 typedef struct warming {
     const cli_trial *trial;
     weft_context *contexts[MOST_CONTEXTS];

@@ -392,9 +392,10 @@ static bool has_places(const wefti_cuda_graph *graph, const wefti_recipe *recipe
     return same;
 }
 
-static bool is_on_card(const wefti_cuda_graph *graph, const wefti_recipe *recipe)
+/* What stands in `serials` for an entry with tensors on the card. */
+static uint64_t card_serial(const wefti_recipe *recipe)
 {
-    return graph->with_card && graph->serial == recipe->serial;
+    return recipe->serial | UINT64_C(1) << 63;
 }
 
 /* Puts other places on the card into an entry, which has no executable. */
@@ -415,11 +416,12 @@ static WEFTI_NOINLINE wefti_cuda_graph *get_on_card(wefti_cuda_stream *stream,
                                                     char *workspace, void *const *given)
 {
     wefti_cuda_graphs *graphs = &stream->graphs;
+    const uint64_t serial = card_serial(recipe);
     wefti_cuda_graph *oldest_one = NULL;
     size_t count = 0;
     for (size_t i = graphs->count; i-- > 0;) {
         wefti_cuda_graph *one = &graphs->entries[i];
-        if (!is_on_card(one, recipe)) {
+        if (graphs->serials[i] != serial) {
             continue;
         }
         if (one->workspace != workspace) {
@@ -449,7 +451,7 @@ static WEFTI_NOINLINE wefti_cuda_graph *get_on_card(wefti_cuda_stream *stream,
     }
     wefti_cuda_graph *made = add_entry(stream, recipe, workspace);
     made->with_card = true;
-    graphs->serials[made - graphs->entries] = 0;
+    graphs->serials[made - graphs->entries] = serial;
     made->more = more;
     set_places(made, recipe, given);
     return made;

@@ -38,9 +38,9 @@ typedef struct wefti_cuda_graph {
 } wefti_cuda_graph;
 
 typedef struct wefti_cuda_graphs {
-    /* The serials of the entries, 0 of those with tensors on the card, side by side:
-     * each run looks through them, and where there are many another core has had the
-     * stream before. */
+    /* The serials of the recipes of the entries, with the highest bit set for those
+     * with tensors on the card, side by side: each run looks through them, and where
+     * there are many another core has had the stream before. */
     uint64_t serials[WEFTI_CUDA_MOST_GRAPHS];
     wefti_cuda_graph entries[WEFTI_CUDA_MOST_GRAPHS];
     size_t count;

@@ -125,7 +125,8 @@ static bool is_wide(const wefti_operand *operand, int64_t dense, const int64_t *
 }
 
 /* Constants are copied to an aligned place; inputs and outputs lie at multiples of 256,
- * the buffers of the workspace at multiples of 64. */
+ * or of 16 where they are the caller's on the card, and the buffers of the workspace at
+ * multiples of 64. */
 static void choose_width(const wefti_step *step, wefti_cuda_matmul_call *call)
 {
     const wefti_matmul_params *p = &call->p;
