@@ -230,7 +230,12 @@ PyObject *door_spares_take(door_spares *spares, weft_tensor *wanted);
 void door_spares_keep(door_spares *spares, PyObject *tensor, door_block *block,
                       const weft_tensor *made, const dl_exchange *exchange);
 
+/* Lets go of all, which may run any code: also calls that keep and take others. */
 void door_spares_clear(door_spares *spares);
+
+/* For the garbage collector. What is being looked at is in no place, so it counts as
+ * held by the call that looks. */
+int door_spares_traverse(const door_spares *spares, visitproc visit, void *arg);
 
 /* --- result.c ----------------------------------------------------------------- */
 

@@ -256,10 +256,29 @@ static void drop_names(PyObject **names, size_t count)
     PyMem_Free(names);
 }
 
+/* Tensors that are kept may lead back to the model: by attributes, or by hooks. */
+static int model_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    const door_model *self = (door_model *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(self->device);
+    Py_VISIT(self->outputs_class);
+    return door_spares_traverse(&self->spares, visit, arg);
+}
+
+/* The rest stays, for a finalizer may still call the model; what that leads to breaks
+ * its cycles itself. */
+static int model_clear(PyObject *object)
+{
+    door_spares_clear(&((door_model *)object)->spares);
+    return 0;
+}
+
 static void model_dealloc(PyObject *object)
 {
     door_model *self = (door_model *)object;
     weft_model *model = self->model;
+    PyObject_GC_UnTrack(object);
     if (model) {
         Py_BEGIN_ALLOW_THREADS; /* the last owner of a device waits for its threads */
         weft_model_release(model);
@@ -471,14 +490,15 @@ static PyGetSetDef model_properties[] = {
 };
 
 static PyType_Slot model_slots[] = {
-    {Py_tp_new, (void *)model_new},   {Py_tp_dealloc, (void *)model_dealloc},
-    {Py_tp_call, (void *)model_call}, {Py_tp_methods, model_methods},
-    {Py_tp_getset, model_properties}, {0},
+    {Py_tp_new, (void *)model_new},           {Py_tp_dealloc, (void *)model_dealloc},
+    {Py_tp_traverse, (void *)model_traverse}, {Py_tp_clear, (void *)model_clear},
+    {Py_tp_call, (void *)model_call},         {Py_tp_methods, model_methods},
+    {Py_tp_getset, model_properties},         {0},
 };
 
 PyType_Spec door_model_spec = {
     .name = "weft._weft.Model",
     .basicsize = sizeof(door_model),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = model_slots,
 };

@@ -12,25 +12,28 @@
  *
  * To ask PyTorch all of that takes as long as a small run. So what a tensor consists of
  * is compared byte for byte with a copy that was taken when it was new: the Python
- * object, the tensor in C++ and its storage, which hold their counts of owners, sizes,
- * strides, flags, and the addresses of all else that they come to have (what autograd
- * keeps, hooks, names). Where these lie PyTorch says itself; what is in them need not
+ * object, the tensor in C++, its storage and its counter of changes in place, which
+ * hold their counts of owners, sizes, strides, flags, that number, and the addresses of
+ * all else that they come to have (what autograd keeps, hooks, names). Where these lie
+ * PyTorch says itself, of all but the counter, which is found; what is in them need not
  * be known, but that all shows there is tried with the first tensor. Asked is only what
- * lies elsewhere: attributes, weak references, the number of changes in place. Where
- * PyTorch does not answer, or a change does not show, nothing is kept. */
+ * lies elsewhere: attributes and weak references. Where PyTorch does not answer, or a
+ * change does not show, nothing is kept. */
 
 enum {
     DOOR_SPARE_BYTES = 64 << 10, /* larger runs take longer than a tensor's end */
     DOOR_SPARE_RANK = 4, /* so many sizes and strides lie in the tensor itself */
-    DOOR_PARTS = 3,
     DOOR_PRINT_BYTES = 512,
 };
 
-/* What a tensor consists of, as it was. */
+/* What a tensor consists of: the object in Python, the three in C++. */
+enum { DOOR_OBJECT, DOOR_OWN, DOOR_MEMORY, DOOR_COUNTER, DOOR_PARTS };
+
+/* The same as it was. */
 struct door_print {
     struct {
         const void *address;
-        size_t size;
+        size_t size; /* 0: a tensor of the inference mode has no counter */
     } parts[DOOR_PARTS];
     unsigned char bytes[DOOR_PRINT_BYTES]; /* of all parts, in turn */
 };
@@ -52,12 +55,13 @@ typedef PyObject *(*fast_function)(PyObject *self, PyObject *const *arguments,
 static struct {
     enum { NOT_MET, FOUND, TRIED } stage;
     PyTypeObject *tensor_type;
-    size_t object_bytes;          /* of a Python object of that type */
+    PyTypeObject *storage_type;
+    size_t object_bytes;          /* of a tensor in Python */
+    size_t counter_offset;        /* of its address in the tensor; 0: not known yet */
     builtin function_mode_count;  /* () -> modes that see every call on a tensor */
+    builtin dispatch_mode_count;  /* the same of calls in C++; there may be none */
     builtin is_inference_enabled; /* () -> what kind of tensor would be made now */
     builtin weak_count;           /* (object) -> weak references */
-    PyObject *version;            /* the type's attribute: changes in place, a number */
-    descrgetfunc get_version;
     PyObject *str_untyped_storage, *str_address;
 } torch;
 
@@ -106,20 +110,21 @@ static bool in_function_mode(void)
     return !is_number(call_none(&torch.function_mode_count), 0);
 }
 
-static bool is_unchanged_in_place(PyObject *tensor)
+static bool in_dispatch_mode(void)
 {
-    return is_number(
-        torch.get_version(torch.version, tensor, (PyObject *)torch.tensor_type), 0);
+    return torch.dispatch_mode_count.object &&
+           !is_number(call_none(&torch.dispatch_mode_count), 0);
 }
 
-static bool has_attributes(PyObject *tensor)
+/* Who has the dict may still give it some. */
+static bool has_attributes(PyObject *object)
 {
-    PyObject *attributes = PyObject_GenericGetDict(tensor, NULL);
+    PyObject *attributes = PyObject_GenericGetDict(object, NULL);
     if (!attributes) {
         PyErr_Clear();
         return true;
     }
-    bool has = PyDict_Size(attributes) != 0;
+    bool has = PyDict_Size(attributes) != 0 || Py_REFCNT(attributes) != 2;
     Py_DECREF(attributes);
     return has;
 }
@@ -148,12 +153,18 @@ static bool holds_address(const void *part, size_t size, const void *wanted)
     return false;
 }
 
+static const unsigned char *printed(const door_print *print, size_t part)
+{
+    const unsigned char *bytes = print->bytes;
+    for (size_t i = 0; i < part; i++) {
+        bytes += print->parts[i].size;
+    }
+    return bytes;
+}
+
 static bool add_part(door_print *print, size_t part, const void *address, size_t size)
 {
-    size_t before = 0;
-    for (size_t i = 0; i < part; i++) {
-        before += print->parts[i].size;
-    }
+    size_t before = (size_t)(printed(print, part) - print->bytes);
     if (!address || size > DOOR_PRINT_BYTES - before) {
         return false;
     }
@@ -163,8 +174,29 @@ static bool add_part(door_print *print, size_t part, const void *address, size_t
     return true;
 }
 
-/* Each part must lead to the next, and the last to the memory: else these are not what
- * they are believed to be. The count of references is no part. */
+static void *read_address(const unsigned char *bytes)
+{
+    void *address;
+    memcpy(&address, bytes, sizeof(address));
+    return address;
+}
+
+static bool add_counter(door_print *print)
+{
+    if (torch.counter_offset == 0) {
+        return true;
+    }
+    if (torch.counter_offset + sizeof(void *) > print->parts[DOOR_OWN].size) {
+        return false;
+    }
+    void *counter = read_address(printed(print, DOOR_OWN) + torch.counter_offset);
+    return !counter ||
+           add_part(print, DOOR_COUNTER, counter, malloc_usable_size(counter));
+}
+
+/* Each part must lead to the next, before that is looked at, and the last to the
+ * memory: else these are not what they are believed to be. The count of references is
+ * no part. */
 static bool take_print(PyObject *tensor, PyObject *storage, const void *data,
                        door_print *print)
 {
@@ -172,24 +204,25 @@ static bool take_print(PyObject *tensor, PyObject *storage, const void *data,
     const char *object = (const char *)tensor + skipped;
     size_t object_bytes = torch.object_bytes - skipped;
     void *own = address_of(tensor), *memory = address_of(storage);
-    size_t own_bytes = own ? malloc_usable_size(own) : 0;
-    size_t memory_bytes = memory ? malloc_usable_size(memory) : 0;
-    return add_part(print, 0, object, object_bytes) &&
+    memset(print->parts, 0, sizeof(print->parts));
+    return add_part(print, DOOR_OBJECT, object, object_bytes) &&
            holds_address(object, object_bytes, own) &&
-           add_part(print, 1, own, own_bytes) &&
-           holds_address(own, own_bytes, memory) &&
-           add_part(print, 2, memory, memory_bytes) &&
-           holds_address(memory, memory_bytes, data);
+           add_part(print, DOOR_OWN, own, malloc_usable_size(own)) &&
+           holds_address(own, print->parts[DOOR_OWN].size, memory) &&
+           add_part(print, DOOR_MEMORY, memory, malloc_usable_size(memory)) &&
+           holds_address(memory, print->parts[DOOR_MEMORY].size, data) &&
+           add_counter(print);
 }
 
 static bool is_as_printed(const door_print *print)
 {
     const unsigned char *bytes = print->bytes;
     for (size_t i = 0; i < DOOR_PARTS; i++) {
-        if (memcmp(bytes, print->parts[i].address, print->parts[i].size) != 0) {
+        size_t size = print->parts[i].size;
+        if (size > 0 && memcmp(bytes, print->parts[i].address, size) != 0) {
             return false;
         }
-        bytes += print->parts[i].size;
+        bytes += size;
     }
     return true;
 }
@@ -199,6 +232,13 @@ static bool is_as_printed(const door_print *print)
 static bool is_sole_user(PyObject *storage)
 {
     return Py_REFCNT(storage) == 2;
+}
+
+static bool is_untouched_storage(PyObject *storage)
+{
+    return is_sole_user(storage) && Py_TYPE(storage) == torch.storage_type &&
+           is_number(call_one(&torch.weak_count, storage), 0) &&
+           !has_attributes(storage);
 }
 
 /* --- whether PyTorch can be asked ------------------------------------------------- */
@@ -228,6 +268,7 @@ static const struct {
     {.method = "untyped_storage", .arguments = "()"},
     {.method = "requires_grad_", .arguments = "()"},
     {.method = "transpose_", .arguments = "(ii)"},
+    {.method = "add_", .arguments = "(i)"},
     {.attribute = "grad"},
     {.attribute = "data"},
     {.attribute = "_backward_hooks", .to_dict = true},
@@ -289,6 +330,102 @@ static bool all_changes_show(const dl_exchange *exchange)
     return all;
 }
 
+/* A tensor and one that shares its storage and its counter. */
+typedef struct sharing_pair {
+    PyObject *tensor, *storage, *sharer; /* owned */
+    void *data;
+    door_print prints[2]; /* of the tensor and the sharer */
+} sharing_pair;
+
+static bool open_pair(sharing_pair *pair, const dl_exchange *exchange)
+{
+    PyObject *tensor = pair->tensor = make_small(exchange, &pair->data);
+    pair->storage =
+        tensor ? PyObject_CallMethodObjArgs(tensor, torch.str_untyped_storage, NULL)
+               : NULL;
+    pair->sharer = pair->storage ? PyObject_CallMethod(tensor, "detach", NULL) : NULL;
+    return pair->sharer &&
+           take_print(tensor, pair->storage, pair->data, &pair->prints[0]) &&
+           take_print(pair->sharer, pair->storage, pair->data, &pair->prints[1]);
+}
+
+static void close_pair(sharing_pair *pair)
+{
+    PyErr_Clear();
+    Py_XDECREF(pair->sharer);
+    Py_XDECREF(pair->storage);
+    Py_XDECREF(pair->tensor);
+}
+
+/* Several are there at once, so that what lies by chance in memory that nobody uses is
+ * not taken for it. */
+enum { DOOR_PAIRS = 4 };
+
+static bool is_counter_at(const sharing_pair *pairs, size_t offset)
+{
+    const void *first = read_address(printed(&pairs[0].prints[0], DOOR_OWN) + offset);
+    for (size_t i = 0; i < DOOR_PAIRS; i++) {
+        const door_print *prints = pairs[i].prints;
+        const void *word = read_address(printed(&prints[0], DOOR_OWN) + offset);
+        if (!word || (uintptr_t)word % sizeof(word) != 0 || (i > 0 && word == first) ||
+            word == prints[0].parts[DOOR_MEMORY].address ||
+            word != read_address(printed(&prints[1], DOOR_OWN) + offset)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The only word of a tensor that one sharing its counter has too and others have not,
+ * but for the storage's address. 0: there is none, or several. */
+static size_t counter_offset(const sharing_pair *pairs)
+{
+    size_t size = DOOR_PRINT_BYTES, found = 0;
+    for (size_t i = 0; i < DOOR_PAIRS; i++) {
+        for (size_t k = 0; k < 2; k++) {
+            size_t own = pairs[i].prints[k].parts[DOOR_OWN].size;
+            size = own < size ? own : size;
+        }
+    }
+    for (size_t at = 0; at + sizeof(void *) <= size; at += sizeof(void *)) {
+        if (is_counter_at(pairs, at)) {
+            if (found) {
+                return 0;
+            }
+            found = at;
+        }
+    }
+    return found;
+}
+
+/* That another has it must show in the counter itself. */
+static bool sharing_shows(sharing_pair *pair)
+{
+    door_print *print = &pair->prints[0];
+    if (!take_print(pair->tensor, pair->storage, pair->data, print) ||
+        print->parts[DOOR_COUNTER].size == 0) {
+        return false;
+    }
+    Py_CLEAR(pair->sharer);
+    return memcmp(printed(print, DOOR_COUNTER), print->parts[DOOR_COUNTER].address,
+                  print->parts[DOOR_COUNTER].size) != 0;
+}
+
+static bool find_counter(const dl_exchange *exchange)
+{
+    sharing_pair pairs[DOOR_PAIRS] = {0};
+    bool opened = true;
+    for (size_t i = 0; opened && i < DOOR_PAIRS; i++) {
+        opened = open_pair(&pairs[i], exchange);
+    }
+    torch.counter_offset = opened ? counter_offset(pairs) : 0;
+    bool found = torch.counter_offset > 0 && sharing_shows(&pairs[0]);
+    for (size_t i = 0; i < DOOR_PAIRS; i++) {
+        close_pair(&pairs[i]);
+    }
+    return found;
+}
+
 /* What a module that is there already has by this name; NULL, with no exception: none.
  */
 static PyObject *find(const char *module_name, const char *name)
@@ -320,16 +457,12 @@ static bool look_up_type(PyObject *type)
     PyObject *bytes = PyObject_GetAttrString(type, "__basicsize__");
     torch.object_bytes = bytes ? PyLong_AsSize_t(bytes) : 0;
     Py_XDECREF(bytes);
-    torch.version = PyObject_GetAttrString(type, "_version");
-    torch.get_version =
-        torch.version
-            ? (descrgetfunc)PyType_GetSlot(Py_TYPE(torch.version), Py_tp_descr_get)
-            : NULL;
     torch.str_untyped_storage = PyUnicode_InternFromString("untyped_storage");
     torch.str_address = PyUnicode_InternFromString("_cdata");
-    bool found = !PyErr_Occurred() && torch.get_version;
+    bool found = !PyErr_Occurred();
     PyErr_Clear();
-    return found;
+    torch.storage_type = (PyTypeObject *)find("torch", "UntypedStorage");
+    return found && torch.storage_type;
 }
 
 /* Tensors with named dimensions can be renamed in place; the versions that have them
@@ -339,6 +472,8 @@ static bool look_up(PyObject *type)
     PyObject *renames = PyObject_GetAttrString(type, "rename_");
     PyErr_Clear();
     Py_XDECREF(renames);
+    (void)find_builtin("torch._C", "_len_torch_dispatch_stack",
+                       &torch.dispatch_mode_count);
     return !renames && look_up_type(type) &&
            find_builtin("torch._C", "_len_torch_function_stack",
                         &torch.function_mode_count) &&
@@ -347,7 +482,28 @@ static bool look_up(PyObject *type)
            find_builtin("_weakref", "getweakrefcount", &torch.weak_count);
 }
 
-/* Finds out once what can be asked, and asks the first tensor that comes in no mode. */
+/* In inference mode tensors have no counter, so it is left meanwhile. */
+static bool all_shows(const dl_exchange *exchange)
+{
+    PyObject *mode = find("torch", "inference_mode");
+    PyObject *off = mode ? PyObject_CallFunctionObjArgs(mode, Py_False, NULL) : NULL;
+    PyObject *entered = off ? PyObject_CallMethod(off, "__enter__", NULL) : NULL;
+    bool all = entered && find_counter(exchange) && all_changes_show(exchange);
+    if (entered) {
+        PyObject *left =
+            PyObject_CallMethod(off, "__exit__", "OOO", Py_None, Py_None, Py_None);
+        all = all && left;
+        Py_XDECREF(left);
+    }
+    PyErr_Clear();
+    Py_XDECREF(entered);
+    Py_XDECREF(off);
+    Py_XDECREF(mode);
+    return all;
+}
+
+/* Finds out once what can be asked, and asks the first tensor that comes in no mode
+ * that would see it. */
 static void try_out(PyObject *tensor, const dl_exchange *exchange)
 {
     PyObject *type = find("torch", "Tensor");
@@ -355,9 +511,10 @@ static void try_out(PyObject *tensor, const dl_exchange *exchange)
     if (is_torch && torch.stage == NOT_MET) {
         torch.stage = exchange->lend && look_up(type) ? FOUND : TRIED;
     }
-    if (is_torch && torch.stage == FOUND && !in_function_mode()) {
+    if (is_torch && torch.stage == FOUND && !in_function_mode() &&
+        !in_dispatch_mode()) {
         torch.stage = TRIED;
-        if (counts_owners(tensor, exchange) && all_changes_show(exchange)) {
+        if (counts_owners(tensor, exchange) && all_shows(exchange)) {
             torch.tensor_type = (PyTypeObject *)Py_NewRef(type); /* for ever */
         }
     }
@@ -397,11 +554,12 @@ static bool describe(door_spare *spare)
     spare->print = PyMem_Malloc(sizeof(*spare->print));
     spare->storage =
         PyObject_CallMethodObjArgs(spare->tensor, torch.str_untyped_storage, NULL);
-    bool described = inference && spare->print && spare->storage &&
-                     !has_attributes(spare->tensor) &&
-                     (spare->is_inference || is_unchanged_in_place(spare->tensor)) &&
-                     take_print(spare->tensor, spare->storage,
-                                door_block_data(spare->block), spare->print);
+    bool described =
+        inference && spare->print && spare->storage && !has_attributes(spare->tensor) &&
+        is_untouched_storage(spare->storage) &&
+        take_print(spare->tensor, spare->storage, door_block_data(spare->block),
+                   spare->print) &&
+        (spare->print->parts[DOOR_COUNTER].size > 0) == !spare->is_inference;
     PyErr_Clear();
     return described;
 }
@@ -429,17 +587,15 @@ void door_spares_keep(door_spares *spares, PyObject *tensor, door_block *block,
 
 /* --- using again ------------------------------------------------------------------ */
 
-/* Of a tensor to which the caller of this and `spare` hold the only references. A mode
- * would see its version being asked; in inference mode it has none. */
+/* Of a tensor to which the caller of this and `spare` hold the only references. No mode
+ * sees any of it. */
 static bool is_untouched(const door_spare *spare)
 {
-    return is_as_printed(spare->print) && is_sole_user(spare->storage) &&
+    return is_as_printed(spare->print) && is_untouched_storage(spare->storage) &&
            is_number(call_one(&torch.weak_count, spare->tensor), 0) &&
            !has_attributes(spare->tensor) &&
            is_object(call_none(&torch.is_inference_enabled),
-                     spare->is_inference ? Py_True : Py_False) &&
-           (spare->is_inference ||
-            (!in_function_mode() && is_unchanged_in_place(spare->tensor)));
+                     spare->is_inference ? Py_True : Py_False);
 }
 
 /* While it is looked at it is out of its place, so that a call made meanwhile (by a
@@ -479,4 +635,13 @@ void door_spares_clear(door_spares *spares)
     for (size_t i = 0; i < DOOR_SPARES; i++) {
         drop(&spares->places[i]);
     }
+}
+
+int door_spares_traverse(const door_spares *spares, visitproc visit, void *arg)
+{
+    for (size_t i = 0; i < DOOR_SPARES; i++) {
+        Py_VISIT(spares->places[i].tensor);
+        Py_VISIT(spares->places[i].storage);
+    }
+    return 0;
 }

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import pathlib
 import random
+import subprocess
 import sys
 import unittest
 import weakref
@@ -97,6 +98,9 @@ class Reuse(unittest.TestCase):
                     del thing
 
     def test_changes_are_not_handed_on(self):
+        class Storage(torch.UntypedStorage):
+            pass
+
         def swap(y):
             torch.utils.swap_tensors(y, torch.ones(2, 3))
 
@@ -125,7 +129,11 @@ class Reuse(unittest.TestCase):
             "names": lambda y: y.rename_("a", "b"),
             "negated": lambda y: torch._C._set_neg(y, True),
             "storage": lambda y: y.untyped_storage().resize_(100),
-            "filled": lambda y: y.untyped_storage().fill_(1)}
+            "filled": lambda y: y.untyped_storage().fill_(1),
+            "storage's attribute": lambda y: setattr(y.untyped_storage(), "mark", 1),
+            "storage's class": lambda y: setattr(
+                y.untyped_storage(), "__class__", Storage)}
+        left_out = set()
         for name, change in changes.items():
             with self.subTest(name):
                 self.overwrite()
@@ -133,7 +141,8 @@ class Reuse(unittest.TestCase):
                 try:
                     change(y)
                 except (RuntimeError, TypeError, AttributeError):
-                    continue  # this PyTorch has no such change
+                    left_out.add(name)  # this PyTorch has no such change
+                    continue
                 del y
                 answers = [self.of(6) for _ in range(40)]
                 for y in answers:
@@ -141,12 +150,59 @@ class Reuse(unittest.TestCase):
                     self.assertEqual(y.tolist(), [[6.0] * 3] * 2)
                     self.assertEqual((y.stride(), y.dtype), ((3, 1), torch.float32))
                     self.assertFalse(y.requires_grad or hasattr(y, "mark"))
-                    self.assertFalse(y._backward_hooks or y._post_accumulate_grad_hooks)
+                    self.assertIsNone(y._backward_hooks)
+                    self.assertIsNone(y._post_accumulate_grad_hooks)
                     self.assertEqual(y._version, 0)
                     self.assertIsNone(y.grad)
                     self.assertIsNone(y.grad_fn)
                     self.assertTrue(y.is_leaf)
                     self.assertFalse(y.is_shared())
+                    storage = y.untyped_storage()
+                    self.assertIs(type(storage), torch.UntypedStorage)
+                    self.assertFalse(hasattr(storage, "mark"))
+        self.assertLessEqual(left_out, {"names", "storage"})
+
+    def test_a_counter_of_changes_is_not_shared(self):
+        y = self.of(5)
+        p = torch.nn.Parameter(y)
+        p.data = p.data.clone()  # now it shares nothing else
+        del y
+        ys = [self.of(6) for _ in range(40)]
+        with torch.no_grad():
+            p.add_(1)
+        self.assertEqual({y._version for y in ys}, {0})
+
+    def test_attributes_that_are_held_are_not_shared(self):
+        for owner in (lambda y: y, torch.Tensor.untyped_storage):
+            y = self.of(5)
+            attributes = owner(y).__dict__
+            del y
+            ys = [self.of(6) for _ in range(40)]
+            attributes["mark"] = 1
+            self.assertFalse([y for y in ys if hasattr(owner(y), "mark")])
+
+    def test_cycles_through_the_model_end(self):
+        class Owner:
+            pass
+
+        def tie(y, owner):
+            y.owner = owner
+
+        def tie_hook(y, owner):
+            y.requires_grad_().register_hook(lambda grad: owner)
+
+        for tied in (tie, tie_hook):
+            with self.subTest(tied.__name__):
+                self.setUp()
+                owner = Owner()
+                owner.model = self.model
+                self.of(1)
+                y = self.of(1)
+                tied(y, owner)
+                dead = weakref.ref(owner)
+                del y, owner, self.model
+                gc.collect()
+                self.assertIsNone(dead())
 
     def test_what_only_looks_hinders_nothing(self):
         looks = (torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.sum, repr, hash,
@@ -201,6 +257,12 @@ class Reuse(unittest.TestCase):
         self.overwrite()
         self.assertIsNone(reference())
         self.assertEqual(len(dead), 1)
+        y = self.of(1)
+        reference = weakref.ref(y.untyped_storage(), dead.append)
+        del y
+        self.overwrite()
+        self.assertIsNone(reference())
+        self.assertEqual(len(dead), 2)
         y = self.of(1, (256, 256))  # large: not kept at all
         reference = weakref.ref(y)
         del y
@@ -232,6 +294,51 @@ class Reuse(unittest.TestCase):
                     del y
             self.assertEqual(Seen.calls, [])
             self.overwrite()
+
+    def in_process(self, text):
+        """What the first tensor of a process tells."""
+        start = """
+import onnx_bytes, torch, weft
+model = weft.load(onnx_bytes.identity("float32", ("n", "m")),
+                  gil_threshold_us=float("inf"))
+x = torch.zeros(2, 3)
+model(x)
+def used(calls):
+    before = model.statistics()["reused_tensors"]
+    for _ in range(calls):
+        model(x)
+    return model.statistics()["reused_tensors"] - before
+"""
+        subprocess.run([sys.executable, "-c", start + text], check=True)
+
+    def test_modes_that_see_every_operator_see_nothing(self):
+        self.in_process(f"""
+from torch.utils._python_dispatch import TorchDispatchMode
+class Seen(TorchDispatchMode):
+    calls = []
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        self.calls.append(function)
+        return function(*arguments, **(named or {{}}))
+with Seen():
+    used(5)
+assert not Seen.calls, Seen.calls
+used(2)
+assert used(10) == {10 if USED else 0}
+with Seen():
+    assert used(10) == {10 if USED else 0}
+assert not Seen.calls, Seen.calls
+""")
+
+    def test_a_process_that_only_infers(self):
+        self.in_process(f"""
+with torch.inference_mode():
+    used(2)
+    assert used(10) == {10 if USED else 0}
+    assert torch.is_inference_mode_enabled() and model(x).is_inference()
+used(2)
+assert used(10) == {10 if USED else 0}
+assert model(x)._version == 0
+""")
 
     def test_a_call_made_by_a_finalizer(self):
         case = self
