@@ -5,6 +5,15 @@
 
 #include "cli/pass.h"
 
+/* Waits for what was enqueued, if all of it could be. */
+static weft_status settle(const cli_on_card *self, weft_status status,
+                          weft_error *error)
+{
+    return status != WEFT_OK
+               ? status
+               : weft_stream_synchronize(self->stream, WEFT_FOREVER, error);
+}
+
 static weft_status add_memory(cli_on_card *self, size_t size_bytes, void **data,
                               weft_error *error)
 {
@@ -64,9 +73,7 @@ weft_status cli_on_card_init(cli_on_card *self, const cli_lane *lane,
             outputs[k * first->output_count + i].place = WEFT_PLACE_CARD;
         }
     }
-    return status != WEFT_OK
-               ? status
-               : weft_stream_synchronize(self->stream, WEFT_FOREVER, error);
+    return settle(self, status, error);
 }
 
 void cli_on_card_fini(cli_on_card *self)
@@ -93,9 +100,7 @@ weft_status cli_on_card_spoil(const cli_on_card *self, const cli_case *request,
         status = weft_stream_fill(self->stream, output_data(self, i), 0xff,
                                   request->expected[i].size_bytes, error);
     }
-    return status != WEFT_OK
-               ? status
-               : weft_stream_synchronize(self->stream, WEFT_FOREVER, error);
+    return settle(self, status, error);
 }
 
 weft_status cli_on_card_fetch(const cli_on_card *self, const cli_case *request,
@@ -106,7 +111,5 @@ weft_status cli_on_card_fetch(const cli_on_card *self, const cli_case *request,
         status = weft_stream_copy(self->stream, buffers[i], output_data(self, i),
                                   request->expected[i].size_bytes, error);
     }
-    return status != WEFT_OK
-               ? status
-               : weft_stream_synchronize(self->stream, WEFT_FOREVER, error);
+    return settle(self, status, error);
 }
