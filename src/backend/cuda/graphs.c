@@ -5,6 +5,7 @@
 
 #include "backend/cuda/stream.h"
 #include "base/memory.h"
+#include "base/testing.h"
 
 /* With more blocks a single copy is hardly quicker, and those of many runs at once are
  * slower: 8 threads, half a megabyte each way: 39 k/s with 32 blocks, 48 k/s with 8.
@@ -130,6 +131,22 @@ static void let_finish(const builder *b, wefti_cuda_call *call)
         (char *)b->stream->control + offsetof(wefti_cuda_control, flag);
 }
 
+/* Spoils the order of the sums of a product in f32. */
+static void sum_from_the_end(wefti_cuda_kernel kernel, wefti_cuda_call *call)
+{
+    wefti_matmul_params *p = &call->matmul.p;
+    if (kernel < WEFTI_CUDA_weft_matmul_128x128 ||
+        kernel > WEFTI_CUDA_weft_matmul_8x32) {
+        return;
+    }
+    float *a = call->operands[WEFTI_MATMUL_A], *b = call->operands[WEFTI_MATMUL_B];
+    call->operands[WEFTI_MATMUL_A] = a + (p->k - 1) * p->a_column_stride;
+    call->operands[WEFTI_MATMUL_B] = b + (p->k - 1) * p->b_row_stride;
+    p->a_column_stride = -p->a_column_stride;
+    p->b_row_stride = -p->b_row_stride;
+    call->matmul.a_wide = call->matmul.b_wide = call->matmul.b_deep = 0;
+}
+
 static weft_status add_launch(builder *b, const wefti_cuda_launch *launch, bool last)
 {
     wefti_cuda_call call = launch->call;
@@ -139,6 +156,9 @@ static weft_status add_launch(builder *b, const wefti_cuda_launch *launch, bool 
     for (int32_t i = 0; i < WEFTI_MAX_OPERANDS; i++) {
         call.operands[i] = wefti_cuda_graphs_resolve(b->stream, b->recipe, b->entry,
                                                      &launch->places[i]);
+    }
+    if (wefti_sabotaged(WEFTI_SABOTAGE_SUM_ORDER)) {
+        sum_from_the_end(launch->kernel, &call);
     }
     return add_kernel(b, launch->kernel, launch->blocks, launch->threads, &call);
 }

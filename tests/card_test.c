@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a program may do to a card by weft.h while others run on it: open and close it
+ * again and again, make models and graphs, fill its memory, give memory back. On the
+ * driver made of C (tests/fake_cuda), or on a card. */
+#include <weft/weft.h>
+
+#include <dlfcn.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+/* cmocka needs the above first */
+#include <cmocka.h>
+
+#include "backend/cuda/device.h"
+#include "base/atomic.h"
+#include "base/memory.h"
+#include "base/thread.h"
+#include "runtime/device.h"
+#include "support/crew.h"
+#include "support/fake_driver.h"
+#include "support/graph_text.h"
+
+/* Elementwise: it computes under ThreadSanitizer too. */
+enum { ROWS = 4, WIDTH = 64, COUNT = ROWS * WIDTH, LAUNCHERS = 16 };
+static const char net[] =
+    "x: f32[4,64]; w = f32[64]; a = Add(x,w); y = Tanh(a); s = Sub(x,y); -> y,s";
+
+static weft_device *open_card(size_t cap_bytes)
+{
+    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+    weft_device *device = NULL;
+    weft_error error = {0};
+    params.worker_count = 2;
+    params.memory_cap_bytes = cap_bytes;
+    if (weft_device_open("cuda:0", &params, &device, &error) != WEFT_OK) {
+        fail_msg("%s", error.message);
+    }
+    /* A recipe's second run has a graph. */
+    device->cards[0]->launches_before_graph = 1;
+    return device;
+}
+
+static weft_model *make_model(weft_device *device, const char *text)
+{
+    weft_graph *graph = graph_text_make(text, 20);
+    weft_model *model = NULL;
+    weft_error error = {0};
+    if (weft_model_create(device, graph, NULL, &model, &error) != WEFT_OK) {
+        fail_msg("%s", error.message);
+    }
+    weft_graph_release(graph);
+    return model;
+}
+
+/* A call of `net` with numbers of a seed. */
+typedef struct call {
+    float x[COUNT], y[COUNT], s[COUNT];
+    weft_tensor input, outputs[2];
+    weft_io io;
+} call;
+
+static void prepare(call *c, uint32_t seed)
+{
+    const weft_random_key key = {.seed = seed};
+    memset(c, 0, sizeof(*c));
+    weft_random_fill_normal(&key, c->x, COUNT);
+    c->input = (weft_tensor){
+        .data = c->x, .type = WEFT_TYPE_F32, .rank = 2, .dims = {ROWS, WIDTH}};
+    c->outputs[0] = c->outputs[1] = c->input;
+    c->outputs[0].data = c->y;
+    c->outputs[1].data = c->s;
+    c->io = (weft_io){&c->input, 1, c->outputs, 2};
+}
+
+/* Whether it has the bits that it had alone. */
+static bool runs_right(weft_model *model, call *c, const call *alone)
+{
+    memset(c->y, 0x55, sizeof(c->y));
+    memset(c->s, 0x55, sizeof(c->s));
+    return weft_run(model, &c->io, NULL, NULL) == WEFT_OK &&
+           memcmp(c->y, alone->y, sizeof(c->y)) == 0 &&
+           memcmp(c->s, alone->s, sizeof(c->s)) == 0;
+}
+
+/* What is in use on the card, by whomever; 0 where nobody can tell. */
+static size_t card_bytes_in_use(void)
+{
+    int (*retain)(void **, int), (*release)(int), (*push)(void *), (*pop)(void **);
+    int (*get_info)(size_t *, size_t *);
+    static const char *const names[] = {
+        "cuDevicePrimaryCtxRetain", "cuDevicePrimaryCtxRelease_v2",
+        "cuCtxPushCurrent_v2", "cuCtxPopCurrent_v2", "cuMemGetInfo_v2"};
+    void *found[WEFTI_COUNT_OF(names)];
+    void *const places[] = {&retain, &release, &push, &pop, &get_info};
+    void *library = dlopen("libcuda.so.1", RTLD_NOW), *context = NULL;
+    for (size_t i = 0; i < WEFTI_COUNT_OF(names); i++) {
+        found[i] = library != NULL ? dlsym(library, names[i]) : NULL;
+        if (found[i] == NULL) {
+            return 0; /* the driver made of C counts itself */
+        }
+        memcpy(places[i], &found[i], sizeof(found[i]));
+    }
+    size_t left = 0, all = 0;
+    assert_int_equal(retain(&context, 0), 0);
+    assert_int_equal(push(context), 0);
+    assert_int_equal(get_info(&left, &all), 0);
+    (void)pop(&context);
+    (void)release(0);
+    return all - left;
+}
+
+static void test_cards_come_and_go(void **state)
+{
+    (void)state;
+    enum { TIMES = 200, FEW = 24, WARM = 20 };
+    const int times = fake.there ? FEW : TIMES;
+    size_t after_first = 0;
+    call alone, c;
+    for (int i = 0; i < times; i++) {
+        weft_device *device = open_card(0);
+        weft_model *model = make_model(device, net);
+        prepare(i == 0 ? &alone : &c, 7);
+        if (i == 0) {
+            assert_int_equal(weft_run(model, &alone.io, NULL, NULL), WEFT_OK);
+        } else {
+            assert_true(runs_right(model, &c, &alone));
+            assert_true(runs_right(model, &c, &alone)); /* by a graph */
+        }
+        weft_model_release(model);
+        weft_device_release(device);
+        fake_driver_assert_empty();
+        after_first = i == WARM ? card_bytes_in_use() : after_first;
+    }
+    const size_t after_last = card_bytes_in_use();
+    print_message("in use on the card after %d opens %zu KiB, after %d %zu KiB\n", WARM,
+                  after_first >> 10, times, after_last >> 10);
+    assert_true(after_last <= after_first + (1u << 20));
+}
+
+typedef struct crowd {
+    weft_device *device;
+    weft_model *model;
+    const call *alone;
+    wefti_atomic_u32 stop;
+    wefti_atomic_u32 right[LAUNCHERS];
+    uint32_t wrong[LAUNCHERS];
+    crew_thread threads[LAUNCHERS];
+} crowd;
+
+typedef struct launcher {
+    crowd *all;
+    uint32_t index;
+} launcher;
+
+static void launch_on(void *user)
+{
+    const launcher *self = user;
+    crowd *all = self->all;
+    call c;
+    prepare(&c, 7);
+    while (wefti_atomic_u32_load_acquire(&all->stop) == 0) {
+        all->wrong[self->index] += !runs_right(all->model, &c, all->alone);
+        (void)wefti_atomic_u32_add_acq_rel(&all->right[self->index], 1);
+    }
+}
+
+static uint32_t calls_of(const crowd *all)
+{
+    uint32_t calls = 0;
+    for (size_t i = 0; i < LAUNCHERS; i++) {
+        calls += wefti_atomic_u32_load_acquire(&all->right[i]);
+    }
+    return calls;
+}
+
+static bool has_begun(void *user)
+{
+    const crowd *all = user;
+    for (size_t i = 0; i < LAUNCHERS; i++) {
+        if (wefti_atomic_u32_load_acquire(&all->right[i]) < 3) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void start_crowd(crowd *all, launcher *launchers, weft_device *device,
+                        call *alone)
+{
+    *all = (crowd){.device = device, .alone = alone};
+    all->model = make_model(device, net);
+    prepare(alone, 7);
+    assert_int_equal(weft_run(all->model, &alone->io, NULL, NULL), WEFT_OK);
+    wefti_atomic_u32_init(&all->stop, 0);
+    for (uint32_t i = 0; i < LAUNCHERS; i++) {
+        wefti_atomic_u32_init(&all->right[i], 0);
+        launchers[i] = (launcher){all, i};
+        crew_start(&all->threads[i], launch_on, &launchers[i]);
+    }
+    crew_await(has_begun, all);
+}
+
+static void end_crowd(crowd *all)
+{
+    wefti_atomic_u32_store_release(&all->stop, 1);
+    for (size_t i = 0; i < LAUNCHERS; i++) {
+        crew_join(&all->threads[i]);
+    }
+    for (size_t i = 0; i < LAUNCHERS; i++) {
+        assert_int_equal(all->wrong[i], 0);
+    }
+    weft_model_release(all->model);
+}
+
+/* A model of its own kind, run until it has a graph; its answers are x + x. */
+static void build_one(weft_device *device, uint32_t number)
+{
+    float x[COUNT], y[COUNT];
+    char text[160];
+    const int width = 1 + (int)(number % WIDTH);
+    (void)snprintf(text, sizeof(text),
+                   "x: f32[4,%d]; a = Add(x,x); n = Neg(a); y = Neg(n); -> y", width);
+    weft_model *model = make_model(device, text);
+    weft_context *context;
+    weft_tensor input = {
+        .data = x, .type = WEFT_TYPE_F32, .rank = 2, .dims = {ROWS, width}};
+    weft_tensor output = input;
+    output.data = y;
+    const weft_io io = {&input, 1, &output, 1};
+    for (int i = 0; i < ROWS * width; i++) {
+        x[i] = (float)i + (float)number;
+    }
+    assert_int_equal(weft_context_acquire(device, NULL, &context, NULL), WEFT_OK);
+    for (int run = 0; run < 3; run++) {
+        memset(y, 0x55, sizeof(y));
+        assert_int_equal(weft_context_run(context, model, &io, NULL), WEFT_OK);
+        for (int i = 0; i < ROWS * width; i++) {
+            assert_true(y[i] == 2 * x[i]);
+        }
+    }
+    weft_context_release(context);
+    weft_model_release(model);
+}
+
+/* A thread that makes models, plans and graphs, and drops them, beside 16 that launch:
+ * each goes on all the while and has its own bits. */
+static void test_who_builds_disturbs_nobody(void **state)
+{
+    (void)state;
+    enum { BUILDS = 200, FEW = 40 };
+    static crowd all;
+    static launcher launchers[LAUNCHERS];
+    static call alone;
+    weft_device *device = open_card(0);
+    start_crowd(&all, launchers, device, &alone);
+    const uint32_t before = calls_of(&all);
+    const uint32_t builds = (fake.there ? FEW : BUILDS) / crew_divisor();
+    for (uint32_t i = 0; i < builds; i++) {
+        build_one(device, i);
+    }
+    const uint32_t meanwhile = calls_of(&all) - before;
+    print_message("%u calls of 16 threads while %u graphs were built\n", meanwhile,
+                  builds);
+    assert_true(meanwhile > builds);
+    end_crowd(&all);
+    weft_device_release(device);
+    fake_driver_assert_empty();
+}
+
+/* A model whose weights alone are more than the cap. */
+enum { CAP = 256 << 10, LARGE_WEIGHTS = 24 };
+static weft_status make_large(weft_device *device, weft_model **model,
+                              weft_error *error)
+{
+    char text[LARGE_WEIGHTS * 64] = "a0: f32[64,64]";
+    for (int i = 0; i < LARGE_WEIGHTS; i++) {
+        const size_t used = strlen(text);
+        (void)snprintf(text + used, sizeof(text) - used,
+                       "; w%d = f32[64,64]; a%d = Add(a%d,w%d)", i, i + 1, i, i);
+    }
+    (void)snprintf(text + strlen(text), 16, "; -> a%d", LARGE_WEIGHTS);
+    weft_graph *graph = graph_text_make(text, 20);
+    weft_status status = weft_model_create(device, graph, NULL, model, error);
+    weft_graph_release(graph);
+    return status;
+}
+
+/* What does not fit under the cap is refused to who wants it; 16 others go on. What is
+ * idle is given back by trim, and by who needs room. */
+static void test_a_full_card(void **state)
+{
+    (void)state;
+    enum { TIMES = 20 };
+    static crowd all;
+    static launcher launchers[LAUNCHERS];
+    static call alone;
+    weft_device *device = open_card(CAP);
+    weft_device_statistics statistics;
+    weft_error error = {0};
+    start_crowd(&all, launchers, device, &alone);
+    for (int i = 0; i < TIMES; i++) {
+        weft_model *large = NULL;
+        assert_int_equal(make_large(device, &large, &error), WEFT_OUT_OF_MEMORY);
+        assert_null(large);
+        assert_non_null(strstr(error.message, "the memory cap of cuda:0, 262144"));
+        weft_device_get_statistics(device, &statistics);
+        assert_true(statistics.memory_peak_bytes <= CAP);
+        assert_int_equal(weft_device_trim(device, NULL), WEFT_OK);
+    }
+    end_crowd(&all);
+    assert_int_equal(weft_device_trim(device, NULL), WEFT_OK);
+    weft_device_get_statistics(device, &statistics);
+    assert_int_equal(statistics.memory_bytes, 0);
+    weft_device_release(device);
+    fake_driver_assert_empty();
+}
+
+/* The memory of idle contexts goes back to the card, and what ran runs again. */
+static void test_trim(void **state)
+{
+    (void)state;
+    weft_device *device = open_card(0);
+    weft_model *model = make_model(device, net);
+    weft_device_statistics used, idle;
+    call alone, c;
+    prepare(&alone, 7);
+    prepare(&c, 7);
+    assert_int_equal(weft_run(model, &alone.io, NULL, NULL), WEFT_OK);
+    assert_true(runs_right(model, &c, &alone));
+    const uint32_t blocks = fake_driver_count().device_blocks;
+    weft_device_get_statistics(device, &used);
+    assert_int_equal(weft_device_trim(device, NULL), WEFT_OK);
+    weft_device_get_statistics(device, &idle);
+    assert_true(idle.memory_bytes < used.memory_bytes);
+    assert_true(fake_driver_count().device_blocks < blocks || !fake.there);
+    for (int i = 0; i < 3; i++) { /* the graph had the old address in it */
+        assert_true(runs_right(model, &c, &alone));
+    }
+    weft_model_release(model);
+    weft_device_release(device);
+    fake_driver_assert_empty();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cards_come_and_go),
+        cmocka_unit_test(test_who_builds_disturbs_nobody),
+        cmocka_unit_test(test_a_full_card),
+        cmocka_unit_test(test_trim),
+    };
+    (void)fake_driver_find();
+    return card_can_be_opened("cuda:0") ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
+}
