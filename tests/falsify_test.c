@@ -3,6 +3,7 @@
  * notice must find schedules that go wrong. Prints the table of docs/concurrency.md and
  * fails when that one differs. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -48,6 +49,8 @@ static const struct {
     {WEFTI_SABOTAGE_QUEUE_LEFT, "who led a batch wakes a worker for what is left"},
     {WEFTI_SABOTAGE_QUEUE_WATCH, "a worker looks whether promises to wait are kept"},
     {WEFTI_SABOTAGE_QUEUE_POST, "who ends the attendance of posts looks once more"},
+    {WEFTI_SABOTAGE_QUEUE_SHUT, "closing a queue empties all boxes of posts"},
+    {WEFTI_SABOTAGE_QUEUE_FORGET, "who forgets a class takes in its posts before"},
     {WEFTI_SABOTAGE_TEAM_WAIT, "a step ends when all its tiles are done"},
 };
 enum { GUARD_COUNT = sizeof(guards) / sizeof(guards[0]) };
@@ -62,6 +65,7 @@ static _Noreturn void explore_without(const scenario *s, wefti_sabotage guard)
                              .enough_bad = 1};
     explore_result result = {0};
     alarm(PATIENCE_S);
+    (void)signal(SIGSEGV, SIG_DFL); /* the test's own handler would go on here */
     wefti_sabotage_set(guard);
     explore_random(&s->what, &effort, &result);
     explore_pct(&s->what, &effort, &result);

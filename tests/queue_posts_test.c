@@ -187,41 +187,35 @@ static void test_storms(void **state)
 
 /* ---- what goes wrong on the way into a box ---- */
 
-enum { MOST = 40 };
+enum { MOST = 40, SET_UP = 4 /* plug and posts */ };
 
 /* The only worker stands still, awake, so that posts are attended and nobody comes. */
 typedef struct stage {
     queue_case f;
+    queue_case_core core;
     queue_case_plug plug;
     queue_case_call calls[MOST];
     weft_request *requests[MOST];
     uint32_t count;
 } stage;
 
-static void set_up(stage *s)
+static void set_up(stage *s, uint32_t objects)
 {
     weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
     params.workers = 1;
     s->count = 0;
     queue_case_set_up(&s->f, &params);
     queue_case_warm_up(&s->f);
+    queue_case_keep_core(&s->f, objects, &s->core);
     queue_case_plug_in(&s->plug, s->f.queue, s->f.model);
     for (uint32_t i = 0; i < MOST; i++) {
         queue_case_solve(&s->calls[i], s->f.model, 1, i, i);
     }
-    while (s->count < 3) { /* from then on its class is known */
+    while (s->count < 3) {
         s->requests[s->count] = queue_case_submit(&s->f, &s->calls[s->count], NULL);
         s->count++;
     }
     assert_true(queue_case_count_posts(s->f.queue) > 0);
-}
-
-/* Nothing holds on to the model but what is in a box. */
-static void check_holds(const stage *s)
-{
-    const wefti_queue_model *entry = s->f.queue->models;
-    assert_int_equal(wefti_atomic_u32_load_acquire(&entry->posting),
-                     queue_case_count_posts(s->f.queue));
 }
 
 static void tear_down(stage *s)
@@ -232,6 +226,7 @@ static void tear_down(stage *s)
         assert_true(queue_case_is_right(&s->calls[i]));
     }
     queue_case_tear_down(&s->f);
+    queue_case_free_core(&s->core);
 }
 
 /* Each allocation and lock that a submission makes fails once. */
@@ -240,7 +235,7 @@ static void test_every_failure_of_a_post(void **state)
     (void)state;
     static stage s;
     uint64_t failures = 0;
-    set_up(&s);
+    set_up(&s, SET_UP); /* so that another has to be made */
     bool met = true;
     for (uint64_t n = 1; met || n < 3; n++) {
         weft_error error = {.message = ""};
@@ -256,7 +251,7 @@ static void test_every_failure_of_a_post(void **state)
             assert_null(*request);
             failures++;
         }
-        check_holds(&s);
+        queue_case_check_holds(s.f.queue);
         assert_true(s.count < MOST);
     }
     assert_true(failures > 0);
@@ -272,7 +267,7 @@ static void refuse(stage *s, const queue_case_call *call, const char *word)
         WEFT_INVALID_ARGUMENT);
     assert_non_null(strstr(error.message, word));
     assert_null(request);
-    check_holds(s);
+    queue_case_check_holds(s->f.queue);
 }
 
 /* Tensors that are wrong though the shapes are those of a recent call. */
@@ -281,7 +276,7 @@ static void test_wrong_tensors_are_not_posted(void **state)
     (void)state;
     static stage s;
     queue_case_call call;
-    set_up(&s);
+    set_up(&s, MOST);
     queue_case_prepare(&call, 1, 0, 0);
     call.inputs[0].data = NULL;
     refuse(&s, &call, "'x'");
@@ -335,7 +330,7 @@ static void test_what_is_not_posted_leaves_nothing(void **state)
     (void)state;
     static stage s;
     queue_case_call call;
-    set_up(&s);
+    set_up(&s, MOST);
     uint64_t begun = count_begun(&s), in_use = count_in_use(&s);
     for (int i = 0; i < 4; i++) { /* the first one makes the object */
         queue_case_prepare(&call, 1, 0, 0);
@@ -359,41 +354,75 @@ static void test_what_is_not_posted_leaves_nothing(void **state)
     assert_int_equal(queue_case_count_posts(s.f.queue), posts + 2);
     assert_int_equal(count_begun(&s), begun + 2);
     assert_int_equal(count_in_use(&s), in_use + 2);
-    check_holds(&s);
+    queue_case_check_holds(s.f.queue);
     tear_down(&s);
 }
 
-/* Who has found a recent call, and is about to post, keeps its model: it goes when the
- * last of them has let go. */
-static void test_a_lookup_keeps_its_model(void **state)
+/* Posts a call while this thread has the queue's lock, so that nobody takes it in. */
+static void post_behind_the_lock(stage *s)
+{
+    weft_queue *queue = s->f.queue;
+    uint32_t posts = queue_case_count_posts(queue);
+    s->requests[s->count] = queue_case_submit(&s->f, &s->calls[s->count], NULL);
+    s->count++;
+    assert_int_equal(queue_case_count_posts(queue), posts + 1);
+}
+
+/* A post has no hold on its class: who makes a pool forget the call takes it in, also
+ * where nobody has been told of the post yet. */
+static void test_what_is_forgotten_is_taken_in(void **state)
 {
     (void)state;
     static stage s;
-    set_up(&s);
+    set_up(&s, MOST);
     weft_queue *queue = s.f.queue;
+    wefti_queue_model *entry = queue->models;
+    s.requests[s.count] = queue_case_submit(&s.f, &s.calls[s.count], NULL);
+    wefti_queue_request like =
+        *WEFTI_CONTAINER_OF(s.requests[s.count++], wefti_queue_request, base);
+    wefti_queue_lock(queue);
+    size_t waiting = queue->waiting_count;
+    post_behind_the_lock(&s);
+    for (int32_t i = 0; i < WEFTI_QUEUE_RECENTS; i++) { /* takes all places */
+        like.rows = 100 + i;
+        wefti_queue_remember_locked(&like);
+    }
+    assert_int_equal(queue_case_count_posts(queue), 0);
+    assert_int_equal(queue->waiting_count, waiting + 1);
+    like.rows = 1;
+    wefti_queue_remember_locked(&like);
+    post_behind_the_lock(&s);
+    wefti_queue_forget_locked(entry);
+    assert_int_equal(queue_case_count_posts(queue), 0);
+    assert_int_equal(queue->waiting_count, waiting + 2);
+    assert_int_equal(entry->users, 0);
+    wefti_mutex_unlock(&queue->lock);
+    queue_case_check_holds(queue);
+    tear_down(&s);
+}
+
+/* A model that is taken out goes when what was posted for it has been served. */
+static void test_a_post_keeps_its_model(void **state)
+{
+    (void)state;
+    static stage s;
+    set_up(&s, MOST);
+    weft_queue *queue = s.f.queue;
+    wefti_queue_model *entry = queue->models;
+    assert_true(queue_case_count_posts(queue) > 0);
+    assert_int_equal(weft_queue_remove_model(queue, s.f.model, NULL), WEFT_OK);
+    assert_ptr_equal(queue->models, entry);
     queue_case_plug_out(&s.plug);
     for (uint32_t i = 0; i < s.count; i++) {
         queue_case_wait_ok(s.requests[i]);
+        assert_true(queue_case_is_right(&s.calls[i]));
     }
     assert_int_equal(weft_queue_drain(queue, PATIENCE_NS, NULL), WEFT_OK);
-    wefti_queue_model *entry = queue->models;
-    wefti_queue_lookup lookup = {.model = s.f.model};
-    for (size_t i = 0; i < WEFTI_QUEUE_POOLS && !lookup.found.model; i++) {
-        wefti_mutex_lock(&queue->pools[i].lock);
-        wefti_queue_look_up_locked(&queue->pools[i], &s.calls[0].io, &lookup);
-        wefti_mutex_unlock(&queue->pools[i].lock);
-    }
-    assert_ptr_equal(lookup.found.model, entry);
-    assert_int_equal(weft_queue_remove_model(queue, s.f.model, NULL), WEFT_OK);
-    assert_ptr_equal(queue->models, entry);
-    (void)wefti_atomic_u32_sub_acq_rel(&entry->posting, 1);
-    wefti_queue_lock(queue);
-    wefti_queue_model *unused = wefti_queue_unlink_unused_locked(entry);
-    wefti_mutex_unlock(&queue->lock);
-    assert_ptr_equal(unused, entry);
+    wefti_mutex_lock(&queue->lock);
     assert_null(queue->models);
-    wefti_queue_model_destroy(unused);
+    wefti_mutex_unlock(&queue->lock);
     queue_case_tear_down(&s.f);
+    queue_case_free_core(&s.core);
 }
 
 int main(void)
@@ -403,7 +432,8 @@ int main(void)
         cmocka_unit_test(test_every_failure_of_a_post),
         cmocka_unit_test(test_wrong_tensors_are_not_posted),
         cmocka_unit_test(test_what_is_not_posted_leaves_nothing),
-        cmocka_unit_test(test_a_lookup_keeps_its_model),
+        cmocka_unit_test(test_what_is_forgotten_is_taken_in),
+        cmocka_unit_test(test_a_post_keeps_its_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

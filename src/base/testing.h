@@ -53,10 +53,12 @@ typedef enum wefti_sabotage {
     WEFTI_SABOTAGE_QUEUE_LEFT,  /* who led a batch wakes no worker for what is left */
     WEFTI_SABOTAGE_QUEUE_WATCH, /* nobody looks whether a promise was kept */
     WEFTI_SABOTAGE_QUEUE_POST, /* who looks for posts no more does not look once more */
-    WEFTI_SABOTAGE_TEAM_WAIT,  /* a step ends while helpers hold tiles of it */
-    WEFTI_SABOTAGE_PLAN_EVICT, /* an evicted plan is freed while it is in use */
-    WEFTI_SABOTAGE_HOLD_WAKE,  /* who holds a context wakes nobody who would share it */
-    WEFTI_SABOTAGE_TURN_WAKE,  /* who leaves a shared context wakes nobody */
+    WEFTI_SABOTAGE_QUEUE_SHUT, /* close leaves what nobody was told of in its box */
+    WEFTI_SABOTAGE_QUEUE_FORGET, /* a class is forgotten, and what was posted for it */
+    WEFTI_SABOTAGE_TEAM_WAIT,    /* a step ends while helpers hold tiles of it */
+    WEFTI_SABOTAGE_PLAN_EVICT,   /* an evicted plan is freed while it is in use */
+    WEFTI_SABOTAGE_HOLD_WAKE, /* who holds a context wakes nobody who would share it */
+    WEFTI_SABOTAGE_TURN_WAKE, /* who leaves a shared context wakes nobody */
     WEFTI_SABOTAGE_COUNT,
 } wefti_sabotage;
 

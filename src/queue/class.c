@@ -70,8 +70,7 @@ wefti_queue_class *wefti_queue_find_class_locked(const wefti_queue_model *model,
 static wefti_queue_class *take_oldest(wefti_queue_model *model)
 {
     wefti_queue_class **oldest = NULL;
-    if (model->class_count <= MOST_CLASSES ||
-        wefti_atomic_u32_load_acquire(&model->posting) > 0) {
+    if (model->class_count <= MOST_CLASSES) {
         return NULL;
     }
     for (wefti_queue_class **link = &model->classes->next; *link;

@@ -85,7 +85,7 @@ static wefti_queue_request *announce_in_order(wefti_queue_model *model, bool *mo
 wefti_queue_model *wefti_queue_unlink_unused_locked(wefti_queue_model *model)
 {
     if (!model->removed || model->live_count > 0 || model->users > 0 ||
-        model->announcing || wefti_atomic_u32_load_acquire(&model->posting) > 0) {
+        model->announcing) {
         return NULL;
     }
     wefti_queue_model **link = &model->queue->models;

@@ -96,13 +96,9 @@ wefti_queue_request *wefti_queue_take_free_locked(weft_queue *queue,
 }
 
 /* Counts one more in use, and returns one that came back, or NULL. */
-static wefti_queue_request *take_free(weft_queue *queue, wefti_queue_pool *pool,
-                                      const weft_io *io, wefti_queue_lookup *lookup)
+static wefti_queue_request *take_free(weft_queue *queue, wefti_queue_pool *pool)
 {
     wefti_mutex_lock(&pool->lock);
-    if (lookup) {
-        wefti_queue_look_up_locked(pool, io, lookup);
-    }
     wefti_queue_request *request = wefti_queue_take_free_locked(queue, pool);
     wefti_mutex_unlock(&pool->lock);
     return request;
@@ -156,7 +152,7 @@ void wefti_queue_request_renew(wefti_queue_request *request)
     wefti_refcount_init_many(&request->base.owners, 2);
     request->outcome = WEFT_OK;
     request->submitter = wefti_thread_number();
-    request->listed = request->ready = request->promised = request->refused = false;
+    request->listed = request->ready = request->promised = false;
 }
 
 wefti_queue_pool *wefti_queue_pool_here(weft_queue *queue)
@@ -165,11 +161,10 @@ wefti_queue_pool *wefti_queue_pool_here(weft_queue *queue)
 }
 
 weft_status wefti_queue_request_create(weft_queue *queue, const weft_io *io,
-                                       wefti_queue_lookup *lookup,
                                        wefti_queue_request **request, weft_error *error)
 {
     wefti_queue_pool *pool = wefti_queue_pool_here(queue);
-    wefti_queue_request *made = take_free(queue, pool, io, lookup);
+    wefti_queue_request *made = take_free(queue, pool);
     weft_status status = made ? WEFT_OK : make_request(&made, error);
     if (status == WEFT_OK) {
         status = make_room(made, io->input_count + io->output_count, error);

@@ -16,7 +16,11 @@
  * `attended`; who lowers the attendance writes it and then reads `posts`. Both are
  * sequentially consistent, so at least one of the two sees the other (Dekker). Close,
  * after which nothing is accepted, empties all boxes under their locks, so that who
- * posts later sees the end of attendance. */
+ * posts later sees the end of attendance.
+ *
+ * Posted are calls like one that was accepted of late, which the box's pool remembers.
+ * So a post has no hold on its model and class: what the pool remembers has, and who
+ * makes it forget a call takes in what was posted for it. */
 
 /* In a box. */
 enum { MOST_POSTS = 32 };
@@ -25,234 +29,17 @@ enum { MOST_POSTS = 32 };
  * all boxes twice, and what was on its way into each. */
 enum { ROOM_FOR_POSTS = WEFTI_QUEUE_POOLS * (2 * MOST_POSTS + 1) };
 
-static void count_recent_locked(wefti_queue_recent *recent, bool comes)
-{
-    recent->model->users += comes ? 1 : (size_t)-1;
-    recent->class->live_count += comes ? 1 : (size_t)-1;
-    recent->model = comes ? recent->model : NULL;
-}
+enum { ALL_POOLS = (1 << WEFTI_QUEUE_POOLS) - 1 };
 
-/* With as many rows in all inputs: nothing else is looked at again. */
-static bool is_recent(const wefti_queue_recent *recent, const weft_model *model,
-                      const weft_io *io)
+static uint32_t bit_of(const weft_queue *queue, const wefti_queue_pool *pool)
 {
-    bool same = recent->model && recent->model->model == model &&
-                wefti_queue_is_of_class(recent->class, io) &&
-                wefti_queue_rows(recent->class, io) == recent->rows;
-    for (size_t i = 0; same && i < io->input_count; i++) {
-        int32_t axis = recent->class->axes[i];
-        same = axis < 0 || wefti_mask_is_made(model, i, &io->inputs[i]) ||
-               io->inputs[i].dims[axis] == recent->rows;
-    }
-    return same;
-}
-
-/* Each of many threads may have a model of its own, and all of them come by each core.
- */
-static uint32_t set_of(const weft_model *model)
-{
-    uint64_t mixed = (uint64_t)(uintptr_t)model * UINT64_C(0x9e3779b97f4a7c15);
-    return (uint32_t)(mixed >> 32) % WEFTI_QUEUE_RECENT_SETS;
-}
-
-static const wefti_queue_recent *find_recent_locked(const wefti_queue_pool *pool,
-                                                    const weft_model *model,
-                                                    const weft_io *io)
-{
-    const wefti_queue_recent *recents = pool->recents[set_of(model)];
-    size_t i = 0;
-    while (i < WEFTI_QUEUE_RECENTS && !is_recent(&recents[i], model, io)) {
-        i++;
-    }
-    return i < WEFTI_QUEUE_RECENTS ? &recents[i] : NULL;
-}
-
-void wefti_queue_look_up_locked(wefti_queue_pool *pool, const weft_io *io,
-                                wefti_queue_lookup *lookup)
-{
-    const wefti_queue_recent *recent = find_recent_locked(pool, lookup->model, io);
-    if (recent) {
-        lookup->found = *recent;
-        wefti_atomic_u32_add_relaxed(&recent->model->posting, 1);
-    }
-}
-
-void wefti_queue_remember_locked(const wefti_queue_request *request)
-{
-    wefti_queue_pool *pool = request->pool;
-    /* Why several rows may not join it is better asked again. */
-    bool asked = request->may_join || !request->class->joins;
-    if (!asked || request->model->removed ||
-        !wefti_atomic_u32_load_relaxed(&request->queue->attended)) {
-        return;
-    }
-    uint32_t set = set_of(request->model->model);
-    wefti_queue_recent *recents = pool->recents[set];
-    wefti_mutex_lock(&pool->lock);
-    bool there = false;
-    for (size_t i = 0; !there && i < WEFTI_QUEUE_RECENTS; i++) {
-        there = recents[i].model && recents[i].class == request->class &&
-                recents[i].rows == request->rows;
-    }
-    if (!there) {
-        wefti_queue_recent *place =
-            &recents[pool->next_recent[set]++ % WEFTI_QUEUE_RECENTS];
-        if (place->model) {
-            count_recent_locked(place, false);
-        }
-        *place = (wefti_queue_recent){request->model, request->class, request->rows,
-                                      request->may_join};
-        count_recent_locked(place, true);
-    }
-    wefti_mutex_unlock(&pool->lock);
-}
-
-void wefti_queue_forget_locked(wefti_queue_model *model)
-{
-    for (size_t p = 0; p < WEFTI_QUEUE_POOLS; p++) {
-        wefti_queue_pool *pool = &model->queue->pools[p];
-        wefti_queue_recent *recents = pool->recents[set_of(model->model)];
-        wefti_mutex_lock(&pool->lock);
-        for (size_t i = 0; i < WEFTI_QUEUE_RECENTS; i++) {
-            if (recents[i].model == model) {
-                count_recent_locked(&recents[i], false);
-            }
-        }
-        wefti_mutex_unlock(&pool->lock);
-    }
-}
-
-/* What the post of a request needs. */
-static uint32_t needed_attendance(const wefti_queue_request *request)
-{
-    return request->leadable ? WEFTI_QUEUE_WATCHED : WEFTI_QUEUE_AWAKE;
-}
-
-bool wefti_queue_is_for_post(wefti_queue_request *request)
-{
-    const weft_queue *queue = request->queue;
-    if (!request->leadable) {
-        return false;
-    }
-    /* Relaxed: hints; what counts is read after the post. */
-    request->leadable = !wefti_atomic_u32_load_relaxed(&request->class->hint_crowded);
-    return wefti_atomic_u32_load_relaxed(&queue->attended) >=
-               needed_attendance(request) &&
-           (!request->leadable || wefti_patience_has_trust(&queue->promises));
-}
-
-/* Whether there is room, and somebody who looks, as far as can be told before. */
-static bool is_open_locked(const wefti_queue_request *request)
-{
-    /* Relaxed: a hint, so that no more are posted than there is room for. */
-    return request->pool->post_count < MOST_POSTS &&
-           wefti_atomic_u32_load_relaxed(&request->queue->attended) >=
-               needed_attendance(request);
-}
-
-static void drop_in_locked(wefti_queue_request *request)
-{
-    wefti_queue_pool *pool = request->pool;
-    request->next_report = NULL;
-    *(pool->post_count == 0 ? &pool->first_post : &pool->last_post->next_report) =
-        request;
-    pool->last_post = request;
-    pool->post_count++;
-}
-
-/* What is left to do for a post; it may be over and done with already. */
-static wefti_queue_posted tell_of_post(weft_queue *queue, const wefti_queue_pool *pool,
-                                       uint32_t needed)
-{
-    uint32_t bit = UINT32_C(1) << (pool - queue->pools);
-    /* Also behind another, who may not have got so far: whoever takes the lock from
-     * here on, such as who cancels this request, has it taken in. */
-    if (!(wefti_atomic_u32_load_seq_cst(&queue->posts) & bit)) {
-        (void)wefti_atomic_u32_or_seq_cst(&queue->posts, bit);
-    }
-    return wefti_atomic_u32_load_seq_cst(&queue->attended) >= needed
-               ? WEFTI_QUEUE_POSTED
-               : WEFTI_QUEUE_UNATTENDED;
-}
-
-wefti_queue_posted wefti_queue_post(wefti_queue_request *request)
-{
-    weft_queue *queue = request->queue;
-    wefti_queue_pool *pool = request->pool;
-    uint32_t needed = needed_attendance(request);
-    wefti_mutex_lock(&pool->lock);
-    bool open = is_open_locked(request);
-    if (open) {
-        drop_in_locked(request);
-    }
-    wefti_mutex_unlock(&pool->lock);
-    return open ? tell_of_post(queue, pool, needed) : WEFTI_QUEUE_BOX_SHUT;
-}
-
-/* Fills a free request object for a call like a recent one. False: the call is not
- * quite like it, or is not for the box. */
-static bool fill_like(const wefti_queue_recent *recent, const weft_io *io,
-                      const wefti_queue_terms *terms, wefti_queue_request *request)
-{
-    wefti_queue_class *class = recent->class;
-    request->model = recent->model;
-    request->class = class;
-    request->rows = recent->rows;
-    request->may_join = recent->may_join;
-    request->by_deadline = false;
-    request->level = terms->level;
-    request->submitted_ns = terms->submitted_ns;
-    request->deadline_ns = WEFTI_NEVER;
-    request->expected_ns =
-        (double)wefti_atomic_u64_load_relaxed(&class->hint_row_ns) * recent->rows;
-    request->io = (weft_io){request->tensors, io->input_count,
-                            request->tensors + io->input_count, io->output_count};
-    wefti_queue_request_renew(request);
-    request->base.shard = terms->shard;
-    request->leadable = wefti_queue_is_leadable(request);
-    return wefti_queue_is_for_post(request) && is_open_locked(request) &&
-           wefti_queue_copy_tensors(class, io, request->tensors, NULL) == WEFT_OK;
-}
-
-wefti_queue_posted wefti_queue_post_like_recent(weft_queue *queue,
-                                                const weft_model *model,
-                                                const weft_io *io,
-                                                const wefti_queue_terms *terms,
-                                                wefti_queue_request **request)
-{
-    wefti_queue_pool *pool = wefti_queue_pool_here(queue);
-    /* These are looked at more closely, or take longer, without a lock. */
-    if (model->buckets || model->stages ||
-        io->input_count + io->output_count > WEFTI_QUEUE_FEW_TENSORS) {
-        return WEFTI_QUEUE_BOX_SHUT;
-    }
-    uint32_t needed = 0;
-    wefti_mutex_lock(&pool->lock);
-    const wefti_queue_recent *recent = find_recent_locked(pool, model, io);
-    wefti_queue_request *made = pool->free_requests;
-    bool posts = recent && made &&
-                 made->tensor_capacity >= io->input_count + io->output_count &&
-                 fill_like(recent, io, terms, made);
-    if (posts) {
-        (void)wefti_queue_take_free_locked(queue, pool);
-        wefti_atomic_u32_add_relaxed(&recent->model->posting, 1);
-        needed = needed_attendance(made);
-        drop_in_locked(made);
-        *request = made;
-    }
-    wefti_mutex_unlock(&pool->lock);
-    return posts ? tell_of_post(queue, pool, needed) : WEFTI_QUEUE_BOX_SHUT;
+    return UINT32_C(1) << (pool - queue->pools);
 }
 
 static void take_in_locked(wefti_queue_request *request)
 {
     weft_queue *queue = request->queue;
-    request->refused = queue->closed; /* who posted it is about to look */
-    if (request->refused) {
-        return;
-    }
     wefti_queue_count_locked(request);
-    (void)wefti_atomic_u32_sub_acq_rel(&request->model->posting, 1);
     (void)wefti_queue_count_threads_locked(queue, request->submitter);
     wefti_queue_enlist_locked(request);
     request->promised = request->leadable;
@@ -327,18 +114,217 @@ void wefti_queue_close_posts_locked(weft_queue *queue)
 {
     wefti_atomic_u32_store_seq_cst(&queue->attended, WEFTI_QUEUE_ALONE);
     /* All of them, whatever `posts` says: it is set after the post. */
-    empty_boxes_locked(queue, (UINT32_C(1) << WEFTI_QUEUE_POOLS) - 1);
+    if (!wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_SHUT)) {
+        empty_boxes_locked(queue, ALL_POOLS);
+    }
 }
 
-bool wefti_queue_settle_post(wefti_queue_request *request)
+static void count_recent_locked(wefti_queue_recent *recent, bool comes)
+{
+    recent->model->users += comes ? 1 : (size_t)-1;
+    recent->class->live_count += comes ? 1 : (size_t)-1;
+    recent->model = comes ? recent->model : NULL;
+}
+
+/* With as many rows in all inputs: nothing else is looked at again. */
+static bool is_recent(const wefti_queue_recent *recent, const weft_model *model,
+                      const weft_io *io)
+{
+    bool same = recent->model && recent->model->model == model &&
+                wefti_queue_is_of_class(recent->class, io) &&
+                wefti_queue_rows(recent->class, io) == recent->rows;
+    for (size_t i = 0; same && i < io->input_count; i++) {
+        int32_t axis = recent->class->axes[i];
+        same = axis < 0 || wefti_mask_is_made(model, i, &io->inputs[i]) ||
+               io->inputs[i].dims[axis] == recent->rows;
+    }
+    return same;
+}
+
+/* Each of many threads may have a model of its own, and all of them come by each core.
+ */
+static uint32_t set_of(const weft_model *model)
+{
+    uint64_t mixed = (uint64_t)(uintptr_t)model * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)(mixed >> 32) % WEFTI_QUEUE_RECENT_SETS;
+}
+
+static const wefti_queue_recent *find_recent_locked(const wefti_queue_pool *pool,
+                                                    const weft_model *model,
+                                                    const weft_io *io)
+{
+    const wefti_queue_recent *recents = pool->recents[set_of(model)];
+    size_t i = 0;
+    while (i < WEFTI_QUEUE_RECENTS && !is_recent(&recents[i], model, io)) {
+        i++;
+    }
+    return i < WEFTI_QUEUE_RECENTS ? &recents[i] : NULL;
+}
+
+/* Takes in what was posted for calls that these pools remember no more. */
+static void take_in_forgotten_locked(weft_queue *queue, uint32_t pools)
+{
+    if (!wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_FORGET)) {
+        empty_boxes_locked(queue, pools); /* whatever `posts` says, as at close */
+    }
+    wefti_queue_attend_locked(queue);
+}
+
+void wefti_queue_remember_locked(const wefti_queue_request *request)
 {
     weft_queue *queue = request->queue;
-    uint32_t needed = needed_attendance(request);
+    wefti_queue_pool *pool = request->pool;
+    /* Why several rows may not join it is better asked again. */
+    bool asked = request->may_join || !request->class->joins;
+    if (!asked || request->model->removed ||
+        !wefti_atomic_u32_load_relaxed(&queue->attended)) {
+        return;
+    }
+    uint32_t set = set_of(request->model->model);
+    wefti_queue_recent *recents = pool->recents[set];
+    wefti_mutex_lock(&pool->lock);
+    bool there = false, forgets = false;
+    for (size_t i = 0; !there && i < WEFTI_QUEUE_RECENTS; i++) {
+        there = recents[i].model && recents[i].class == request->class &&
+                recents[i].rows == request->rows;
+    }
+    if (!there) {
+        wefti_queue_recent *place =
+            &recents[pool->next_recent[set]++ % WEFTI_QUEUE_RECENTS];
+        forgets = place->model != NULL;
+        if (forgets) {
+            count_recent_locked(place, false);
+        }
+        *place = (wefti_queue_recent){request->model, request->class, request->rows,
+                                      request->may_join};
+        count_recent_locked(place, true);
+    }
+    wefti_mutex_unlock(&pool->lock);
+    if (forgets) {
+        take_in_forgotten_locked(queue, bit_of(queue, pool));
+    }
+}
+
+void wefti_queue_forget_locked(wefti_queue_model *model)
+{
+    for (size_t p = 0; p < WEFTI_QUEUE_POOLS; p++) {
+        wefti_queue_pool *pool = &model->queue->pools[p];
+        wefti_queue_recent *recents = pool->recents[set_of(model->model)];
+        wefti_mutex_lock(&pool->lock);
+        for (size_t i = 0; i < WEFTI_QUEUE_RECENTS; i++) {
+            if (recents[i].model == model) {
+                count_recent_locked(&recents[i], false);
+            }
+        }
+        wefti_mutex_unlock(&pool->lock);
+    }
+    take_in_forgotten_locked(model->queue, ALL_POOLS);
+}
+
+/* What the post of a request needs. */
+static uint32_t needed_attendance(const wefti_queue_request *request)
+{
+    return request->leadable ? WEFTI_QUEUE_WATCHED : WEFTI_QUEUE_AWAKE;
+}
+
+/* Whether nobody has to be woken for it. */
+static bool is_for_post(wefti_queue_request *request)
+{
+    const weft_queue *queue = request->queue;
+    if (!request->leadable) {
+        return false;
+    }
+    /* Relaxed: hints; what counts is read after the post. */
+    request->leadable = !wefti_atomic_u32_load_relaxed(&request->class->hint_crowded);
+    return !request->leadable || wefti_patience_has_trust(&queue->promises);
+}
+
+/* Whether there is room, and somebody who looks, as far as can be told before. */
+static bool is_open_locked(const wefti_queue_request *request)
+{
+    /* Relaxed: a hint, so that no more are posted than there is room for. */
+    return request->pool->post_count < MOST_POSTS &&
+           wefti_atomic_u32_load_relaxed(&request->queue->attended) >=
+               needed_attendance(request);
+}
+
+static void drop_in_locked(wefti_queue_request *request)
+{
+    wefti_queue_pool *pool = request->pool;
+    request->next_report = NULL;
+    *(pool->post_count == 0 ? &pool->first_post : &pool->last_post->next_report) =
+        request;
+    pool->last_post = request;
+    pool->post_count++;
+}
+
+/* Fills a free request object for a call like a recent one. False: the call is not
+ * quite like it, or is not for the box. */
+static bool fill_like(const wefti_queue_recent *recent, const weft_io *io,
+                      const wefti_queue_terms *terms, wefti_queue_request *request)
+{
+    wefti_queue_class *class = recent->class;
+    request->model = recent->model;
+    request->class = class;
+    request->rows = recent->rows;
+    request->may_join = recent->may_join;
+    request->by_deadline = false;
+    request->level = terms->level;
+    request->submitted_ns = terms->submitted_ns;
+    request->deadline_ns = WEFTI_NEVER;
+    request->expected_ns =
+        (double)wefti_atomic_u64_load_relaxed(&class->hint_row_ns) * recent->rows;
+    request->io = (weft_io){request->tensors, io->input_count,
+                            request->tensors + io->input_count, io->output_count};
+    wefti_queue_request_renew(request);
+    request->base.shard = terms->shard;
+    request->leadable = wefti_queue_is_leadable(request);
+    return is_for_post(request) && is_open_locked(request) &&
+           wefti_queue_copy_tensors(class, io, request->tensors, NULL) == WEFT_OK;
+}
+
+/* Sees to it that somebody looks for a post, which may be over and done with. */
+static void tell_of_post(weft_queue *queue, uint32_t bit, uint32_t needed)
+{
+    /* Also behind another, who may not have got so far: whoever takes the lock from
+     * here on, such as who cancels this request, has it taken in. */
+    if (!(wefti_atomic_u32_load_seq_cst(&queue->posts) & bit)) {
+        (void)wefti_atomic_u32_or_seq_cst(&queue->posts, bit);
+    }
+    if (wefti_atomic_u32_load_seq_cst(&queue->attended) >= needed) {
+        return;
+    }
     wefti_queue_lock(queue);
-    bool accepted = !request->refused;
     if (!queue->watching || needed == WEFTI_QUEUE_AWAKE) {
         wefti_queue_end_promises_locked(queue);
     }
     wefti_mutex_unlock(&queue->lock);
-    return accepted;
+}
+
+wefti_queue_request *wefti_queue_post(weft_queue *queue, const weft_model *model,
+                                      const weft_io *io, const wefti_queue_terms *terms)
+{
+    wefti_queue_pool *pool = wefti_queue_pool_here(queue);
+    /* These take longer, without a lock. */
+    if (model->stages || io->input_count + io->output_count > WEFTI_QUEUE_FEW_TENSORS) {
+        return NULL;
+    }
+    uint32_t needed = 0;
+    wefti_mutex_lock(&pool->lock);
+    const wefti_queue_recent *recent = find_recent_locked(pool, model, io);
+    wefti_queue_request *made = pool->free_requests;
+    bool posts = recent && made &&
+                 made->tensor_capacity >= io->input_count + io->output_count &&
+                 fill_like(recent, io, terms, made);
+    if (posts) {
+        (void)wefti_queue_take_free_locked(queue, pool);
+        needed = needed_attendance(made);
+        drop_in_locked(made);
+    }
+    wefti_mutex_unlock(&pool->lock);
+    if (!posts) {
+        return NULL;
+    }
+    tell_of_post(queue, bit_of(queue, pool), needed);
+    return made;
 }

@@ -15,6 +15,7 @@ enum { CALLS = 12 };
 
 typedef struct stage {
     queue_case f;
+    queue_case_core core;
     queue_case_plug plug;
     queue_case_call calls[CALLS];
     weft_request *requests[CALLS];
@@ -28,14 +29,15 @@ static void submit_next(stage *s)
     s->requests[i] = queue_case_submit(&s->f, &s->calls[i], NULL);
 }
 
-/* Until the class is among the recent ones. */
-static void set_up(stage *s)
+/* The class is among the recent ones of this core, whose pool has so many objects. */
+static void set_up(stage *s, uint32_t objects)
 {
     weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
     params.workers = 1;
     *s = (stage){0};
     queue_case_set_up(&s->f, &params);
     queue_case_warm_up(&s->f);
+    queue_case_keep_core(&s->f, objects, &s->core);
     queue_case_plug_in(&s->plug, s->f.queue, s->f.model);
     submit_next(s);
     submit_next(s);
@@ -49,13 +51,14 @@ static void tear_down(stage *s)
         assert_true(queue_case_is_right(&s->calls[i]));
     }
     queue_case_tear_down(&s->f);
+    queue_case_free_core(&s->core);
 }
 
 static void test_who_takes_the_lock_finds_posts(void **state)
 {
     (void)state;
     stage s;
-    set_up(&s);
+    set_up(&s, CALLS);
     weft_queue *queue = s.f.queue;
     uint32_t before = queue_case_count_posts(queue);
     submit_next(&s);
@@ -72,7 +75,7 @@ static void test_a_post_is_cancelled(void **state)
 {
     (void)state;
     stage s;
-    set_up(&s);
+    set_up(&s, CALLS);
     submit_next(&s);
     weft_request *last = s.requests[--s.submitted];
     assert_int_equal(queue_case_count_posts(s.f.queue) > 0, true);
@@ -83,13 +86,12 @@ static void test_a_post_is_cancelled(void **state)
     tear_down(&s);
 }
 
-/* Without memory for the request its model is let go of. */
+/* Without memory for the request nothing is held on to. */
 static void test_no_memory_holds_nothing(void **state)
 {
     (void)state;
     stage s;
-    set_up(&s);
-    wefti_queue_model *entry = s.f.queue->models;
+    set_up(&s, CALLS);
     weft_status status = WEFT_OK;
     /* Until no free object is left, and one has to be made. */
     while (status == WEFT_OK && s.submitted < CALLS) {
@@ -102,8 +104,7 @@ static void test_no_memory_holds_nothing(void **state)
         s.submitted += status == WEFT_OK;
     }
     assert_int_equal(status, WEFT_OUT_OF_MEMORY);
-    assert_int_equal(wefti_atomic_u32_load_acquire(&entry->posting),
-                     queue_case_count_posts(s.f.queue));
+    queue_case_check_holds(s.f.queue);
     tear_down(&s);
 }
 
@@ -125,12 +126,10 @@ static void test_many_models_are_posted(void **state)
     static queue_case_call calls[ROUNDS * MODELS];
     weft_request *requests[ROUNDS * MODELS];
     weft_model *models[MODELS];
-    wefti_core_set cores;
     stage s;
-    set_up(&s);
+    set_up(&s, ROUNDS * MODELS + 3);
     weft_queue *queue = s.f.queue;
     uint32_t before = 0;
-    bool kept = wefti_thread_keep_core(0, 1, &cores); /* each core has its own box */
     for (uint32_t i = 0; i < ROUNDS * MODELS; i++) {
         uint32_t m = i % MODELS;
         if (i < MODELS) {
@@ -148,9 +147,6 @@ static void test_many_models_are_posted(void **state)
         }
     }
     assert_int_equal(queue_case_count_posts(queue), before + MODELS);
-    if (kept) {
-        wefti_thread_free_core(&cores);
-    }
     queue_case_plug_out(&s.plug);
     for (uint32_t i = 0; i < ROUNDS * MODELS; i++) {
         queue_case_wait_ok(requests[i]);
@@ -163,6 +159,7 @@ static void test_many_models_are_posted(void **state)
         queue_case_wait_ok(s.requests[i]);
     }
     queue_case_tear_down(&s.f);
+    queue_case_free_core(&s.core);
 }
 
 int main(void)

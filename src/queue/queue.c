@@ -456,9 +456,9 @@ void weft_queue_close(weft_queue *queue)
         return;
     }
     wefti_mutex_lock(&queue->lock);
+    queue->closed = true;
     wefti_queue_close_posts_locked(queue);
     wefti_queue_end_promises_locked(queue);
-    queue->closed = true;
     if (!wefti_sabotaged(WEFTI_SABOTAGE_WAKE_ON_CLOSE)) {
         wefti_condition_wake_all(&queue->room);
     }

@@ -75,7 +75,6 @@ struct wefti_queue_request {
     int64_t first_row;               /* in the batch that runs it */
 
     /* guarded by queue->lock */
-    bool refused;               /* it was posted, but the queue had been closed */
     bool foreign;               /* counted in the class's foreign_count */
     bool promised;              /* no worker was woken: its caller will soon wait */
     bool listed;                /* in by_class and by_age */
@@ -151,10 +150,6 @@ struct wefti_queue_model {
     int32_t *input_axes; /* NULL: no batch dimension, for the reason why_not */
     weft_error why_not;
 
-    /* atomic: threads that hold on to it between finding it among a pool's recent
-     * classes, under pool->lock, and queue->lock; until 0 no class of it goes either */
-    wefti_atomic_u32 posting;
-
     /* guarded by queue->lock */
     wefti_queue_model *next;
     wefti_queue_class *classes;
@@ -212,11 +207,6 @@ typedef struct wefti_queue_recent {
     int32_t rows;
     bool may_join; /* so many rows */
 } wefti_queue_recent;
-
-typedef struct wefti_queue_lookup {
-    const weft_model *model;
-    wefti_queue_recent found; /* its model is NULL: nothing was */
-} wefti_queue_lookup;
 
 struct wefti_queue_pool {
     WEFTI_CACHE_ALIGNED wefti_mutex lock; /* WEFTI_RANK_POOL */
@@ -513,10 +503,8 @@ wefti_queue_request *wefti_queue_run_batch(wefti_queue_scratch *scratch,
 wefti_queue_pool *wefti_queue_pool_here(weft_queue *queue);
 
 /* A request object, taken from those that came back or new, with room for the call's
- * tensors; it has two owners, the caller and the queue, and a hold on the queue. With
- * `lookup` the call is looked for among the recent ones, too. */
+ * tensors; it has two owners, the caller and the queue, and a hold on the queue. */
 weft_status wefti_queue_request_create(weft_queue *queue, const weft_io *io,
-                                       wefti_queue_lookup *lookup,
                                        wefti_queue_request **request,
                                        weft_error *error);
 
@@ -547,31 +535,13 @@ void wefti_queue_take_posts_locked(weft_queue *queue);
  * not any more, takes in what was posted before that could be seen. */
 void wefti_queue_attend_locked(weft_queue *queue);
 
-/* From here on nothing can be posted; what was is taken in. */
+/* For close: from here on nothing can be posted; what was is taken in. */
 void wefti_queue_close_posts_locked(weft_queue *queue);
 
-/* Looks for a call among the recent ones of the pool, whose lock is held; if it is
- * there, model->posting holds on to it. */
-void wefti_queue_look_up_locked(wefti_queue_pool *pool, const weft_io *io,
-                                wefti_queue_lookup *lookup);
 /* Remembers a call that was just accepted. */
 void wefti_queue_remember_locked(const wefti_queue_request *request);
-/* Forgets the calls of a model. */
+/* Forgets the calls of a model; what was posted for it is taken in. */
 void wefti_queue_forget_locked(wefti_queue_model *model);
-
-/* Whether a request may be posted, for nobody has to be woken: its caller soon waits
- * for it; or, in a crowd, where it is not leadable any more, all workers are awake. */
-bool wefti_queue_is_for_post(wefti_queue_request *request);
-
-typedef enum wefti_queue_posted {
-    WEFTI_QUEUE_POSTED,
-    WEFTI_QUEUE_BOX_SHUT,   /* full, or nobody looks: not posted */
-    WEFTI_QUEUE_UNATTENDED, /* posted, but nobody looks: wefti_queue_settle_post */
-} wefti_queue_posted;
-
-/* Posts a request whose model is held by `posting`, which goes over to the post. It may
- * end at any moment from here on. */
-wefti_queue_posted wefti_queue_post(wefti_queue_request *request);
 
 /* What a call that may be posted has beside its tensors. */
 typedef struct wefti_queue_terms {
@@ -580,18 +550,13 @@ typedef struct wefti_queue_terms {
 } wefti_queue_terms;
 
 /* Finds the class of a call like a recent one of its core, takes a free request object
- * for it, fills that and posts it, all under the pool's lock once. BOX_SHUT: nothing
- * was done, and the call goes the long way, which knows the reason if there is one.
- * Else *request; its hold on the model goes over to the post. */
-wefti_queue_posted wefti_queue_post_like_recent(weft_queue *queue,
-                                                const weft_model *model,
-                                                const weft_io *io,
-                                                const wefti_queue_terms *terms,
-                                                wefti_queue_request **request);
-
-/* Sees to it that somebody looks. False: the queue had been closed, and the request,
- * with its hold on the model, is the caller's again. */
-bool wefti_queue_settle_post(wefti_queue_request *request);
+ * for it, fills that and posts it, all under the pool's lock once, if nobody has to be
+ * woken for it: its caller soon waits for it; or, in a crowd, where it is not leadable
+ * any more, all workers are awake. Returns the request, which may have ended already.
+ * NULL: nothing was done. */
+wefti_queue_request *wefti_queue_post(weft_queue *queue, const weft_model *model,
+                                      const weft_io *io,
+                                      const wefti_queue_terms *terms);
 
 /* ---- submit.c ---- */
 

@@ -14,10 +14,9 @@ typedef struct submission {
     int64_t now_ns; /* when submit was called, or went on after it had to wait */
     int64_t timeout_at_ns, deadline_at_ns;
     wefti_queue_request *request;
-    wefti_queue_model *model; /* kept by `users`, or by `posting` */
-    wefti_queue_class *class; /* kept by `live_count`, or by the model's `posting` */
-    bool posting;
-    bool joins; /* the class; posting: so many rows */
+    wefti_queue_model *model; /* kept by `users` */
+    wefti_queue_class *class; /* kept by `live_count` */
+    bool joins;               /* the class */
     double expected_ns;
 } submission;
 
@@ -94,24 +93,9 @@ static void keep_class_locked(submission *self, wefti_queue_class *class)
 
 static void drop_holds_locked(const submission *self)
 {
-    if (self->posting) {
-        (void)wefti_atomic_u32_sub_acq_rel(&self->model->posting, 1);
-        return;
-    }
     self->model->users--;
     if (self->class) {
         self->class->live_count--;
-    }
-}
-
-/* `posting` keeps classes from being evicted: it is not for who may have to wait. */
-static void hold_for_long_locked(submission *self)
-{
-    if (self->posting) {
-        self->model->users++;
-        self->class->live_count++;
-        drop_holds_locked(self);
-        self->posting = false;
     }
 }
 
@@ -156,29 +140,6 @@ static bool may_post(const submission *self)
            !params->with_fd && params->timeout_us == 0 && params->deadline_us == 0;
 }
 
-/* Takes a request object and, where that may do, a recent class for it. */
-static weft_status take_request(submission *self, const weft_model *model,
-                                weft_error *error)
-{
-    wefti_queue_lookup lookup = {.model = model};
-    weft_status status = wefti_queue_request_create(
-        self->queue, self->io, may_post(self) ? &lookup : NULL, &self->request, error);
-    const wefti_queue_recent *found = &lookup.found;
-    if (found->model) {
-        self->model = found->model;
-        self->class = found->class;
-        self->posting = true;
-        self->joins = found->may_join;
-        self->expected_ns =
-            (double)wefti_atomic_u64_load_relaxed(&found->class->hint_row_ns) *
-            found->rows;
-        if (status != WEFT_OK) {
-            let_go(self);
-        }
-    }
-    return status;
-}
-
 /* Finds the class of a call; on success the model and the class are kept. */
 static weft_status find_class(submission *self, weft_model *model, weft_error *error)
 {
@@ -218,33 +179,17 @@ static weft_status check_sizes(const weft_io *io, weft_error *error)
     return WEFT_OK;
 }
 
-/* What is of a recent class has been checked, but for sizes that are rounded up. */
-static weft_status check_and_find_class(submission *self, weft_model *model,
-                                        weft_error *error)
+static weft_status check_inputs(const weft_model *model, const weft_io *io,
+                                weft_error *error)
 {
-    if (self->posting && !model->buckets) {
-        return WEFT_OK;
-    }
-    weft_status status = wefti_model_check_inputs(model, self->io, error);
-    if (status == WEFT_OK) {
-        status = check_sizes(self->io, error);
-    }
-    if (status != WEFT_OK) {
-        if (self->posting) {
-            let_go(self);
-        }
-        return status;
-    }
-    return self->posting ? WEFT_OK : find_class(self, model, error);
+    WEFTI_TRY(wefti_model_check_inputs(model, io, error));
+    return check_sizes(io, error);
 }
 
 /* A row alone was compared with the rows of a batch; several rows of one request are
  * computed as a batch too, whose size has to be shown on its own. */
 static bool may_join(const submission *self, int32_t rows)
 {
-    if (self->posting) {
-        return self->joins; /* it was asked when the call was remembered */
-    }
     if (!self->joins || rows < 1 || rows > self->queue->params.max_batch_size) {
         return false;
     }
@@ -404,7 +349,6 @@ static weft_status accept_locked(weft_queue *queue, submission *self,
                                  wefti_queue_request *request, aftermath *after,
                                  weft_error *error)
 {
-    hold_for_long_locked(self);
     WEFTI_TRY(
         wait_for_room_locked(queue, self, request->base.start_deadline_ns, error));
     WEFTI_TRY(wefti_device_begin(queue->device, &request->base.shard, error));
@@ -435,26 +379,6 @@ static weft_status accept_locked(weft_queue *queue, submission *self,
     return WEFT_OK;
 }
 
-/* Leaves a request where its caller, or who takes the lock next, finds it. *posted:
- * done, or failed; else it is to be accepted under the lock. */
-static weft_status try_post(submission *self, wefti_queue_request *request,
-                            bool *posted, weft_error *error)
-{
-    *posted = self->posting && wefti_queue_is_for_post(request);
-    if (!*posted) {
-        return WEFT_OK;
-    }
-    request->submitted_ns = self->now_ns;
-    WEFTI_TRY(wefti_device_begin(self->queue->device, &request->base.shard, error));
-    wefti_queue_posted way = wefti_queue_post(request);
-    *posted = way != WEFTI_QUEUE_BOX_SHUT;
-    bool refused = way == WEFTI_QUEUE_UNATTENDED && !wefti_queue_settle_post(request);
-    if (refused || !*posted) {
-        wefti_device_unbegin(self->queue->device, request->base.shard);
-    }
-    return refused ? closed_error(error) : WEFT_OK;
-}
-
 /* A request that was not accepted goes: the caller's and the queue's. */
 static void abandon(wefti_queue_request *request)
 {
@@ -478,20 +402,14 @@ static weft_status submit(submission *self, weft_request **request, weft_error *
         wefti_refcount_retain(&queue->holds);
     }
     *request = &made->base; /* it may end at any moment from here on */
-    bool posted = false;
-    status = try_post(self, made, &posted, error);
-    if (status != WEFT_OK || !posted) {
-        wefti_queue_lock(queue);
-        if (status == WEFT_OK) {
-            status = accept_locked(queue, self, made, &after, error);
-        }
-        if (status != WEFT_OK) {
-            queue->statistics.refused++;
-            wefti_queue_wake_blocked_locked(
-                queue); /* it may have been woken for the room */
-        }
-        wefti_mutex_unlock(&queue->lock);
+    wefti_queue_lock(queue);
+    status = accept_locked(queue, self, made, &after, error);
+    if (status != WEFT_OK) {
+        queue->statistics.refused++;
+        wefti_queue_wake_blocked_locked(
+            queue); /* it may have been woken for the room */
     }
+    wefti_mutex_unlock(&queue->lock);
     if (status != WEFT_OK) {
         *request = NULL;
         abandon(made);
@@ -508,39 +426,28 @@ static weft_status submit(submission *self, weft_request **request, weft_error *
     return status;
 }
 
-/* Posts a call like a recent one. *posted: done, or failed; else nothing was done. */
-static weft_status post_at_once(submission *self, const weft_model *model,
-                                weft_request **request, bool *posted, weft_error *error)
+/* Posts a call like a recent one. False: nothing was done, and the call goes the long
+ * way, which knows the reason if there is one. */
+static bool post(const submission *self, const weft_model *model,
+                 weft_request **request)
 {
     weft_queue *queue = self->queue;
     wefti_queue_terms terms = {.level = (uint32_t)self->params.priority - 1,
                                .submitted_ns = self->now_ns};
-    *posted = false;
+    /* What is of a recent class has been checked, but for sizes that are rounded up. */
     if (!may_post(self) ||
+        (model->buckets && check_inputs(model, self->io, NULL) != WEFT_OK) ||
         wefti_device_begin(queue->device, &terms.shard, NULL) != WEFT_OK) {
-        return WEFT_OK; /* why, the long way says */
+        return false;
     }
-    wefti_queue_posted way =
-        wefti_queue_post_like_recent(queue, model, self->io, &terms, &self->request);
-    *posted = way != WEFTI_QUEUE_BOX_SHUT;
-    bool refused =
-        way == WEFTI_QUEUE_UNATTENDED && !wefti_queue_settle_post(self->request);
-    if (!*posted || refused) {
+    wefti_queue_request *made = wefti_queue_post(queue, model, self->io, &terms);
+    if (!made) {
         wefti_device_unbegin(queue->device, terms.shard);
+        return false;
     }
-    if (!*posted) {
-        return WEFT_OK;
-    }
-    if (!refused) {
-        describe_outputs(self->request, self->io);
-        *request = &self->request->base;
-        return WEFT_OK;
-    }
-    self->model = self->request->model;
-    self->posting = true;
-    let_go(self);
-    abandon(self->request);
-    return closed_error(error);
+    describe_outputs(made, self->io);
+    *request = &made->base;
+    return true;
 }
 
 weft_status weft_queue_submit(weft_queue *queue, weft_model *model, const weft_io *io,
@@ -558,13 +465,14 @@ weft_status weft_queue_submit(weft_queue *queue, weft_model *model, const weft_i
     self.timeout_at_ns = after_us(self.now_ns, self.params.timeout_us);
     self.deadline_at_ns = after_us(self.now_ns, self.params.deadline_us);
     WEFTI_TRY(wefti_check_counts(model, io, error));
-    bool posted = false;
-    weft_status status = post_at_once(&self, model, request, &posted, error);
-    if (posted || status != WEFT_OK) {
-        return status;
+    if (post(&self, model, request)) {
+        return WEFT_OK;
     }
-    WEFTI_TRY(take_request(&self, model, error));
-    status = check_and_find_class(&self, model, error);
+    WEFTI_TRY(wefti_queue_request_create(queue, io, &self.request, error));
+    weft_status status = check_inputs(model, io, error);
+    if (status == WEFT_OK) {
+        status = find_class(&self, model, error);
+    }
     if (status != WEFT_OK) {
         abandon(self.request);
         return status;

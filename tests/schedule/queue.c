@@ -631,9 +631,16 @@ static void break_a_promise(void *state, uint32_t index)
 /* A queue whose recent requests can be posted, in most schedules. */
 static void open_for_posts(queue_stage *s, int32_t workers)
 {
+    weft_request *requests[2];
     open_queue(s, workers, 0, false);
     learn_the_cost(s);
-    submit_and_wait(s);
+    for (int i = 0; i < 2; i++) { /* objects for as many posts at a time */
+        s->violations += submit(s, 2 + i, 0, NULL, &requests[i]) != WEFT_OK;
+    }
+    for (int i = 0; i < 2; i++) {
+        s->violations += weft_request_wait(requests[i], WEFT_FOREVER, NULL) != WEFT_OK;
+        weft_request_release(requests[i]);
+    }
     s->told_done += 2;
 }
 
@@ -890,8 +897,9 @@ const scenario queue_scenarios[] = {
                    WEFTI_SABOTAGE_END_WAKE),
     QUEUE_SCENARIO("queue-promise", break_a_promise, WEFTI_SABOTAGE_QUEUE_WATCH),
     QUEUE_SCENARIO("queue-post", post_against_sleep, WEFTI_SABOTAGE_QUEUE_POST),
-    QUEUE_SCENARIO("queue-post-close", post_against_close, WEFTI_SABOTAGE_NONE),
-    QUEUE_SCENARIO("queue-post-remove", post_against_remove, WEFTI_SABOTAGE_NONE),
+    QUEUE_SCENARIO("queue-post-close", post_against_close, WEFTI_SABOTAGE_QUEUE_SHUT),
+    QUEUE_SCENARIO("queue-post-remove", post_against_remove,
+                   WEFTI_SABOTAGE_QUEUE_FORGET),
     QUEUE_SCENARIO("queue-post-cancel", post_against_cancel, WEFTI_SABOTAGE_NONE),
     QUEUE_SCENARIO("queue-post-crowd", post_in_a_crowd, WEFTI_SABOTAGE_NONE),
     QUEUE_SCENARIO("queue-post-crowd-close", post_in_a_closing_crowd,

@@ -14,25 +14,23 @@
  *
  * Never: a request that is served twice; one that has ended and is still in a box or a
  * list; one accepted after a closed queue was drained, or left over by a drain; a model
- * that goes while a post of it is under way; somebody asleep for ever. LIVE: what was
+ * that goes while a post of it is in a box; somebody asleep for ever. LIVE: what was
  * posted ends.
  *
- * MUTATION takes one guard away, to show that the above would be noticed. Close has
- * two, 6 and 7: either will do, both may not be missing.
+ * MUTATION takes one guard away, to show that the above would be noticed.
  *
  * holds: -DPOSTERS=1 -DDRAINS
  * holds: -DFEW -DREMOVES
  * holds: -DFEW -DCLOSES
  * holds: -DPOSTERS=1 -DWORKERS=2
  * holds: -DFEW -DLIVE
- * holds: -DMUTATION=6 -DPOSTERS=1 -DCLOSES
- * holds: -DMUTATION=7 -DPOSTERS=1 -DCLOSES
  * fails: -DMUTATION=1 -DPOSTERS=1 -DLIVE
  * fails: -DMUTATION=2 -DPOSTERS=1
  * fails: -DMUTATION=3 -DPOSTERS=1
  * fails: -DMUTATION=4 -DPOSTERS=1
  * fails: -DMUTATION=5 -DPOSTERS=1
- * fails: -DMUTATION=8 -DPOSTERS=1 -DCLOSES
+ * fails: -DMUTATION=6 -DPOSTERS=1 -DCLOSES
+ * fails: -DMUTATION=7 -DPOSTERS=1 -DREMOVES
  * fails: -DMUTATION=9 -DPOSTERS=1
  * fails: -DMUTATION=10 -DPOSTERS=1 -DREMOVES
  * fails: -DMUTATION=11 -DFEW
@@ -68,7 +66,6 @@ bool recent = true; /* the model's class is known there */
 /* atomic */
 byte attended = AWAKE; /* wefti_queue_attendance */
 bool posts;
-byte posting;
 
 /* weft_queue, guarded by lock */
 bool locked, closed, stopping, watching, removed;
@@ -76,7 +73,7 @@ byte sleeping, woken, running, live;
 bool fresh = true, quiet; /* since the watch looked, since who goes to sleep looked */
 chan by_age = [POSTERS] of { byte };
 byte waiting, promised_count;
-bool listed[POSTERS], promised[POSTERS], refused[POSTERS];
+bool listed[POSTERS], promised[POSTERS];
 
 /* the condition variables */
 byte work_sleepers, work_signals;
@@ -155,11 +152,7 @@ inline end_promises()
 inline unlink_unused()
 {
     if
-#if MUTATION == 10 /* who is about to post is forgotten */
     :: removed && live == 0 && !freed -> freed = true
-#else
-    :: removed && live == 0 && posting == 0 && !freed -> freed = true
-#endif
     :: else
     fi
 }
@@ -172,16 +165,9 @@ inline take_in(r)
         box[r] = false;
         assert(!freed);
         assert(state[r] == PENDING || state[r] == ENDING);
-#if MUTATION != 7 && MUTATION != 8 /* what comes after the close is taken in */
-        refused[r] = closed;
-#endif
-        if
-        :: refused[r]
-        :: else ->
-            assert(!drained);
-            live++; posting--; fresh = true; quiet = false;
-            enlist(r, leadable[r])
-        fi
+        assert(!drained);
+        live++; fresh = true; quiet = false;
+        enlist(r, leadable[r])
     :: else
     fi
 }
@@ -351,14 +337,15 @@ inline cancel()
     fi
 }
 
-/* wefti_queue_post, wefti_queue_settle_post */
+/* wefti_queue_post */
 #define NEEDED (leadable[me] -> WATCHED : AWAKE)
 inline post()
 {
     atomic {                                        /* pool->lock */
-        posted = attended >= NEEDED;
+        posted = recent && attended >= NEEDED;
         if
         :: posted ->
+            assert(!freed);                         /* its class is read */
             first = !box[0];
 #if POSTERS > 1
             first = first && !box[1];
@@ -393,7 +380,6 @@ inline post()
         :: looks
         :: else ->
             lock_and_take();
-            kept = !refused[me];
 #if MUTATION != 13 /* nobody is told of a post that nobody looks for */
             if
             :: !watching || !leadable[me] -> end_promises()
@@ -410,8 +396,6 @@ inline accept()
 {
     lock_and_take();
     atomic {
-        posting = posting - held;
-        held = false;
         kept = !closed && !removed;
         wake = false;
         if
@@ -451,24 +435,17 @@ inline accept()
 /* weft_queue_submit, and what the caller does then */
 proctype poster(byte me)
 {
-    bool held, posted, first, looks, kept = true, wake, won;
-    atomic {                                        /* wefti_queue_look_up_locked */
-        if
-        :: MAY_LEAD -> leadable[me] = true
-        :: MAY_BE_LEFT -> leadable[me] = false
-        fi;
-        held = recent;
-        posting = posting + held
-    };
-    assert(!held || !freed);                        /* its class is read */
+    bool posted, first, looks, kept = true, wake, won;
     if
-    :: held -> post()
-    :: !held || MAY_ACT                             /* this one is not for a post */
+    :: MAY_LEAD -> leadable[me] = true
+    :: MAY_BE_LEFT -> leadable[me] = false
+    fi;
+    if
+    :: true -> post()
+    :: MAY_ACT                                      /* this one is not for a post */
     fi;
     if
     :: !posted -> accept()
-    :: posted && !kept ->                           /* let_go */
-        atomic { !locked -> posting--; unlink_unused() }
     :: else
     fi;
     #ifdef DRAINS
@@ -617,7 +594,15 @@ proctype worker()
 proctype remover()
 {
     lock_and_take();
-    atomic { removed = true; recent = false; unlink_unused(); unlock() }
+    removed = true;
+    recent = false;                                 /* wefti_queue_forget_locked */
+#if MUTATION == 7 /* only what `posts` says */
+    take_posts_only();
+#elif MUTATION != 10 /* what was posted for it is left in the boxes */
+    posts = false;
+    empty_boxes();
+#endif
+    atomic { unlink_unused(); unlock() }
 }
 #endif
 
@@ -654,19 +639,15 @@ proctype closer()
 #endif
     ALL_GONE;
 #endif
-    atomic { !locked -> locked = true; attended = ALONE };
-#if MUTATION == 6 || MUTATION == 8 /* only what `posts` says */
+    atomic { !locked -> locked = true; closed = true; attended = ALONE };
+#if MUTATION == 6 /* only what `posts` says */
     take_posts_only();
 #else
     posts = false;                                  /* wefti_queue_close_posts_locked */
     empty_boxes();
 #endif
     end_promises();
-    atomic {
-        closed = true;
-        work_signals = work_sleepers;
-        unlock()
-    };
+    atomic { work_signals = work_sleepers; unlock() };
     drain();
     drained = true;
     atomic { !locked -> stopping = true; work_signals = work_sleepers }

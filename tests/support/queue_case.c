@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -230,6 +231,30 @@ void queue_case_fill_up(queue_case *self, queue_case_plug *plug, queue_case_call
     *waiting = queue_case_submit(self, call, NULL);
 }
 
+void queue_case_keep_core(const queue_case *self, uint32_t objects,
+                          queue_case_core *core)
+{
+    queue_case_call *calls = calloc(QUEUE_CASE_OBJECTS, sizeof *calls);
+    weft_request *requests[QUEUE_CASE_OBJECTS];
+    assert_true(calls && objects <= QUEUE_CASE_OBJECTS);
+    core->kept = wefti_thread_keep_core(0, 1024, &core->before);
+    for (uint32_t i = 0; i < objects; i++) {
+        queue_case_prepare(&calls[i], 1, 0, 0);
+        requests[i] = queue_case_submit(self, &calls[i], NULL);
+    }
+    for (uint32_t i = 0; i < objects; i++) {
+        queue_case_wait_ok(requests[i]);
+    }
+    free(calls);
+}
+
+void queue_case_free_core(const queue_case_core *core)
+{
+    if (core->kept) {
+        wefti_thread_free_core(&core->before);
+    }
+}
+
 uint32_t queue_case_count_posts(weft_queue *queue)
 {
     uint32_t posts = 0;
@@ -239,4 +264,33 @@ uint32_t queue_case_count_posts(weft_queue *queue)
         wefti_mutex_unlock(&queue->pools[i].lock);
     }
     return posts;
+}
+
+/* Calls of a class, or of all of a model, that the pools remember. */
+static size_t count_recents(weft_queue *queue, const wefti_queue_model *model,
+                            const wefti_queue_class *class)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < WEFTI_QUEUE_POOLS; i++) {
+        const wefti_queue_recent *recents = &queue->pools[i].recents[0][0];
+        wefti_mutex_lock(&queue->pools[i].lock);
+        for (size_t k = 0; k < WEFTI_QUEUE_RECENT_SETS * WEFTI_QUEUE_RECENTS; k++) {
+            count += recents[k].model == model && (!class || recents[k].class == class);
+        }
+        wefti_mutex_unlock(&queue->pools[i].lock);
+    }
+    return count;
+}
+
+void queue_case_check_holds(weft_queue *queue)
+{
+    wefti_mutex_lock(&queue->lock);
+    for (const wefti_queue_model *m = queue->models; m; m = m->next) {
+        assert_int_equal(m->users, count_recents(queue, m, NULL));
+        for (const wefti_queue_class *c = m->classes; c; c = c->next) {
+            assert_int_equal(c->live_count, c->own_count + c->foreign_count +
+                                                count_recents(queue, m, c));
+        }
+    }
+    wefti_mutex_unlock(&queue->lock);
 }

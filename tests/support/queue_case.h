@@ -4,6 +4,7 @@
 
 #include <weft/weft.h>
 
+#include "base/thread.h"
 #include "support/crew.h"
 
 /* A small model for tests of the batch queue, calls with known answers, and a way to
@@ -72,8 +73,24 @@ void queue_case_wait_ok(weft_request *request);
 /* Two lone runs and a joined one, so that the queue knows that joining is worth it. */
 void queue_case_warm_up(const queue_case *self);
 
+/* Keeps the calling thread to a core, whose pool is then made to have so many request
+ * objects (at most QUEUE_CASE_OBJECTS): what is posted takes one of these, and lies in
+ * that core's box. */
+enum { QUEUE_CASE_OBJECTS = 96 };
+typedef struct queue_case_core {
+    wefti_core_set before;
+    bool kept;
+} queue_case_core;
+void queue_case_keep_core(const queue_case *self, uint32_t objects,
+                          queue_case_core *core);
+void queue_case_free_core(const queue_case_core *core);
+
 /* Requests that lie in post boxes. */
 uint32_t queue_case_count_posts(weft_queue *queue);
+
+/* Fails unless nothing holds on to models and classes but accepted requests and what
+ * the pools remember: no thread submits or runs a batch. */
+void queue_case_check_holds(weft_queue *queue);
 
 /* Sets up a queue whose only worker stands still and whose only place is taken. */
 void queue_case_fill_up(queue_case *self, queue_case_plug *plug, queue_case_call *call,
