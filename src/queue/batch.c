@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/profile.h"
 #include "graph/run.h"
 #include "queue/queue.h"
 
@@ -428,12 +430,39 @@ static void refuse_overlaps(work *self, wefti_queue_batch *batch)
     batch->count = kept;
 }
 
+/* How long each of a batch's requests has waited. */
+static void record_waits(const weft_queue *queue, const wefti_queue_batch *batch)
+{
+    for (int32_t i = 0; i < batch->count; i++) {
+        const wefti_queue_request *request = batch->requests[i];
+        const wefti_profile_note note = {
+            .kind = WEFT_PROFILE_QUEUED, .name = "queued", .counts = {request->rows}};
+        wefti_profile_record_until(queue->device->profiler, request->submitted_ns,
+                                   batch->chosen_ns, &note);
+    }
+}
+
+static void record_batch(const weft_queue *queue, const wefti_queue_batch *batch)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%d rows of %d requests, %d padded", (int)batch->rows,
+             (int)batch->count, (int)batch->padded_rows);
+    const wefti_profile_note note = {.kind = WEFT_PROFILE_BATCH,
+                                     .name = "batch",
+                                     .detail = text,
+                                     .counts = {batch->count, batch->rows}};
+    wefti_profile_record(queue->device->profiler, batch->chosen_ns, &note);
+}
+
 wefti_queue_request *wefti_queue_run_batch(wefti_queue_scratch *scratch,
                                            wefti_queue_batch *batch)
 {
     work self = {.scratch = scratch, .class = batch->class, .leads = batch->leads};
     weft_queue *queue = scratch->queue;
     wefti_queue_form *form = NULL;
+    if (WEFTI_UNLIKELY(queue->device->profiler != NULL)) {
+        record_waits(queue, batch);
+    }
     if (batch->count > 1 && batch->count <= MOST_COMPARED) {
         refuse_overlaps(&self, batch);
     }
@@ -457,5 +486,8 @@ wefti_queue_request *wefti_queue_run_batch(wefti_queue_scratch *scratch,
         run_alone(&self, batch->requests[0]);
     }
     batch->ran = self.ran;
+    if (WEFTI_UNLIKELY(queue->device->profiler != NULL)) {
+        record_batch(queue, batch);
+    }
     return self.ended;
 }

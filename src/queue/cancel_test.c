@@ -239,7 +239,7 @@ static void cancel_the_bad_one(bool bad_first)
            WEFTI_REQUEST_DROPPED) {
         wefti_thread_yield();
     }
-    (void)wefti_queue_serve(scratch, &batch, false);
+    (void)wefti_queue_serve(scratch, &batch);
     pthread_join(canceller, NULL);
     queue_case_wait_ok(good.request);
     assert_memory_equal(good.y, expected, sizeof expected);

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "queue/queue.h"
 #include "support/graph_text.h"
 #include "support/queue_case.h"
@@ -80,7 +81,7 @@ static wefti_queue_scratch *choose(stage *s, wefti_queue_batch *batch)
 
 static void serve(wefti_queue_scratch *scratch, wefti_queue_batch *batch)
 {
-    assert_false(wefti_queue_serve(scratch, batch, false));
+    assert_false(wefti_queue_serve(scratch, batch));
     wefti_queue_scratch_destroy(scratch);
 }
 
@@ -163,6 +164,48 @@ static void test_who_leads_tries_after_an_outlier(void **state)
     tear_down(&s);
 }
 
+/* Who leads takes nothing that could be too late, though that be first in turn: so it
+ * never ends a request that it has not run. */
+static void test_who_leads_takes_no_deadlines(void **state)
+{
+    (void)state;
+    enum { LATE = 2 };
+    stage s;
+    weft_request *late[LATE];
+    queue_case_call calls[LATE];
+    set_up(&s);
+    set_costs(&s, 1000, 100);
+    wefti_atomic_u64_store_relaxed(&s.class->hint_row_ns, 1000);
+    for (uint32_t i = 0; i < LATE; i++) {
+        weft_queue_submit_params params = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
+        params.priority = 1;
+        *(i == 0 ? &params.timeout_us : &params.deadline_us) = INT64_C(60000000);
+        queue_case_solve(&calls[i], s.f.model, 1, i, 2);
+        late[i] = queue_case_submit(&s.f, &calls[i], &params);
+    }
+    wefti_queue_scratch *scratch = wefti_queue_scratch_create(s.f.queue);
+    assert_non_null(scratch);
+    wefti_queue_batch batch = {.requests = scratch->requests};
+    wefti_queue_lock(s.f.queue);
+    for (uint32_t i = 0; i < REQUESTS; i++) { /* whatever the machine's speed */
+        wefti_queue_request *request =
+            WEFTI_CONTAINER_OF(s.requests[i], wefti_queue_request, base);
+        request->expected_ns = 1000;
+        request->leadable = wefti_queue_is_leadable(request);
+        assert_true(request->leadable);
+    }
+    wefti_queue_choose_with_locked(
+        WEFTI_CONTAINER_OF(s.requests[0], wefti_queue_request, base), &batch);
+    wefti_mutex_unlock(&s.f.queue->lock);
+    assert_int_equal(batch.count, MOST);
+    assert_null(batch.expired);
+    for (int32_t i = 0; i < batch.count; i++) {
+        assert_true(batch.requests[i]->base.start_deadline_ns == WEFTI_NEVER);
+    }
+    serve(scratch, &batch);
+    tear_down_after(&s, late, LATE);
+}
+
 enum { LARGE = 3145728 };
 
 /* Rows of 24 MiB, in and out: two fill the memory for a batch. */
@@ -210,6 +253,7 @@ int main(void)
         cmocka_unit_test(test_all_join_where_it_pays),
         cmocka_unit_test(test_an_outlier_is_forgotten),
         cmocka_unit_test(test_who_leads_tries_after_an_outlier),
+        cmocka_unit_test(test_who_leads_takes_no_deadlines),
         cmocka_unit_test(test_large_rows_make_small_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

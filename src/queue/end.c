@@ -122,23 +122,18 @@ static wefti_queue_model *count_and_mark(weft_queue *queue, wefti_queue_request 
     return ordered;
 }
 
-/* The requests leave the queue; what nobody uses any more is left to the caller. */
-static wefti_queue_model *leave_locked(weft_queue *queue, wefti_queue_request *chain)
+/* The requests leave the queue. */
+static void leave_locked(weft_queue *queue, wefti_queue_request *chain)
 {
-    wefti_queue_model *unused = NULL;
     for (wefti_queue_request *r = chain; r; r = r->next_ended) {
         r->class->live_count--;
         *(r->foreign ? &r->class->foreign_count : &r->class->own_count) -= 1;
         r->model->live_count--;
         queue->live_count--;
     }
-    if (chain) {
-        unused = wefti_queue_unlink_unused_locked(chain->model);
-    }
     if (queue->live_count == 0 && !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_IDLE)) {
         wefti_condition_wake_all(&queue->idle);
     }
-    return unused;
 }
 
 void wefti_queue_wake_led(wefti_queue_request *chain)
@@ -170,7 +165,9 @@ static void leave(weft_queue *queue, wefti_queue_request *chain,
         }
         *link = last->next;
     }
-    wefti_queue_model *unused = leave_locked(queue, chain);
+    leave_locked(queue, chain);
+    wefti_queue_model *unused =
+        chain ? wefti_queue_unlink_unused_locked(chain->model) : NULL;
     wefti_mutex_unlock(&queue->lock);
     wefti_queue_model_destroy(unused);
     wefti_queue_drop_ended(chain);
@@ -218,16 +215,13 @@ bool wefti_queue_end(weft_queue *queue, wefti_queue_request *chain)
     return tears_down;
 }
 
-void wefti_queue_end_led_locked(weft_queue *queue, wefti_queue_request *chain,
-                                wefti_queue_model **unused)
+void wefti_queue_end_led_locked(weft_queue *queue, wefti_queue_request *chain)
 {
     for (wefti_queue_request *r = chain; r; r = r->next_ended) {
         count_locked(queue, r);
-        explain_timeout(r);
         wefti_request_mark_ended(&r->base, r->outcome);
     }
-    wefti_queue_model *found = chain ? leave_locked(queue, chain) : NULL;
-    *unused = found ? found : *unused;
+    leave_locked(queue, chain);
 }
 
 /* Waits until the worker that was loading the request has let go of its tensors. */

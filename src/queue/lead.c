@@ -135,6 +135,15 @@ static wefti_queue_scratch *take_scratch_locked(weft_queue *queue)
     return scratch;
 }
 
+/* A leader's goes back to the free ones of its queue. */
+static void give_scratch_locked(wefti_queue_scratch *scratch)
+{
+    if (!scratch->on_stack) {
+        scratch->next = scratch->queue->free_scratch;
+        scratch->queue->free_scratch = scratch;
+    }
+}
+
 /* Waits for its turn, letting others run. Returns scratch memory, `lone` where that
  * will do. NULL: the request waits no more, or another has to run it. */
 static wefti_queue_scratch *await_turn_locked(weft_queue *queue,
@@ -181,7 +190,7 @@ static bool take_batch_locked(weft_queue *queue, wefti_queue_request *request,
         wefti_queue_wake_blocked_locked(queue);
     }
     if (*scratch && batch->count == 0) {
-        wefti_queue_give_scratch_locked(*scratch);
+        give_scratch_locked(*scratch);
     }
     wefti_queue_wake_idle_locked(queue);
     return batch->count > 0;
@@ -196,6 +205,32 @@ static bool leaves_to_workers_locked(const wefti_queue_request *request)
         (request->listed || wefti_queue_wants_worker_locked(queue, wefti_clock_ns()));
     queue->woken += wake ? 1 : 0;
     return wake;
+}
+
+/* Runs a batch, learns from it, and ends its requests. None of them is too late, has a
+ * callback or an order to keep (wefti_queue_is_leadable): so this is not the thread
+ * that ends the queue. */
+static void lead(wefti_queue_scratch *scratch, wefti_queue_batch *batch)
+{
+    weft_queue *queue = scratch->queue;
+    wefti_queue_request *ended = wefti_queue_run_batch(scratch, batch);
+    int64_t end_ns = wefti_clock_ns();
+    wefti_queue_lock(queue);
+    wefti_queue_model *model = batch->class->model;
+    wefti_queue_account_locked(queue, batch, end_ns - batch->chosen_ns);
+    wefti_queue_end_led_locked(queue, ended);
+    wefti_queue_model *unused = wefti_queue_unlink_unused_locked(model);
+    give_scratch_locked(scratch);
+    bool wake = wefti_queue_wants_worker_locked(queue, end_ns) &&
+                !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_LEFT);
+    queue->woken += wake ? 1 : 0;
+    wefti_mutex_unlock(&queue->lock);
+    if (wake) {
+        wefti_condition_wake_one(&queue->work);
+    }
+    wefti_queue_wake_led(ended);
+    wefti_queue_drop_ended(ended);
+    wefti_queue_model_destroy(unused);
 }
 
 void wefti_queue_linger(weft_request *base, bool has_time)
@@ -220,9 +255,7 @@ void wefti_queue_linger(weft_request *base, bool has_time)
         }
     }
     if (leads) {
-        if (wefti_queue_serve(scratch, &batch, true)) {
-            wefti_queue_teardown(queue);
-        }
+        lead(scratch, &batch);
     } else if (has_time) {
         wefti_queue_look_again(request);
     }

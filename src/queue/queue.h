@@ -571,12 +571,10 @@ void wefti_queue_count_locked(wefti_queue_request *request);
 bool wefti_queue_end(weft_queue *queue, wefti_queue_request *chain);
 
 /* The same for what a leader ran, in one section with its account: such requests have
- * no callback and keep no order, so nobody is called. The calling thread owns one of
- * them, which keeps the queue's memory; it hands the chain to wefti_queue_wake_led and
- * wefti_queue_drop_ended without the lock. *unused: a model that nobody uses any more.
- */
-void wefti_queue_end_led_locked(weft_queue *queue, wefti_queue_request *chain,
-                                wefti_queue_model **unused);
+ * no callback, no deadline and keep no order, so nobody is called. The calling thread
+ * owns one of them, which keeps the queue's memory; it hands the chain to
+ * wefti_queue_wake_led and wefti_queue_drop_ended without the lock. */
+void wefti_queue_end_led_locked(weft_queue *queue, wefti_queue_request *chain);
 
 /* Wakes who sleeps for what a leader ran: without the lock, which others want while
  * threads are woken. */
@@ -666,13 +664,9 @@ void wefti_queue_note_crowd_locked(wefti_queue_class *class, int32_t started);
 wefti_queue_scratch *wefti_queue_scratch_create(weft_queue *queue);
 void wefti_queue_scratch_destroy(wefti_queue_scratch *scratch);
 
-/* A leader's goes back to the free ones of its queue. */
-void wefti_queue_give_scratch_locked(wefti_queue_scratch *scratch);
-
-/* Runs a batch and ends its requests. `leads`: the scratch goes back to the free ones.
- * True: this thread ends the queue; else the queue may be gone. */
-bool wefti_queue_serve(wefti_queue_scratch *scratch, wefti_queue_batch *batch,
-                       bool leads);
+/* For a worker: runs a batch, learns from it, and ends its requests and those that were
+ * too late. True: this thread ends the queue. */
+bool wefti_queue_serve(wefti_queue_scratch *scratch, wefti_queue_batch *batch);
 
 weft_status wefti_queue_start_workers(weft_queue *queue, weft_error *error);
 /* Stops and joins workers and timer; the calling thread, if it is one of them, is

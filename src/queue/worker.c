@@ -3,10 +3,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "base/profile.h"
 #include "queue/queue.h"
-
-static void run_worker(void *argument);
 
 /* Whether all that waits is left to those who promised to come for it, and not for too
  * long yet. */
@@ -112,32 +109,6 @@ static bool next_batch(wefti_queue_worker *worker, wefti_queue_batch *batch,
     return found;
 }
 
-/* How long each of a batch's requests has waited. */
-static void record_waits(const weft_queue *queue, const wefti_queue_batch *batch,
-                         int64_t now_ns)
-{
-    for (int32_t i = 0; i < batch->count; i++) {
-        const wefti_queue_request *request = batch->requests[i];
-        const wefti_profile_note note = {
-            .kind = WEFT_PROFILE_QUEUED, .name = "queued", .counts = {request->rows}};
-        wefti_profile_record_until(queue->device->profiler, request->submitted_ns,
-                                   now_ns, &note);
-    }
-}
-
-static void record_batch(const weft_queue *queue, const wefti_queue_batch *batch,
-                         int64_t begin_ns)
-{
-    char text[64];
-    snprintf(text, sizeof text, "%d rows of %d requests, %d padded", (int)batch->rows,
-             (int)batch->count, (int)batch->padded_rows);
-    const wefti_profile_note note = {.kind = WEFT_PROFILE_BATCH,
-                                     .name = "batch",
-                                     .detail = text,
-                                     .counts = {batch->count, batch->rows}};
-    wefti_profile_record(queue->device->profiler, begin_ns, &note);
-}
-
 /* Who keeps a core must not run callbacks: threads that they start would keep to it. */
 static void keep_or_free_core(wefti_queue_worker *worker,
                               const wefti_queue_batch *batch)
@@ -156,59 +127,22 @@ static void keep_or_free_core(wefti_queue_worker *worker,
     }
 }
 
-/* Runs a batch, learns from it, and gives a leader's scratch memory back. Returns the
- * chain of requests to be ended; what a leader ran has ended. */
-static wefti_queue_request *run_and_account(wefti_queue_scratch *scratch,
-                                            wefti_queue_batch *batch, bool leads)
-{
-    weft_queue *queue = scratch->queue;
-    int64_t begin_ns = batch->chosen_ns;
-    if (WEFTI_UNLIKELY(queue->device->profiler != NULL)) {
-        record_waits(queue, batch, begin_ns);
-    }
-    wefti_queue_request *ended = wefti_queue_run_batch(scratch, batch);
-    if (WEFTI_UNLIKELY(queue->device->profiler != NULL)) {
-        record_batch(queue, batch, begin_ns);
-    }
-    int64_t end_ns = wefti_clock_ns();
-    wefti_queue_lock(queue);
-    wefti_queue_model *model = batch->class->model;
-    wefti_queue_account_locked(queue, batch, end_ns - begin_ns);
-    wefti_queue_model *unused = wefti_queue_unlink_unused_locked(model);
-    bool wake = false;
-    if (leads) {
-        wefti_queue_end_led_locked(queue, ended, &unused);
-        wefti_queue_give_scratch_locked(scratch);
-        wake = wefti_queue_wants_worker_locked(queue, end_ns) &&
-               !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_LEFT);
-        queue->woken += wake ? 1 : 0;
-    }
-    wefti_mutex_unlock(&queue->lock);
-    if (wake) {
-        wefti_condition_wake_one(&queue->work);
-    }
-    if (leads) {
-        wefti_queue_wake_led(ended);
-        wefti_queue_drop_ended(ended);
-        ended = NULL;
-    }
-    wefti_queue_model_destroy(unused);
-    return ended;
-}
-
-bool wefti_queue_serve(wefti_queue_scratch *scratch, wefti_queue_batch *batch,
-                       bool leads)
+bool wefti_queue_serve(wefti_queue_scratch *scratch, wefti_queue_batch *batch)
 {
     weft_queue *queue = scratch->queue;
     wefti_queue_request *ended = NULL;
     if (batch->count > 0) {
-        ended = run_and_account(scratch, batch, leads);
+        ended = wefti_queue_run_batch(scratch, batch);
+        int64_t end_ns = wefti_clock_ns();
+        wefti_queue_lock(queue);
+        wefti_queue_model *model = batch->class->model;
+        wefti_queue_account_locked(queue, batch, end_ns - batch->chosen_ns);
+        wefti_queue_model *unused = wefti_queue_unlink_unused_locked(model);
+        wefti_mutex_unlock(&queue->lock);
+        wefti_queue_model_destroy(unused);
     }
     bool tears_down = wefti_queue_end(queue, batch->expired);
-    if (ended) {
-        tears_down = wefti_queue_end(queue, ended) || tears_down;
-    }
-    return tears_down;
+    return wefti_queue_end(queue, ended) || tears_down;
 }
 
 static void run_worker(void *argument)
@@ -219,7 +153,7 @@ static void run_worker(void *argument)
     bool tears_down = false;
     while (next_batch(worker, &batch, tears_down)) {
         keep_or_free_core(worker, &batch);
-        tears_down = wefti_queue_serve(worker->scratch, &batch, false) || tears_down;
+        tears_down = wefti_queue_serve(worker->scratch, &batch) || tears_down;
     }
     if (tears_down) {
         /* What still waited has been served: there may be no other worker. */
@@ -236,14 +170,6 @@ wefti_queue_scratch *wefti_queue_scratch_create(weft_queue *queue)
         made->queue = queue;
     }
     return made;
-}
-
-void wefti_queue_give_scratch_locked(wefti_queue_scratch *scratch)
-{
-    if (!scratch->on_stack) {
-        scratch->next = scratch->queue->free_scratch;
-        scratch->queue->free_scratch = scratch;
-    }
 }
 
 void wefti_queue_scratch_destroy(wefti_queue_scratch *scratch)

@@ -270,7 +270,7 @@ inline end(r)
 #define WANTS_WORKER                                                                   \
     (waiting > promised_count && sleeping > woken && running < WORKERS)
 
-/* run_and_account, of who leads */
+/* lead, of lead.c */
 inline lead(r)
 {
     lock_and_take();
