@@ -18,6 +18,7 @@
 #include "base/atomic.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "cli/suite.h"
 #include "runtime/device.h"
 #include "support/crew.h"
 #include "support/fake_driver.h"
@@ -344,6 +345,119 @@ static void test_trim(void **state)
     fake_driver_assert_empty();
 }
 
+/* The command's rows with tensors on the card: right, and no call of the timed pass
+ * allocates, for each context was warmed there. */
+static void test_rows_on_the_card(void **state)
+{
+    (void)state;
+    const cli_suite_options options = {
+        .device = "cuda:0",
+        .rows = "table1/relu",
+        .threads = {{1, 4}, 2},
+        .iterations = 2,
+        .distinct = 2,
+        .seconds = 0.05,
+        .on_card = true,
+        .no_golden = true,
+        .quiet = true,
+    };
+    cli_suite suite;
+    assert_true(cli_suite_run(&options, &suite));
+    assert_int_equal(suite.direct.count, 2);
+    for (size_t i = 0; i < suite.direct.count; i++) {
+        const cli_result *result = &suite.direct.list[i];
+        print_message("%s", result->verdict == CLI_PASSED ? "" : result->reason);
+        assert_true(result->timed.calls > 0);
+    }
+    assert_true(cli_suite_passed(&suite));
+    cli_suite_fini(&suite);
+    fake_driver_assert_empty();
+}
+
+/* Four that run, submit and queue while one call of the driver fails. */
+enum { FAILING = 4, CALLS = 3 };
+typedef struct failing {
+    weft_model *model;
+    weft_queue *queue;
+    const call *alone;
+    uint32_t wrong, failed[FAILING];
+} failing;
+
+static weft_status call_by(const failing *f, uint32_t way, call *c, weft_error *error)
+{
+    weft_request *request = NULL;
+    if (way % 3 == 0) {
+        return weft_run(f->model, &c->io, NULL, error);
+    }
+    weft_status status =
+        way % 3 == 1
+            ? weft_queue_submit(f->queue, f->model, &c->io, NULL, &request, error)
+            : weft_submit(f->model, &c->io, NULL, &request, error);
+    status = status ? status : weft_request_wait(request, WEFT_FOREVER, error);
+    weft_request_release(request);
+    return status;
+}
+
+static void call_and_fail(void *user, uint32_t index)
+{
+    failing *f = user;
+    for (uint32_t i = 0; i < CALLS; i++) {
+        weft_error error = {0};
+        call c;
+        prepare(&c, 7);
+        weft_status status = call_by(f, index + i, &c, &error);
+        const bool right = memcmp(c.y, f->alone->y, sizeof(c.y)) == 0 &&
+                           memcmp(c.s, f->alone->s, sizeof(c.s)) == 0;
+        if (status == WEFT_OK ? !right : error.message[0] == '\0') {
+            (void)__atomic_fetch_add(&f->wrong, 1, __ATOMIC_RELAXED);
+        }
+        f->failed[index] += status != WEFT_OK;
+    }
+}
+
+/* Each call of the driver in turn fails once, whose it may be: others have their
+ * answers, rules are kept, and all is given back. */
+static void fail_beside_others(int result)
+{
+    uint32_t failed = 0;
+    for (uint64_t n = 1, hit = 1; hit != 0; n += 2 * crew_divisor()) {
+        failing f = {0};
+        call alone, c;
+        weft_device *device = open_card(0);
+        f.model = make_model(device, net);
+        f.alone = &alone;
+        prepare(&alone, 7);
+        assert_int_equal(weft_run(f.model, &alone.io, NULL, NULL), WEFT_OK);
+        assert_int_equal(weft_queue_create(device, NULL, &f.queue, NULL), WEFT_OK);
+        assert_int_equal(weft_queue_add_model(f.queue, f.model, NULL, NULL), WEFT_OK);
+        (void)fake.fail_at(n, result);
+        crew_run(FAILING, call_and_fail, &f);
+        hit = (uint64_t)fake.fail_at(0, 0);
+        assert_int_equal(f.wrong, 0);
+        for (size_t i = 0; i < FAILING; i++) {
+            failed += f.failed[i];
+        }
+        prepare(&c, 7);
+        assert_true(runs_right(f.model, &c, &alone));
+        weft_queue_release(f.queue);
+        weft_model_release(f.model);
+        weft_device_release(device);
+        fake_driver_assert_empty();
+    }
+    print_message("%u calls failed\n", failed);
+    assert_true(failed > 0);
+}
+
+static void test_failures_beside_others(void **state)
+{
+    (void)state;
+    if (!fake.there) {
+        skip();
+    }
+    fail_beside_others(CUDA_ERROR_INVALID_VALUE);
+    fail_beside_others(CUDA_ERROR_OUT_OF_MEMORY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +465,8 @@ int main(void)
         cmocka_unit_test(test_who_builds_disturbs_nobody),
         cmocka_unit_test(test_a_full_card),
         cmocka_unit_test(test_trim),
+        cmocka_unit_test(test_rows_on_the_card),
+        cmocka_unit_test(test_failures_beside_others),
     };
     (void)fake_driver_find();
     return card_can_be_opened("cuda:0") ? cmocka_run_group_tests(tests, NULL, NULL) : 0;

@@ -89,7 +89,8 @@ static cli_verdict run_row(const char *name, wefti_sabotage what, bool from_the_
     wefti_sabotage_set(WEFTI_SABOTAGE_NONE);
     if (result.verdict == CLI_FAILED) {
         assert_true(strlen(result.reason) > 10);
-        print_message("%s%s: %s\n", row.name, way->queued ? ", queued" : "", result.reason);
+        print_message("%s%s: %s\n", row.name, way->queued ? ", queued" : "",
+                      result.reason);
     }
     cli_trial_destroy(trial);
     weft_device_release(device);

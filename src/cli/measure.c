@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/pass.h"
+
 bool cli_statistics_balanced(const weft_device_statistics *statistics)
 {
     return statistics->accepted == statistics->done + statistics->failed +
@@ -22,40 +24,40 @@ static void fail(cli_result *result, const char *reason)
 
 enum { MOST_CONTEXTS = 1024 };
 
-/* Every context of a device, each run through every kind of model of a trial; from host
- * memory, also where the timed calls' tensors lie on the card: plans and workspaces are
- * made so, and what a stream keeps of addresses there by the calls themselves. */
+/* Every context of a device, each run through every kind of model of a trial, with
+ * tensors where the timed calls have theirs. Plans, workspaces and pinned memory are
+ * made so, and places for addresses on a card; the callers' own come with their calls.
+ */
 typedef struct warming {
     const cli_trial *trial;
     weft_context *contexts[MOST_CONTEXTS];
     int32_t kind_count;
+    bool on_card;
 } warming;
 
 static void warm_context(void *user, int32_t index)
 {
     const warming *w = user;
     for (int32_t kind = 0; kind < w->kind_count; kind++) {
-        const cli_case *request = &w->trial->lanes[kind].cases[0];
-        weft_tensor *outputs = cli_allocate(request->output_count, sizeof(*outputs));
-        weft_io io = {request->inputs, request->input_count, outputs,
-                      request->output_count};
-        for (size_t k = 0; k < request->output_count; k++) {
-            outputs[k] = request->expected[k];
-            outputs[k].data = cli_allocate_data(outputs[k].size_bytes);
+        const cli_lane *lane = &w->trial->lanes[kind];
+        cli_slot slot = {0};
+        weft_error error = {0};
+        cli_slot_init(&slot, lane);
+        weft_status status =
+            w->on_card ? cli_slot_use_card(&slot, lane, &error) : WEFT_OK;
+        if (status == WEFT_OK) {
+            const weft_io io = cli_slot_io(&slot, lane, 0);
+            status =
+                weft_context_run(w->contexts[index], lane->cases[0].model, &io, &error);
         }
-        weft_error error;
-        if (weft_context_run(w->contexts[index], request->model, &io, &error) !=
-            WEFT_OK) {
+        if (status != WEFT_OK) {
             cli_complain("%s", error.message); /* the pass fails on it too */
         }
-        for (size_t k = 0; k < request->output_count; k++) {
-            free(outputs[k].data);
-        }
-        free(outputs);
+        cli_slot_fini(&slot);
     }
 }
 
-void cli_trial_warm(cli_trial *trial)
+void cli_trial_warm(cli_trial *trial, bool on_card)
 {
     if (trial->is_warm) {
         return;
@@ -64,6 +66,7 @@ void cli_trial_warm(cli_trial *trial)
     weft_lease_params lease = WEFT_LEASE_PARAMS_INIT;
     int32_t leased = 0;
     w->trial = trial;
+    w->on_card = on_card;
     w->kind_count = trial->row->part_count > 1 ? trial->row->part_count : 1;
     w->kind_count =
         w->kind_count < trial->lane_count ? w->kind_count : trial->lane_count;
@@ -122,7 +125,7 @@ static void run_passes(cli_trial *trial, const cli_effort *effort, weft_queue *q
     if (effort->seconds <= 0) {
         return;
     }
-    cli_trial_warm(trial);
+    cli_trial_warm(trial, effort->on_card);
     params.iterations = 2;
     params.seconds = effort->seconds;
     params.compare_all = false;

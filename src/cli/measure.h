@@ -34,10 +34,11 @@ typedef struct cli_pass_params {
     bool on_card;       /* tensors of direct calls lie there */
 } cli_pass_params;
 
-/* Takes every context that the threads may lease through each kind of model, so that
- * its workspace has its size and what follows allocates nothing; the first time only.
+/* Takes every context that the threads may lease through each kind of model, with
+ * tensors on the card or in host memory, so that its workspace has its size and what
+ * follows allocates nothing; the first time only.
  */
-void cli_trial_warm(cli_trial *trial);
+void cli_trial_warm(cli_trial *trial, bool on_card);
 
 /* Lets the threads start together, each with its own lane. */
 void cli_pass_run(const cli_trial *trial, const cli_pass_params *params,

@@ -91,7 +91,7 @@ static int run_pass(const cli_run_options *options, cli_trial *trial)
     char amount[64];
     cli_progress_begin("%s of %s", describe(options, amount), options->model);
     if (options->seconds > 0) {
-        cli_trial_warm(trial);
+        cli_trial_warm(trial, false);
     }
     cli_pass_run(trial, &params, &pass);
     bool shut = params.queue == NULL || cli_queue_shut(params.queue, reason);

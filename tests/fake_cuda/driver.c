@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "fake_cuda/fake_cuda.h"
+#include "fake_cuda/memory.h"
 #include "fake_cuda/objects.h"
 
 /* See fake_cuda.h. One lock for all of the bookkeeping; work runs without it. */
@@ -27,7 +27,6 @@ static struct cuda_context_object contexts[CARDS];
 enum { MOST_FUNCTIONS = 512 };
 static struct cuda_function_object functions[MOST_FUNCTIONS];
 static size_t function_count;
-static block *blocks;
 static struct cuda_executable_object *executables;
 static fake_cuda_counts counts;
 static uint64_t fail_in;
@@ -39,13 +38,6 @@ static cuda_stream all_streams;
 static _Thread_local cuda_context stacked[MOST_STACKED];
 static _Thread_local int depth;
 static bool forgiving;
-
-static int64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
 
 static void violate_locked(const char *words)
 {
@@ -105,6 +97,7 @@ EXPORT void fake_cuda_count(fake_cuda_counts *result)
 {
     pthread_mutex_lock(&lock);
     *result = counts;
+    memory_count_locked(result);
     pthread_mutex_unlock(&lock);
 }
 
@@ -177,14 +170,6 @@ static int enter_context(void)
     pthread_mutex_unlock(&lock);
     return result;
 }
-
-#define TRY(expression)                                                                \
-    do {                                                                               \
-        int try_result = (expression);                                                 \
-        if (try_result != 0) {                                                         \
-            return try_result;                                                         \
-        }                                                                              \
-    } while (0)
 
 /* Prototypes from the table, so that the two cannot differ. */
 #define PROTOTYPE(name, symbol, parameters) EXPORT cuda_result symbol parameters;
@@ -326,6 +311,11 @@ cuda_result cuModuleUnload(cuda_module module)
 {
     pthread_mutex_lock(&lock);
     check_card_locked(module->card, "a module of another card is unloaded");
+    for (cuda_executable e = executables; e != NULL; e = e->next) {
+        if (e->card == module->card && e->running > 0 && fatal[e->card] == 0) {
+            violate_locked("a module is unloaded while kernels run");
+        }
+    }
     counts.modules--;
     pthread_mutex_unlock(&lock);
     return 0;
@@ -359,59 +349,26 @@ cuda_result cuModuleGetFunction(cuda_function *function, cuda_module module,
     return result;
 }
 
-static block *add_block_locked(size_t size_bytes, bool on_device, int card)
-{
-    block *made = malloc(sizeof(*made));
-    *made = (block){
-        .next = blocks, .size_bytes = size_bytes, .on_device = on_device, .card = card};
-    made->address = aligned_alloc(256, (size_bytes + 255) / 256 * 256);
-    memset(made->address, 0xff, size_bytes);
-    blocks = made;
-    *(on_device ? &counts.device_blocks : &counts.host_blocks) += 1;
-    if (on_device) {
-        counts.blocks_of[card]++;
-    }
-    return made;
-}
-
-static bool uses(const kernel_call *call, const block *b)
-{
-    for (size_t i = 0; i < call->kernel->call_bytes / sizeof(uint64_t); i++) {
-        if (call->arguments[i] >= (uintptr_t)b->address &&
-            call->arguments[i] < (uintptr_t)b->address + b->size_bytes) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static const block *find_block_locked(uint64_t address)
-{
-    const block *b = blocks;
-    while (b != NULL && (address < (uintptr_t)b->address ||
-                         address >= (uintptr_t)b->address + b->size_bytes)) {
-        b = b->next;
-    }
-    return b;
-}
-
 /* Memory that the driver does not know is the caller's own. */
 static void check_memory_locked(uint64_t address, int card, const char *words)
 {
-    const block *b = find_block_locked(address);
+    const block *b = memory_find_locked(address);
     if (b != NULL && b->card != NO_CARD && b->card != card) {
         violate_locked(words);
     }
+    if (b == NULL && memory_is_freed_locked(address)) {
+        violate_locked("memory is used that was freed");
+    }
 }
 
-/* The bytes of arguments are searched for addresses in the block. A launch whose flag
- * was raised has only its end to come: the moment before it counts as ended is left
- * out by ending the bookkeeping first (run_launch). */
-static bool is_in_use_locked(const block *b)
+/* Copies and fills that have not been done; those on `stream` are before the block is
+ * freed there. */
+static bool has_bytes_under_way_locked(const block *b, cuda_stream stream)
 {
-    for (cuda_executable e = executables; e != NULL; e = e->next) {
-        for (size_t i = 0; i < e->count && e->running > 0; i++) {
-            if (uses(&e->calls[i], b)) {
+    for (cuda_stream s = all_streams; s != NULL; s = s->next) {
+        for (const work *w = s->doing != NULL ? s->doing : s->first;
+             w != NULL && s != stream; w = w == s->doing ? s->first : w->next) {
+            if (memory_is_in_work(b, w)) {
                 return true;
             }
         }
@@ -419,30 +376,38 @@ static bool is_in_use_locked(const block *b)
     return false;
 }
 
-static void remove_block_locked(void *address, bool on_device, int card)
+/* A launch whose flag was raised has only its end to come: the moment before it counts
+ * as ended is left out by ending the bookkeeping first (run_launch). */
+static bool is_in_use_locked(const block *b)
 {
-    block **link = &blocks;
-    while (*link != NULL && (*link)->address != address) {
-        link = &(*link)->next;
+    for (cuda_executable e = executables; e != NULL; e = e->next) {
+        for (size_t i = 0; i < e->count && e->running > 0; i++) {
+            if (memory_is_in_call(b, &e->calls[i])) {
+                return true;
+            }
+        }
     }
-    block *found = *link;
-    if (found == NULL || found->on_device != on_device) {
+    return false;
+}
+
+/* `stream`: where it is freed; NULL: at once. */
+static void remove_block_locked(void *address, bool on_device, cuda_stream stream)
+{
+    const block *found = memory_find_locked((uintptr_t)address);
+    if (found == NULL || found->address != address || found->on_device != on_device) {
         violate_locked("memory is freed that was not allocated");
         return;
     }
-    if (on_device && found->card != card) {
+    if (on_device && found->card != stream->card) {
         violate_locked("memory is freed on a stream of another card");
     }
     if (is_in_use_locked(found)) {
         violate_locked("memory is freed that a running graph has in it");
     }
-    *link = found->next;
-    *(on_device ? &counts.device_blocks : &counts.host_blocks) -= 1;
-    if (on_device) {
-        counts.blocks_of[found->card]--;
+    if (has_bytes_under_way_locked(found, stream)) {
+        violate_locked("memory is freed that a copy or a fill is to use");
     }
-    free(found->address);
-    free(found);
+    memory_remove_locked(found, !forgiving);
 }
 
 cuda_result cuMemAllocAsync(cuda_pointer *address, size_t size_bytes,
@@ -455,7 +420,8 @@ cuda_result cuMemAllocAsync(cuda_pointer *address, size_t size_bytes,
         result = CUDA_ERROR_OUT_OF_MEMORY;
     }
     if (result == 0) {
-        *address = (uintptr_t)add_block_locked(size_bytes, true, stream->card)->address;
+        *address =
+            (uintptr_t)memory_add_locked(size_bytes, true, stream->card)->address;
     }
     pthread_mutex_unlock(&lock);
     return result;
@@ -465,7 +431,7 @@ cuda_result cuMemFreeAsync(cuda_pointer address, cuda_stream stream)
 {
     pthread_mutex_lock(&lock);
     check_card_locked(stream->card, "memory is freed in the context of another card");
-    remove_block_locked((void *)(uintptr_t)address, true, stream->card);
+    remove_block_locked((void *)(uintptr_t)address, true, stream);
     pthread_mutex_unlock(&lock);
     return 0;
 }
@@ -476,7 +442,7 @@ cuda_result cuMemHostAlloc(void **address, size_t size_bytes, unsigned int flags
     int result = enter_context_locked();
     if (result == 0) {
         const int card = flags & CUDA_HOST_PORTABLE ? NO_CARD : current_card();
-        *address = add_block_locked(size_bytes, false, card)->address;
+        *address = memory_add_locked(size_bytes, false, card)->address;
     }
     pthread_mutex_unlock(&lock);
     return result;
@@ -486,7 +452,7 @@ cuda_result cuMemFreeHost(void *address)
 {
     pthread_mutex_lock(&lock);
     if (address != NULL) {
-        remove_block_locked(address, false, NO_CARD);
+        remove_block_locked(address, false, NULL);
     }
     pthread_mutex_unlock(&lock);
     return 0;
@@ -497,7 +463,7 @@ cuda_result cuPointerGetAttribute(void *value, int attribute, cuda_pointer addre
     pthread_mutex_lock(&lock);
     /* This result says that the driver does not know the address. */
     int result = fail_with != CUDA_ERROR_INVALID_VALUE ? enter_context_locked() : 0;
-    const block *b = find_block_locked(address);
+    const block *b = memory_find_locked(address);
     if (result == 0 && b == NULL) {
         result = CUDA_ERROR_INVALID_VALUE;
     }
@@ -587,11 +553,13 @@ static void *run_stream(void *argument)
         }
         stream->first = w->next;
         stream->last = w->next == NULL ? NULL : stream->last;
+        stream->doing = w;
         const bool is_launch = w->kind == WORK_LAUNCH;
         pthread_mutex_unlock(&lock);
         run_work(w);
-        free(w);
         pthread_mutex_lock(&lock);
+        stream->doing = NULL;
+        free(w);
         counts.unfinished -= is_launch;
         stream->completed++;
         pthread_cond_broadcast(&progress);
@@ -786,10 +754,18 @@ cuda_result cuEventRecord(cuda_event event, cuda_stream stream)
     return result;
 }
 
+static void check_event_locked(cuda_event event)
+{
+    if (event->destroyed) {
+        violate_locked("an event is used that was destroyed");
+    }
+}
+
 cuda_result cuEventQuery(cuda_event event)
 {
     pthread_mutex_lock(&lock);
     int result = enter_context_locked();
+    check_event_locked(event);
     if (result == 0 && event->reached < event->recorded) {
         result = CUDA_ERROR_NOT_READY;
     }
@@ -801,6 +777,7 @@ cuda_result cuEventSynchronize(cuda_event event)
 {
     pthread_mutex_lock(&lock);
     int result = enter_context_locked();
+    check_event_locked(event);
     counts.waiting++;
     while (result == 0 && event->reached < event->recorded) {
         pthread_cond_wait(&progress, &lock);
@@ -814,6 +791,8 @@ cuda_result cuEventElapsedTime(float *milliseconds, cuda_event begin, cuda_event
 {
     pthread_mutex_lock(&lock);
     int result = enter_context_locked();
+    check_event_locked(begin);
+    check_event_locked(end);
     if (result == 0 && (begin->reached == 0 || end->reached == 0)) {
         result = CUDA_ERROR_NOT_READY;
     }
@@ -850,6 +829,14 @@ cuda_result cuGraphDestroy(cuda_graph graph)
     return 0;
 }
 
+static void check_arguments_locked(const kernel_call *call, int card)
+{
+    for (size_t i = 0; i < call->kernel->call_bytes / sizeof(uint64_t); i++) {
+        check_memory_locked(call->arguments[i], card,
+                            "a kernel with memory of another card");
+    }
+}
+
 /* What a kernel is launched with, on a card. */
 static kernel_call make_call(cuda_function function, unsigned int grid,
                              unsigned int width, void **arguments, int card)
@@ -862,10 +849,7 @@ static kernel_call make_call(cuda_function function, unsigned int grid,
     }
     memcpy(call.arguments, arguments[0], found->call_bytes);
     check_card_locked(function->card, "a kernel of another card");
-    for (size_t i = 0; i < found->call_bytes / sizeof(uint64_t); i++) {
-        check_memory_locked(call.arguments[i], card,
-                            "a kernel with memory of another card");
-    }
+    check_arguments_locked(&call, card);
     pthread_mutex_unlock(&lock);
     return call;
 }
@@ -922,6 +906,8 @@ cuda_result cuGraphExecDestroy(cuda_executable executable)
     check_card_locked(executable->card, "a graph of another card is destroyed");
     if (executable->running > 0 && fatal[executable->card] == 0) {
         violate_locked("a graph is destroyed that runs");
+        pthread_mutex_unlock(&lock);
+        return INVALID_CONTEXT; /* left, so that a test may go on */
     }
     take_out_locked(executable);
     counts.executables--;
@@ -960,6 +946,9 @@ cuda_result cuGraphLaunch(cuda_executable executable, cuda_stream stream)
         violate_locked("a graph is launched that runs");
     }
     check_card_locked(executable->card, "a graph of another card is launched");
+    for (size_t i = 0; i < executable->count; i++) {
+        check_arguments_locked(&executable->calls[i], executable->card);
+    }
     int result = launch_locked(executable, stream, &taken);
     pthread_mutex_unlock(&lock);
     return result;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#undef _FORTIFY_SOURCE /* which does not let _longjmp go to another stack */
 #include "fake_cuda/emulate.h"
 
+#include <pthread.h>
+#include <setjmp.h>
 #include <stdlib.h>
 #include <ucontext.h>
 
@@ -23,47 +26,81 @@ enum { MOST_THREADS = 256, STACK_BYTES = 128 * 1024 };
 #define EMULATE_SWITCHES 1
 #endif
 
-/* The threads of the block that runs in this thread of the host. */
+/* How one goes from stack to stack: swapcontext asks the system each time, twice, which
+ * took most of the time of all; AddressSanitizer understands nothing else. */
+#if defined(__SANITIZE_ADDRESS__)
+#define EMULATE_JUMPS 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define EMULATE_JUMPS 0
+#endif
+#endif
+#ifndef EMULATE_JUMPS
+#define EMULATE_JUMPS 1
+#endif
+
+typedef struct place {
+    ucontext_t context;
+    jmp_buf jump;
+} place;
+
+/* The threads of a block, which run in this thread of the host; they stay for the next
+ * block, and for other kernels. */
 typedef struct fibers {
-    ucontext_t scheduler;
-    ucontext_t contexts[MOST_THREADS];
+    place scheduler;
+    place places[MOST_THREADS];
     bool ended[MOST_THREADS];
-    uint32_t current;
+    uint32_t made, current;
+    bool in_turns; /* else they run to their end */
     const emulate_kernel *kernel;
     const void *call;
     char *stacks;
 } fibers;
-static _Thread_local fibers *own; /* NULL while threads run to their end */
+static _Thread_local fibers *own; /* NULL before the first block */
 
-void emulate_barrier(void)
+static void switch_over(place *from, place *to)
 {
-    if (EMULATE_SWITCHES && own != NULL) {
-        swapcontext(&own->contexts[own->current], &own->scheduler);
+    if (!EMULATE_JUMPS) {
+        swapcontext(&from->context, &to->context);
+    } else if (_setjmp(from->jump) == 0) {
+        _longjmp(to->jump, 1);
     }
 }
 
-static void enter(void)
+void emulate_barrier(void)
 {
-    own->kernel->run(own->call);
-    own->ended[own->current] = true;
+    if (EMULATE_SWITCHES && own != NULL && own->in_turns) {
+        switch_over(&own->places[own->current], &own->scheduler);
+    }
+}
+
+static void run_again_and_again(void)
+{
+    for (;;) {
+        own->kernel->run(own->call);
+        own->ended[own->current] = true;
+        switch_over(&own->places[own->current], &own->scheduler);
+    }
 }
 
 static void begin(uint32_t thread)
 {
-    ucontext_t *context = &own->contexts[thread];
+    ucontext_t *context = &own->places[thread].context;
     getcontext(context);
     context->uc_stack.ss_sp = own->stacks + (size_t)thread * STACK_BYTES;
     context->uc_stack.ss_size = STACK_BYTES;
-    context->uc_link = &own->scheduler;
-    own->ended[thread] = false;
-    makecontext(context, enter, 0);
+    makecontext(context, run_again_and_again, 0);
+    own->made++;
+    if (!EMULATE_JUMPS) {
+        swapcontext(&own->scheduler.context, context);
+    } else if (_setjmp(own->scheduler.jump) == 0) {
+        setcontext(context);
+    }
 }
 
 static void run_block_in_turns(uint32_t threads)
 {
-    for (uint32_t t = 0; t < threads; t++) {
-        begin(t);
-    }
+    memset(own->ended, 0, sizeof(own->ended));
     for (uint32_t left = threads; left > 0;) {
         for (uint32_t t = 0; t < threads; t++) {
             if (own->ended[t]) {
@@ -71,9 +108,38 @@ static void run_block_in_turns(uint32_t threads)
             }
             own->current = t;
             threadIdx.x = t;
-            swapcontext(&own->scheduler, &own->contexts[t]);
+            if (t >= own->made) {
+                begin(t);
+            } else {
+                switch_over(&own->scheduler, &own->places[t]);
+            }
             left -= own->ended[t];
         }
+    }
+}
+
+static pthread_key_t key;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void drop_fibers(void *user)
+{
+    fibers *dropped = user;
+    free(dropped->stacks);
+    free(dropped);
+}
+
+static void make_key(void)
+{
+    pthread_key_create(&key, drop_fibers);
+}
+
+static void make_fibers(void)
+{
+    if (own == NULL) {
+        pthread_once(&once, make_key);
+        own = calloc(1, sizeof(*own));
+        own->stacks = malloc((size_t)MOST_THREADS * STACK_BYTES);
+        pthread_setspecific(key, own);
     }
 }
 
@@ -111,8 +177,8 @@ void emulate_launch(const emulate_kernel *kernel, const void *call, uint32_t blo
 {
     const bool turns = EMULATE_SWITCHES && !is_free_of_barriers(kernel->name);
     if (turns) {
-        own = malloc(sizeof(*own));
-        own->stacks = malloc((size_t)MOST_THREADS * STACK_BYTES);
+        make_fibers();
+        own->in_turns = true;
         own->kernel = kernel;
         own->call = call;
     }
@@ -126,8 +192,6 @@ void emulate_launch(const emulate_kernel *kernel, const void *call, uint32_t blo
         }
     }
     if (turns) {
-        free(own->stacks);
-        free(own);
-        own = NULL;
+        own->in_turns = false;
     }
 }

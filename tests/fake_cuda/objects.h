@@ -5,9 +5,25 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "backend/cuda/driver.h"
 #include "fake_cuda/emulate.h"
+
+#define TRY(expression)                                                                \
+    do {                                                                               \
+        int try_result = (expression);                                                 \
+        if (try_result != 0) {                                                         \
+            return try_result;                                                         \
+        }                                                                              \
+    } while (0)
+
+static inline int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
 
 /* What stands behind the handles that the stand-in gives out; guarded by its lock. */
 
@@ -73,6 +89,7 @@ struct cuda_stream_object {
     pthread_t thread;
     pthread_cond_t submitted;
     work *first, *last;
+    work *doing; /* behind it `first` */
     uint64_t enqueued, completed;
     bool stops;
     struct cuda_stream_object *next; /* of all */
