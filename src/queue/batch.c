@@ -64,14 +64,6 @@ static rows_at of_caller(const wefti_queue_request *request, size_t index)
     return (rows_at){data, request->rows, 0};
 }
 
-static bool begin_storing(wefti_queue_request *request)
-{
-    uint32_t found = WEFTI_REQUEST_RUNNING;
-    return wefti_atomic_u32_cas_acq_rel(&request->base.state, &found,
-                                        WEFTI_REQUEST_STORING) ||
-           wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_ONCE);
-}
-
 /* What run_batch works on. */
 typedef struct work {
     wefti_queue_scratch *scratch;
@@ -110,8 +102,7 @@ typedef struct run_result {
  * it is `storing`, nothing of it may be touched: it may be cancelled. */
 static void store(work *self, wefti_queue_request *request, const run_result *answer)
 {
-    if (!begin_storing(request)) {
-        weft_request_release(&request->base); /* who cancelled it ends it */
+    if (!wefti_queue_begin_storing(request)) {
         return;
     }
     request->outcome = answer->status;
@@ -182,8 +173,6 @@ static void run_in_place(work *self, wefti_queue_request *request)
         request->outcome = wefti_run_accepted(self->class->model->model, &request->io,
                                               &request->base.error);
         add_ended(self, request);
-    } else {
-        weft_request_release(&request->base);
     }
 }
 
@@ -203,14 +192,10 @@ static void load(const work *self, const wefti_queue_request *request,
     }
 }
 
-/* The caller's tensors are not used any more. False: it was cancelled meanwhile. */
+/* The caller's tensors are not used any more. */
 static bool start(wefti_queue_request *request)
 {
-    bool runs = wefti_queue_leave_loading(request, WEFTI_REQUEST_RUNNING);
-    if (!runs) {
-        weft_request_release(&request->base);
-    }
-    return runs;
+    return wefti_queue_leave_loading(request, WEFTI_REQUEST_RUNNING);
 }
 
 static void run_alone(work *self, wefti_queue_request *request)
@@ -423,8 +408,6 @@ static void refuse_overlaps(work *self, wefti_queue_batch *batch)
                 "the request's output lies in a tensor of another request that waits "
                 "at the same time; give each its own memory");
             add_ended(self, request);
-        } else {
-            weft_request_release(&request->base);
         }
     }
     batch->count = kept;

@@ -282,20 +282,6 @@ static bool fill_from_own_core(wefti_queue_batch *batch, int64_t now_ns)
     return 2 * (double)batch->count * queue->params.workers >= queue->crowd;
 }
 
-bool wefti_queue_leave_loading(wefti_queue_request *request, wefti_request_state next)
-{
-    weft_request *base = &request->base;
-    uint32_t found = WEFTI_REQUEST_LOADING;
-    if (wefti_atomic_u32_cas_acq_rel(&base->state, &found, next)) {
-        return true;
-    }
-    wefti_mutex_lock(&base->lock);
-    wefti_atomic_u32_store_release(&base->state, WEFTI_REQUEST_ENDING);
-    wefti_condition_wake_all(&base->ended);
-    wefti_mutex_unlock(&base->lock);
-    return false;
-}
-
 static uint32_t histogram_bucket(uint64_t value)
 {
     uint32_t bits = WEFTI_BIT_WIDTH(value);
@@ -318,7 +304,7 @@ void wefti_queue_give_back(weft_queue *queue, wefti_queue_batch *batch, int32_t 
         int64_t waited_ns = batch->chosen_ns - request->submitted_ns;
         queue->statistics.wait_ns[histogram_bucket((uint64_t)waited_ns)]--;
         /* Under the lock, so that who cancels it from here on finds it listed. */
-        if (wefti_queue_leave_loading(request, WEFTI_REQUEST_PENDING)) {
+        if (wefti_queue_unload_locked(request)) {
             wefti_queue_enlist_locked(request);
         } else {
             batch->requests[dropped++] = request;
@@ -331,7 +317,7 @@ void wefti_queue_give_back(weft_queue *queue, wefti_queue_batch *batch, int32_t 
         wefti_condition_wake_one(&queue->work);
     }
     for (int32_t i = first; i < dropped; i++) {
-        weft_request_release(&batch->requests[i]->base);
+        wefti_queue_let_go(batch->requests[i]);
     }
     batch->count = first;
 }

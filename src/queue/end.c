@@ -224,21 +224,57 @@ void wefti_queue_end_led_locked(weft_queue *queue, wefti_queue_request *chain)
     leave_locked(queue, chain);
 }
 
-/* Waits until the worker that was loading the request has let go of its tensors. */
-static void wait_dropped(weft_request *base)
-{
-    wefti_mutex_lock(&base->lock);
-    while (wefti_atomic_u32_load_acquire(&base->state) == WEFTI_REQUEST_DROPPED) {
-        /* woken by wefti_queue_leave_loading */
-        (void)wefti_condition_wait(&base->ended, &base->lock, WEFTI_NEVER);
-    }
-    wefti_mutex_unlock(&base->lock);
-}
+/* ---- who runs a request, and who cancels it ---- */
 
 static bool move(weft_request *base, wefti_request_state from, wefti_request_state to)
 {
     uint32_t found = from;
     return wefti_atomic_u32_cas_acq_rel(&base->state, &found, to);
+}
+
+bool wefti_queue_begin_storing(wefti_queue_request *request)
+{
+    bool stores = move(&request->base, WEFTI_REQUEST_RUNNING, WEFTI_REQUEST_STORING) ||
+                  wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_ONCE);
+    if (!stores) {
+        weft_request_release(&request->base); /* ours, by who cancelled it */
+    }
+    return stores;
+}
+
+bool wefti_queue_leave_loading(wefti_queue_request *request, wefti_request_state next)
+{
+    bool leaves = move(&request->base, WEFTI_REQUEST_LOADING, next);
+    if (!leaves) {
+        wefti_queue_let_go(request);
+    }
+    return leaves;
+}
+
+bool wefti_queue_unload_locked(wefti_queue_request *request)
+{
+    return move(&request->base, WEFTI_REQUEST_LOADING, WEFTI_REQUEST_PENDING);
+}
+
+void wefti_queue_let_go(wefti_queue_request *request)
+{
+    weft_request *base = &request->base;
+    wefti_mutex_lock(&base->lock);
+    wefti_atomic_u32_store_release(&base->state, WEFTI_REQUEST_ENDING);
+    wefti_condition_wake_all(&base->ended);
+    wefti_mutex_unlock(&base->lock);
+    weft_request_release(base); /* ours, by who cancelled it */
+}
+
+/* Waits until who was loading the request has let go of its tensors. */
+static void wait_dropped(weft_request *base)
+{
+    wefti_mutex_lock(&base->lock);
+    while (wefti_atomic_u32_load_acquire(&base->state) == WEFTI_REQUEST_DROPPED) {
+        /* woken by wefti_queue_let_go */
+        (void)wefti_condition_wait(&base->ended, &base->lock, WEFTI_NEVER);
+    }
+    wefti_mutex_unlock(&base->lock);
 }
 
 bool wefti_queue_request_cancel(weft_request *base)

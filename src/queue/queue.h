@@ -28,7 +28,7 @@
  * it runs its caller's tensors are not in use, so that cancelling frees the caller at
  * once: whoever moves it out of `running` ends it. Who runs it does not own it: the
  * queue's ownership lasts until it has ended, and who cancels it meanwhile takes
- * another one for who runs it, who drops that where it finds out. */
+ * another one for who runs it, who drops that on finding out (end.c). */
 
 enum { WEFTI_QUEUE_LEVELS = WEFT_QUEUE_LOWEST_PRIORITY };
 
@@ -461,10 +461,6 @@ void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batc
 void wefti_queue_give_back(weft_queue *queue, wefti_queue_batch *batch, int32_t first,
                            const weft_error *why);
 
-/* Leaves `loading`. False: it was cancelled meanwhile, and who did so, waiting for us
- * to let go of its tensors, ends it; the calling thread now owns it, too. */
-bool wefti_queue_leave_loading(wefti_queue_request *request, wefti_request_state next);
-
 /* Time that a batch of so many rows of the class is expected to take; 0: not known. */
 double wefti_queue_expected_ns(const wefti_queue_class *class, int32_t rows);
 
@@ -585,6 +581,17 @@ void wefti_queue_drop_ended(wefti_queue_request *chain);
 
 /* Cancels what waits; the caller keeps the queue alive. Returns as wefti_queue_end. */
 bool wefti_queue_cancel_waiting(weft_queue *queue);
+
+/* For who runs a request: it leaves `loading`, or goes from `running` to `storing`.
+ * False: it was cancelled meanwhile. Who did so ends it, and has taken one more owner
+ * for who runs it, who is rid of it by this call: the request may be gone. */
+bool wefti_queue_leave_loading(wefti_queue_request *request, wefti_request_state next);
+bool wefti_queue_begin_storing(wefti_queue_request *request);
+
+/* The first of them for who has queue->lock: from `loading` back to `pending`. False:
+ * wefti_queue_let_go is left to do, without the lock. */
+bool wefti_queue_unload_locked(wefti_queue_request *request);
+void wefti_queue_let_go(wefti_queue_request *request);
 
 /* weft_request_cancel of a request of a queue. */
 bool wefti_queue_request_cancel(weft_request *base);
