@@ -55,18 +55,10 @@ run: build
 test: build
 	@cd $(BUILD) && $(CTEST)
 
-# The programs that CI runs on a driver made of C, on a real card, and the tables.
-CUDA_KERNELS = rows matmul conv attention elementwise reduce pool copy rare
+# DEVICE: another card than the first. SOAK_SECONDS, see tools/test-gpu.
+DEVICE ?= cuda:0
 test-gpu: build
-	@for name in $(CUDA_KERNELS); do WEFT_TEST_DEVICE=cuda:0 \
-	  $(BUILD)/tests/backend_cpu_kernels_$${name}_test || exit 1; done
-	@$(BUILD)/tests/backend_conformance_test cuda
-	@$(BUILD)/tests/backend_cuda_pieces_test
-	@$(BUILD)/tests/on_card_test
-	@$(BUILD)/tests/cards_test
-	@$(BUILD)/tests/cuda_fault_test
-	@$(BUILD)/weft check --device cuda:0 --threads 1,2,4,8,16,32,64
-	@$(BUILD)/weft bench --device cuda:0 --threads 1,8,16,32,64
+	@tools/test-gpu $(BUILD) $(DEVICE)
 
 PYTHON ?= python3
 test-wheel: deps

@@ -19,12 +19,15 @@ row every other thread has the other model. f32 is f32 for all. In bf16 and f16 
 inputs and outputs are of that type. So are Weft's in these rows: the same modules are
 exported and run by `weft run`, all threads on one model. "f32 io" is Weft with inputs and
 outputs in f32 and only its products in that type (`weft bench --precision`), which is all
-that there is of the mixed row and of "on card".
+that there is of the mixed row and of "on card". "host, card MiB" are what the process of
+`weft bench` had most of, with as many models as there are threads, and what of the card
+is counted against the device's cap.
 Needs a Python with PyTorch for CUDA.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import re
 import resource
@@ -161,11 +164,16 @@ def weft_rates(options, row, *more):
                "--no-golden", "--threads", ",".join(map(str, options.threads)),
                "--iterations", "4", "--distinct", "1", "--seconds",
                str(options.weft_seconds), "--json", str(report), *more]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    if run.returncode != 0:
-        sys.exit(f"{' '.join(command)} failed:\n{run.stdout}{run.stderr}")
-    results = json.loads(report.read_text())["results"]
-    return {r["threads"]: {"rate": r["calls_per_second"],
+    with tempfile.TemporaryFile("w+") as words:
+        run = subprocess.Popen(command, stdout=words, stderr=words)
+        _, status, used = os.wait4(run.pid, 0)
+        words.seek(0)
+        if status != 0:
+            sys.exit(f"{' '.join(command)} failed:\n{words.read()}")
+    told = json.loads(report.read_text())
+    memory = (used.ru_maxrss >> 10, told["statistics"]["memory_peak_bytes"] >> 20)
+    results = told["results"]
+    return {r["threads"]: {"rate": r["calls_per_second"], "memory": memory,
                            "p50": r["timed"]["p50_ns"], "p99": r["timed"]["p99_ns"],
                            "p999": r["timed"]["p999_ns"],
                            "cpu": 1e9 * r["timed"]["cpu_seconds"] / r["timed"]["calls"]}
@@ -270,6 +278,7 @@ def measure_row(row, options):
         records[n] = {side: statistics.median(sides[side])
                       for side in PYTORCH + ("wide", "on card")}
         records[n]["weft"] = weft
+        records[n]["memory"] = wide[n]["memory"]
     return records
 
 
@@ -297,8 +306,8 @@ def markdown(records, raw, precision):
     lines = ["| row | PyTorch, 8 | graphs, 8 | resident, 8 | kept, 8 | Weft, "
              + " / ".join(map(str, next(iter(records.values())))) + " threads "
              "| x PyTorch at 8 | wanted, aim | of launch, 8 | P50, P99, P99.9 at 8, us "
-             "| host us a call | on card, 8 | x resident | x kept |",
-             "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"]
+             "| host us a call | host, card MiB | on card, 8 | x resident | x kept |",
+             "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"]
     for row, rates in records.items():
         r = rates.get(8) or next(iter(rates.values()))
         weft, n = r["weft"], 8 if 8 in rates else next(iter(rates))
@@ -310,6 +319,7 @@ def markdown(records, raw, precision):
             f"| {weft['rate'] / r['threads']:.1f} | {wanted[row][0]}, {wanted[row][1]} "
             f"| {of_raw} | {weft['p50'] / 1e3:.0f}, {weft['p99'] / 1e3:.0f}, "
             f"{weft['p999'] / 1e3:.0f} | {weft['cpu'] / 1e3:.1f} "
+            f"| {r['memory'][0]:,}, {r['memory'][1]:,} "
             f"| {r['on card']:,.0f} | {r['on card'] / r['resident']:.1f} "
             f"| {r['on card'] / r['kept']:.1f} |")
     return "\n".join(lines) + "\n"
