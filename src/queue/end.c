@@ -277,21 +277,42 @@ static void wait_dropped(weft_request *base)
     wefti_mutex_unlock(&base->lock);
 }
 
+/* Takes a request from who loads or runs it. */
+static bool take_from_runner(weft_request *base)
+{
+    bool keeps = !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_KEEP);
+    if (keeps) {
+        weft_request_retain(base); /* for who runs it, and will find it cancelled */
+    }
+    bool dropped = move(base, WEFTI_REQUEST_LOADING, WEFTI_REQUEST_DROPPED);
+    if (dropped) {
+        wait_dropped(base);
+    }
+    bool taken = dropped || move(base, WEFTI_REQUEST_RUNNING, WEFTI_REQUEST_ENDING);
+    if (keeps && !taken) {
+        weft_request_release(base);
+    }
+    return taken;
+}
+
+/* Whether it is not decided yet how the request ends. */
+static bool goes_on(const weft_request *base)
+{
+    uint32_t state = wefti_atomic_u32_load_acquire(&base->state);
+    return state == WEFTI_REQUEST_PENDING || state == WEFTI_REQUEST_LOADING ||
+           state == WEFTI_REQUEST_RUNNING;
+}
+
 bool wefti_queue_request_cancel(weft_request *base)
 {
     wefti_queue_request *request = WEFTI_CONTAINER_OF(base, wefti_queue_request, base);
     weft_queue *queue = request->queue;
-    bool waits = move(base, WEFTI_REQUEST_PENDING, WEFTI_REQUEST_ENDING);
-    bool keeps = !waits && !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_KEEP);
-    if (keeps) {
-        weft_request_retain(base); /* for who runs it, and will find it cancelled */
-    }
-    if (!waits && move(base, WEFTI_REQUEST_LOADING, WEFTI_REQUEST_DROPPED)) {
-        wait_dropped(base);
-    } else if (!waits && !move(base, WEFTI_REQUEST_RUNNING, WEFTI_REQUEST_ENDING)) {
-        if (keeps) {
-            weft_request_release(base);
-        }
+    bool waits = false, taken = false;
+    do { /* once more where it was given back meanwhile */
+        waits = move(base, WEFTI_REQUEST_PENDING, WEFTI_REQUEST_ENDING);
+        taken = waits || take_from_runner(base);
+    } while (!taken && goes_on(base) && !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_AGAIN));
+    if (!taken) {
         return false;
     }
     if (waits) {

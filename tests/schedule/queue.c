@@ -540,6 +540,43 @@ static void cancel_in_a_batch(void *state, uint32_t index)
     weft_queue_release(s->queue);
 }
 
+/* What goes back into the queue, because its batch did not fit together, while it is
+ * being cancelled has not begun: so it can be cancelled, whenever that is. */
+static void cancel_against_return(void *state, uint32_t index)
+{
+    (void)index;
+    queue_stage *s = state;
+    wefti_thread canceller;
+    weft_request *plug, *request;
+    open_queue(s, 1, 0, false);
+    s->violations += submit(s, 0, 0, plug_callback, &plug) != WEFT_OK;
+    while (!s->plugged) {
+        wefti_thread_yield();
+    }
+    s->violations += submit(s, 1, 0, count_callback, &request) != WEFT_OK;
+    s->request = weft_request_retain(request);
+    wefti_queue_scratch *scratch = wefti_queue_scratch_create(s->queue);
+    scenario_require(scratch != NULL, "memory");
+    wefti_queue_batch batch = {.requests = scratch->requests};
+    wefti_queue_lock(s->queue);
+    wefti_queue_choose_locked(s->queue, &batch);
+    wefti_mutex_unlock(&s->queue->lock);
+    s->violations += batch.count != 1;
+    start(&canceller, cancel_request, s);
+    wefti_queue_give_back(s->queue, &batch, 0, NULL);
+    wefti_queue_lock(s->queue);
+    wefti_queue_account_locked(s->queue, &batch, 0);
+    wefti_mutex_unlock(&s->queue->lock);
+    wefti_thread_join(&canceller);
+    wefti_queue_scratch_destroy(scratch);
+    s->violations += s->cancelled != 1;
+    open_gate(s);
+    weft_request_release(plug);
+    weft_request_release(request);
+    end_queue(s);
+    weft_queue_release(s->queue);
+}
+
 #define QUEUE_SCENARIO(title, function, ...)                                           \
     {                                                                                  \
         .divisor = QUEUE_DIVISOR,                                                      \
@@ -892,6 +929,8 @@ const scenario queue_scenarios[] = {
     QUEUE_SCENARIO("queue-order", keep_order, WEFTI_SABOTAGE_QUEUE_ORDER),
     QUEUE_SCENARIO("queue-cancel-batch", cancel_in_a_batch, WEFTI_SABOTAGE_QUEUE_ONCE,
                    WEFTI_SABOTAGE_QUEUE_KEEP),
+    QUEUE_SCENARIO("queue-cancel-return", cancel_against_return,
+                   WEFTI_SABOTAGE_QUEUE_AGAIN),
     QUEUE_SCENARIO("queue-lead", lead_alone, WEFTI_SABOTAGE_QUEUE_LEFT),
     QUEUE_SCENARIO("queue-lead-beside", lead_beside_workers, WEFTI_SABOTAGE_QUEUE_IDLE,
                    WEFTI_SABOTAGE_END_WAKE),
