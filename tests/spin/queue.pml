@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The life of requests in a batch queue: src/queue/submit.c, worker.c, choose.c, batch.c,
  * end.c, queue.c. PRODUCERS submit a request each to a queue with room for one, a worker
- * takes them, request 0 is cancelled, the time of the last one runs out, and one thread closes, drains and ends the queue.
+ * takes them (and may put a lone one back), request 0 is cancelled, the time of the last
+ * one runs out, and one thread closes, drains and ends the queue.
+ *
+ * A request is owned by its caller, until that one is through with it, and by the queue,
+ * until it has ended; who runs it owns nothing.
  *
  * PLUG: the callback of request 0 keeps the only worker, request 1 fills the queue, and
  * the last producer has no room: it depends on the closing alone (CLOSES), or on request 1
  * being cancelled; there may be another beside it whose time runs out.
  *
- * Never: a request that ends twice; tensors touched after a cancel has returned; a
- * callback after drain; sums that are wrong; somebody asleep for ever. LIVE: drain comes
- * to its end.
+ * Never: a request that ends twice, or is touched when nobody owns it any more; tensors
+ * touched after a cancel has returned; a callback after drain; sums that are wrong;
+ * somebody asleep for ever. LIVE: drain comes to its end, and each request to its last
+ * owner's.
  *
  * MUTATION takes one guard away, to show that the above would be noticed.
  *
@@ -17,6 +22,7 @@
  * holds: -DPLUG -DPRODUCERS=3 -DCLOSES
  * holds: -DPLUG -DPRODUCERS=4
  * holds: -DPLUG -DPRODUCERS=3
+ * holds: -DPRODUCERS=1
  * holds: -DPRODUCERS=1 -DLIVE
  * fails: -DMUTATION=1 -DPLUG -DPRODUCERS=3 -DCLOSES
  * fails: -DMUTATION=2 -DPLUG -DPRODUCERS=3
@@ -28,7 +34,13 @@
  * fails: -DMUTATION=7 -DPLUG -DPRODUCERS=4
  * fails: -DMUTATION=8
  * fails: -DMUTATION=9
- * fails: -DMUTATION=10 -DPLUG -DPRODUCERS=4 */
+ * fails: -DMUTATION=10 -DPLUG -DPRODUCERS=4
+ * fails: -DMUTATION=11 -DPRODUCERS=1
+ * fails: -DMUTATION=12 -DPRODUCERS=1 -DLIVE
+ * fails: -DMUTATION=13 -DPRODUCERS=1 -DLIVE
+ * fails: -DMUTATION=14 -DPRODUCERS=1 -DLIVE
+ * fails: -DMUTATION=15 -DPRODUCERS=1
+ * fails: -DMUTATION=16 -DPRODUCERS=1 */
 #ifndef PRODUCERS
 #define PRODUCERS 2
 #endif
@@ -48,14 +60,26 @@
 #endif
 #define LAST (PRODUCERS - 1)
 #define ROOM 1 /* max_queue_size */
+#ifdef CLOSES
+#define IS_KEPT(r) false
+#else
+#define IS_KEPT(r) (r == CANCELLED) /* by the canceller, who is its caller */
+#endif
+#define GIVES_BACK (PRODUCERS == 1)
+#if PRODUCERS == 1
+#define UNOWNED (owners[0] == 0)
+#else
+#define UNOWNED (owners[0] == 0 && owners[LAST] == 0)
+#endif
 
 /* wefti_request_state */
 mtype = { NONE, PENDING, LOADING, DROPPED, RUNNING, STORING, ENDING, ENDED };
 mtype state[PRODUCERS] = NONE;
+byte owners[PRODUCERS];
 
 /* weft_queue, guarded by lock */
 bool locked, closed, stopping;
-chan by_age = [ROOM] of { byte }; /* waiting requests */
+chan by_age = [ROOM + 1] of { byte }; /* waiting requests, and one that was put back */
 bool listed[PRODUCERS];
 byte waiting, blocked, live;
 bool sleeping, woken; /* of one worker */
@@ -67,14 +91,26 @@ bool work_wakes, idle_wakes;
 /* for the checks */
 byte accepted, ended, ends[PRODUCERS];
 bool cancel_returned, drained, returned[PRODUCERS];
+bool put_back; /* once */
 
 inline lock() { atomic { !locked -> locked = true } }
 inline unlock() { locked = false }
+
+/* It is not decided yet how the request ends. */
+#define GOES_ON(r)                                                                     \
+    (state[r] == PENDING || state[r] == LOADING || state[r] == RUNNING)
+
+/* Whoever does anything with a request finds it there. */
+#define THERE(r) assert(owners[r] > 0)
+
+/* weft_request_release */
+inline release(r) { atomic { THERE(r); owners[r]-- } }
 
 /* The compare-and-swap that moves a request on. */
 inline move(r, from, to, won)
 {
     atomic {
+        THERE(r);
         won = state[r] == from;
         if
         :: won -> state[r] = to
@@ -143,6 +179,7 @@ inline delist(r)
 /* wefti_queue_end of one request that the caller has claimed */
 inline end(r)
 {
+    THERE(r);
     lock(); ended++;                                /* count_and_mark */
 #if MUTATION == 9 /* it leaves before its callback has returned */
     live--;
@@ -152,6 +189,7 @@ inline end(r)
     atomic {                                        /* announce */
         ends[r]++;
         assert(ends[r] == 1);
+        THERE(r);
         state[r] = ENDED
     };
 #ifdef PLUG
@@ -170,7 +208,10 @@ inline end(r)
 #if MUTATION != 5 /* who drains is not woken */
     idle_wakes = idle_wakes || live == 0;
 #endif
-    unlock()
+    unlock();
+#endif
+#if MUTATION != 14 /* what has ended is kept */
+    release(r)                                      /* wefti_queue_drop_ended */
 #endif
 }
 
@@ -211,7 +252,7 @@ proctype producer(byte me)
 #endif
         if
         :: late || me == TIMED ->                   /* its time is over by now */
-            atomic { accepted++; live++; state[me] = ENDING };
+            atomic { accepted++; live++; owners[me] = 2; state[me] = ENDING };
 #if MUTATION != 10 /* who was woken for room that it does not take keeps it for itself */
             wake_blocked();
 #endif
@@ -219,7 +260,7 @@ proctype producer(byte me)
             end(me)
         :: !late ->
             atomic {
-                accepted++; live++; waiting++;
+                accepted++; live++; waiting++; owners[me] = 2;
                 state[me] = PENDING; listed[me] = true; by_age ! me
             };
 #if MUTATION != 6 /* no worker is woken */
@@ -233,7 +274,13 @@ proctype producer(byte me)
             unlock()
         fi
     fi;
-    returned[me] = true
+    atomic {
+        if /* it has a callback and waits for nothing */
+        :: owners[me] > 0 && !IS_KEPT(me) -> release(me)
+        :: else
+        fi;
+        returned[me] = true
+    }
 }
 
 /* wefti_queue_choose_locked, with a batch of one */
@@ -243,6 +290,7 @@ inline choose()
     do
     :: !found && nempty(by_age) ->
         by_age ? <r>;
+        THERE(r);
         delist(r);
 #if MUTATION == 4 /* what is in the list is taken, whoever ends it */
         state[r] = LOADING; found = true
@@ -251,6 +299,32 @@ inline choose()
 #endif
     :: else -> break
     od
+}
+
+/* wefti_queue_let_go, of what was dropped while it was loaded */
+inline let_go(r)
+{
+    atomic { THERE(r); state[r] = ENDING };         /* who cancelled it ends it */
+#if MUTATION != 13 /* who finds out keeps what was kept for it */
+    release(r)
+#endif
+}
+
+/* wefti_queue_give_back */
+inline give_back(r)
+{
+    put_back = true;
+#if MUTATION == 15 /* it may be cancelled before it is in the list */
+    move(r, LOADING, PENDING, won);
+    lock();
+#else
+    lock();
+    move(r, LOADING, PENDING, won);                 /* wefti_queue_unload_locked */
+#endif
+    if
+    :: won -> atomic { THERE(r); waiting++; listed[r] = true; by_age ! r; unlock() }
+    :: else -> unlock(); let_go(r)
+    fi
 }
 
 /* run_worker, next_batch, load, store */
@@ -275,19 +349,27 @@ proctype worker()
         :: else -> wake_blocked(); unlock()
         fi;
         assert(!(cancel_returned && r == CANCELLED)); /* its inputs are read */
-        move(r, LOADING, RUNNING, won);             /* leave_loading */
         if
-        :: !won -> state[r] = ENDING; end(r)        /* it was dropped */
-        :: else ->
-            move(r, RUNNING, STORING, won);         /* begin_storing */
-#if MUTATION == 3 /* QUEUE_ONCE */
-            won = true;
-#endif
+        :: !put_back && GIVES_BACK -> give_back(r)
+        :: true ->
+            move(r, LOADING, RUNNING, won);         /* wefti_queue_leave_loading */
             if
-            :: won ->
-                assert(!(cancel_returned && r == CANCELLED)); /* its outputs written */
-                end(r)
-            :: else /* who cancelled it ends it */
+            :: !won -> let_go(r)
+            :: else ->
+                move(r, RUNNING, STORING, won);     /* wefti_queue_begin_storing */
+#if MUTATION == 3 /* QUEUE_ONCE */
+                won = true;
+#endif
+                if
+                :: won ->
+                    assert(!(cancel_returned && r == CANCELLED)); /* outputs written */
+                    end(r)
+#if MUTATION != 13
+                :: else -> release(r)               /* who cancelled it ends it */
+#else
+                :: else
+#endif
+                fi
             fi
         fi
     od
@@ -301,6 +383,7 @@ proctype canceller()
     :: state[CANCELLED] != NONE
     :: returned[CANCELLED] && state[CANCELLED] == NONE -> goto out
     fi;
+again:
     move(CANCELLED, PENDING, ENDING, won);
     if
     :: won ->
@@ -311,22 +394,36 @@ proctype canceller()
         unlock();
         end(CANCELLED)
     :: else ->
+#if MUTATION != 11 /* QUEUE_KEEP */
+        atomic { THERE(CANCELLED); owners[CANCELLED]++ }; /* for who runs it */
+#endif
         move(CANCELLED, LOADING, DROPPED, won);
         if
         :: won ->
 #if MUTATION != 8 /* returns while the worker still reads the inputs */
             state[CANCELLED] != DROPPED;            /* wait_dropped */
 #endif
-            skip
+            end(CANCELLED)
         :: else ->
             move(CANCELLED, RUNNING, ENDING, won);
             if
             :: won -> end(CANCELLED)
+#if MUTATION == 11 || MUTATION == 12 /* who cancels in vain keeps what it took */
             :: else
+#else
+            :: else -> release(CANCELLED)
+#endif
             fi
         fi
     fi;
+#if MUTATION != 16 /* what is put back meanwhile is not looked at again */
+    if
+    :: !won && GOES_ON(CANCELLED) -> goto again
+    :: else
+    fi;
+#endif
     cancel_returned = won;
+    atomic { assert(won || !GOES_ON(CANCELLED)); release(CANCELLED) } /* the caller's */
 out:
     skip
 }
@@ -400,5 +497,5 @@ init {
 }
 
 #ifdef LIVE
-ltl drains { <> drained }
+ltl drains { <> (drained && UNOWNED) }
 #endif
