@@ -67,10 +67,9 @@ static rows_at of_caller(const wefti_queue_request *request, size_t index)
 /* What run_batch works on. */
 typedef struct work {
     wefti_queue_scratch *scratch;
-    wefti_queue_class *class;
+    wefti_queue_batch *batch;
+    wefti_queue_class *class;   /* of the batch */
     wefti_queue_request *ended; /* chain */
-    bool leads;                 /* the thread waits for the first */
-    bool ran;                   /* something was computed */
 } work;
 
 static void add_ended(work *self, wefti_queue_request *request)
@@ -158,7 +157,7 @@ static void run_form(work *self, const wefti_queue_form *form, void *staging,
         tensors[i].data = in_staging(form, i, staging, 0).data;
     }
     weft_io io = {tensors, inputs, tensors + inputs, outputs};
-    self->ran = true;
+    self->batch->ran = true;
     answer->status = wefti_run_accepted(model, &io, &answer->error);
     if (tensors != few) {
         wefti_free(tensors);
@@ -169,7 +168,7 @@ static void run_form(work *self, const wefti_queue_form *form, void *staging,
 static void run_in_place(work *self, wefti_queue_request *request)
 {
     if (wefti_queue_leave_loading(request, WEFTI_REQUEST_STORING)) {
-        self->ran = true;
+        self->batch->ran = true;
         request->outcome = wefti_run_accepted(self->class->model->model, &request->io,
                                               &request->base.error);
         add_ended(self, request);
@@ -205,7 +204,7 @@ static void run_alone(work *self, wefti_queue_request *request)
     if (request->rows <= scratch->queue->params.max_batch_size) {
         form = wefti_queue_get_form(self->class, request->rows);
     }
-    if (self->leads || !form || form->staging_bytes > MOST_STAGED_BYTES ||
+    if (self->batch->leads || !form || form->staging_bytes > MOST_STAGED_BYTES ||
         !make_room(&scratch->staging, &scratch->staging_bytes, form->staging_bytes)) {
         run_in_place(self, request);
         return;
@@ -265,9 +264,9 @@ static bool is_worth_retrying(weft_status status)
  *
  * What is copied has to be there before its request may be cancelled freely, for which
  * the processor waits; so where copying takes little time all is copied first. */
-static int64_t load_all(const work *self, wefti_queue_batch *batch,
-                        const wefti_queue_form *form)
+static int64_t load_all(const work *self, const wefti_queue_form *form)
 {
+    wefti_queue_batch *batch = self->batch;
     void *staging = self->scratch->staging;
     int32_t at_once = form->staging_bytes > MOST_STAGED_BYTES ? 1 : batch->count;
     int32_t kept = 0, count = batch->count;
@@ -292,10 +291,10 @@ static int64_t load_all(const work *self, wefti_queue_batch *batch,
     return rows;
 }
 
-static void run_joined(work *self, wefti_queue_batch *batch,
-                       const wefti_queue_form *form)
+static void run_joined(work *self, const wefti_queue_form *form)
 {
-    int64_t rows = load_all(self, batch, form);
+    wefti_queue_batch *batch = self->batch;
+    int64_t rows = load_all(self, form);
     int32_t count = batch->count;
     if (count == 0) {
         return;
@@ -384,8 +383,9 @@ static bool are_apart(const wefti_queue_batch *batch)
 }
 
 /* Takes those out of the batch whose outputs lie in tensors of requests before them. */
-static void refuse_overlaps(work *self, wefti_queue_batch *batch)
+static void refuse_overlaps(work *self)
 {
+    wefti_queue_batch *batch = self->batch;
     if (are_apart(batch)) {
         return;
     }
@@ -440,14 +440,14 @@ static void record_batch(const weft_queue *queue, const wefti_queue_batch *batch
 wefti_queue_request *wefti_queue_run_batch(wefti_queue_scratch *scratch,
                                            wefti_queue_batch *batch)
 {
-    work self = {.scratch = scratch, .class = batch->class, .leads = batch->leads};
+    work self = {.scratch = scratch, .batch = batch, .class = batch->class};
     weft_queue *queue = scratch->queue;
     wefti_queue_form *form = NULL;
     if (WEFTI_UNLIKELY(queue->device->profiler != NULL)) {
         record_waits(queue, batch);
     }
     if (batch->count > 1 && batch->count <= MOST_COMPARED) {
-        refuse_overlaps(&self, batch);
+        refuse_overlaps(&self);
     }
     if (batch->count > 1) {
         int32_t padded = wefti_queue_padded_rows(batch->rows);
@@ -462,13 +462,11 @@ wefti_queue_request *wefti_queue_run_batch(wefti_queue_scratch *scratch,
         }
     }
     if (batch->count > 1) {
-        batch->joined = true;
         batch->form = form;
-        run_joined(&self, batch, form);
+        run_joined(&self, form);
     } else if (batch->count == 1) {
         run_alone(&self, batch->requests[0]);
     }
-    batch->ran = self.ran;
     if (WEFTI_UNLIKELY(queue->device->profiler != NULL)) {
         record_batch(queue, batch);
     }

@@ -352,8 +352,8 @@ static void record_choice(weft_queue *queue, wefti_queue_batch *batch, int64_t n
 static void begin_batch(wefti_queue_batch *batch)
 {
     batch->count = batch->rows = batch->padded_rows = 0;
-    batch->joined = batch->ran = batch->was_split = batch->leads = false;
-    batch->tries = false;
+    batch->ran = batch->was_split = batch->leads = batch->tries = false;
+    batch->form = NULL;
     batch->expired = NULL;
     batch->wake_ns = WEFTI_NEVER;
 }
@@ -477,14 +477,14 @@ void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batc
     }
     if (!batch->ran) {
         /* nothing to learn from */
-    } else if (!batch->joined) {
+    } else if (!batch->form) {
         learn(&class->alone_ns, row_ns);
         class->since_probe += pays ? 0 : 1;
         class->probe_rest_ns -= took_ns;
     } else {
         learn_joined(class, batch, took_ns);
     }
-    if (batch->tries && !batch->joined) {
+    if (batch->tries && !batch->form) {
         class->probe_rest_ns = 0; /* it did not come to that */
     }
     wefti_atomic_u64_store_relaxed(&class->hint_row_ns,

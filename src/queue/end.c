@@ -82,23 +82,6 @@ static wefti_queue_request *announce_in_order(wefti_queue_model *model, bool *mo
     return chain;
 }
 
-wefti_queue_model *wefti_queue_unlink_unused_locked(wefti_queue_model *model)
-{
-    if (!model->removed || model->live_count > 0 || model->users > 0 ||
-        model->announcing) {
-        return NULL;
-    }
-    wefti_queue_model **link = &model->queue->models;
-    while (*link && *link != model) {
-        link = &(*link)->next;
-    }
-    if (!*link) {
-        return NULL; /* another thread has it */
-    }
-    *link = model->next;
-    return model;
-}
-
 /* Counts the requests and begins with their announcement. Returns the model to be
  * announced in order, NULL when there is nothing to do for the calling thread. */
 static wefti_queue_model *count_and_mark(weft_queue *queue, wefti_queue_request *chain,

@@ -48,11 +48,30 @@ static void recycle(weft_request *base)
     }
 }
 
+/* Puts an ended request into the list of weft_queue_take_ended. */
+static void report(weft_queue *queue, wefti_queue_request *request)
+{
+    weft_request_retain(&request->base);
+    wefti_mutex_lock(&queue->report_lock);
+    bool first = !queue->ended_first;
+    request->next_report = NULL;
+    *(first ? &queue->ended_first : &queue->ended_last->next_report) = request;
+    queue->ended_last = request;
+    if (first) {
+        /* Under the lock, so that the descriptor tells what the list does; a counter
+         * never makes its writer wait here. */
+        uint64_t one = 1;
+        ssize_t wrote = write(queue->fd, &one, sizeof one);
+        (void)wrote;
+    }
+    wefti_mutex_unlock(&queue->report_lock);
+}
+
 static void report_end(weft_request *base)
 {
     wefti_queue_request *request = WEFTI_CONTAINER_OF(base, wefti_queue_request, base);
     if (request->queue->fd >= 0) {
-        wefti_queue_report(request->queue, request);
+        report(request->queue, request);
     }
 }
 
@@ -215,24 +234,6 @@ void wefti_queue_pools_fini(weft_queue *queue)
     }
 }
 
-void wefti_queue_report(weft_queue *queue, wefti_queue_request *request)
-{
-    weft_request_retain(&request->base);
-    wefti_mutex_lock(&queue->report_lock);
-    bool first = !queue->ended_first;
-    request->next_report = NULL;
-    *(first ? &queue->ended_first : &queue->ended_last->next_report) = request;
-    queue->ended_last = request;
-    if (first) {
-        /* Under the lock, so that the descriptor tells what the list does; a counter
-         * never makes its writer wait here. */
-        uint64_t one = 1;
-        ssize_t wrote = write(queue->fd, &one, sizeof one);
-        (void)wrote;
-    }
-    wefti_mutex_unlock(&queue->report_lock);
-}
-
 weft_request *weft_queue_take_ended(weft_queue *queue)
 {
     if (!queue || queue->fd < 0 || wefti_fork_happened()) {
@@ -242,7 +243,7 @@ weft_request *weft_queue_take_ended(weft_queue *queue)
     wefti_queue_request *request = queue->ended_first;
     if (request) {
         queue->ended_first = request->next_report;
-        if (!queue->ended_first) { /* under the lock, as in wefti_queue_report */
+        if (!queue->ended_first) { /* under the lock, as in report */
             uint64_t count;
             ssize_t got = read(queue->fd, &count, sizeof count);
             (void)got;
