@@ -16,7 +16,13 @@
 
 #include "schedule/scenario.h"
 
-enum { MOST_SCHEDULES = 20000, PATIENCE_S = 60, ROW_BYTES = 512, CAUGHT = 10 };
+enum {
+    MOST_SCHEDULES = 20000,
+    PATIENCE_S = 60,
+    ROW_BYTES = 512,
+    CAUGHT = 10,
+    ONCE_ONLY
+};
 
 /* What stands in the first two columns of the table. */
 static const struct {
@@ -56,6 +62,13 @@ static const struct {
 };
 enum { GUARD_COUNT = sizeof(guards) / sizeof(guards[0]) };
 
+/* Whether a schedule that went wrong does so again, by what is printed of it. */
+static bool is_replayed(const scenario *s, const char *token)
+{
+    return freopen("/dev/null", "w", stderr) != NULL && /* each step is shown there */
+           !explore_replay(&s->what, token);
+}
+
 /* Explores until something goes wrong. In a process of its own, for a library without
  * its guards may crash. */
 static _Noreturn void explore_without(const scenario *s, wefti_sabotage guard)
@@ -81,7 +94,7 @@ static _Noreturn void explore_without(const scenario *s, wefti_sabotage guard)
                s->what.name, result.first_bad);
         fflush(stdout);
     }
-    _exit(result.bad > 0 ? CAUGHT : 0);
+    _exit(result.bad == 0 ? 0 : is_replayed(s, result.first_bad) ? CAUGHT : ONCE_ONLY);
 }
 
 static bool is_caught(const scenario *s, wefti_sabotage guard)
@@ -98,6 +111,10 @@ static bool is_caught(const scenario *s, wefti_sabotage guard)
         print_message("    without %s %s ends by signal %d\n",
                       scenario_guard_name(guard), s->what.name, WTERMSIG(status));
         return WTERMSIG(status) != SIGALRM;
+    }
+    if (WEXITSTATUS(status) == ONCE_ONLY) {
+        fail_msg("without %s the schedule of %s does not go wrong when it is replayed",
+                 scenario_guard_name(guard), s->what.name);
     }
     return WEXITSTATUS(status) != 0; /* a sanitizer may have ended it */
 }

@@ -12,6 +12,7 @@
 #include "base/schedule.h"
 #include "base/testing.h"
 #include "support/coroutine.h"
+#include "support/explore_crash.h"
 #include "support/explore_pick.h"
 
 enum {
@@ -512,12 +513,14 @@ void explore_random(const explore_case *what, const explore_effort *effort,
                     explore_result *result)
 {
     stage.picker = explore_picker_get();
+    explore_crash_begin(what->name);
     uint64_t end = effort->first_seed + effort->count;
     for (uint64_t seed = effort->first_seed; seed < end && !is_enough(effort, result);
          seed++) {
         explore_pick_by_walk(stage.picker, seed);
         count_schedule(result, run_schedule(what));
     }
+    explore_crash_end();
 }
 
 void explore_pct(const explore_case *what, const explore_effort *effort,
@@ -525,6 +528,7 @@ void explore_pct(const explore_case *what, const explore_effort *effort,
 {
     uint64_t length = 1;
     stage.picker = explore_picker_get();
+    explore_crash_begin(what->name);
     uint64_t end = effort->first_seed + effort->count;
     for (uint64_t seed = effort->first_seed; seed < end && !is_enough(effort, result);
          seed++) {
@@ -534,18 +538,21 @@ void explore_pct(const explore_case *what, const explore_effort *effort,
             length = explore_pick_length(stage.picker);
         }
     }
+    explore_crash_end();
 }
 
 void explore_all(const explore_case *what, const explore_effort *effort,
                  explore_result *result)
 {
     stage.picker = explore_picker_get();
+    explore_crash_begin(what->name);
     bool more = explore_pick_first_of_all(stage.picker);
     for (uint64_t i = 0; i < effort->count && more && !is_enough(effort, result); i++) {
         count_schedule(result, run_schedule(what));
         more = explore_pick_next_of_all(stage.picker, effort->preemptions);
     }
     result->complete = !more;
+    explore_crash_end();
 }
 
 bool explore_replay(const explore_case *what, const char *token)
@@ -556,7 +563,9 @@ bool explore_replay(const explore_case *what, const char *token)
         return false;
     }
     stage.trace = true;
+    explore_crash_begin(what->name);
     bool right = run_schedule(what);
+    explore_crash_end();
     stage.trace = false;
     fprintf(stderr, "%s %s: %s\n", what->name, token,
             right ? "all was right" : "WRONG");
