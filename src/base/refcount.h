@@ -31,6 +31,11 @@ WEFTI_INLINE void wefti_refcount_retain(wefti_refcount *count)
 /* True for the last owner, who then sees all that the others did. */
 WEFTI_INLINE bool wefti_refcount_release(wefti_refcount *count)
 {
+    /* An only owner shares the count with nobody: no locked operation is needed. */
+    if (wefti_atomic_u32_load_acquire(&count->owners) == 1) {
+        wefti_atomic_u32_store_relaxed(&count->owners, 0);
+        return true;
+    }
     const uint32_t before = wefti_atomic_u32_sub_acq_rel(&count->owners, 1);
 #if defined(WEFT_TESTING)
     if (before == 0) {

@@ -198,8 +198,25 @@ bool wefti_queue_end(weft_queue *queue, wefti_queue_request *chain)
     return tears_down;
 }
 
+/* At the device: those of one core that ended alike at once. */
+static void count_at_device(const weft_queue *queue, const wefti_queue_request *chain)
+{
+    while (chain) {
+        const wefti_queue_request *first = chain;
+        uint64_t count = 0;
+        while (chain && chain->base.shard == first->base.shard &&
+               chain->outcome == first->outcome) {
+            chain = chain->next_ended;
+            count++;
+        }
+        wefti_device_end_several(queue->device, first->base.shard,
+                                 wefti_outcome_of(first->outcome), count);
+    }
+}
+
 void wefti_queue_end_led_locked(weft_queue *queue, wefti_queue_request *chain)
 {
+    count_at_device(queue, chain);
     for (wefti_queue_request *r = chain; r; r = r->next_ended) {
         count_locked(queue, r);
         wefti_request_mark_ended(&r->base, r->outcome);

@@ -284,7 +284,13 @@ weft_status wefti_device_begin(weft_device *device, uint32_t *shard, weft_error 
 
 void wefti_device_end(weft_device *device, uint32_t shard, wefti_outcome outcome)
 {
-    wefti_atomic_u64_add_seq_cst(&device->shards[shard].ended[outcome], 1);
+    wefti_device_end_several(device, shard, outcome, 1);
+}
+
+void wefti_device_end_several(weft_device *device, uint32_t shard,
+                              wefti_outcome outcome, uint64_t count)
+{
+    wefti_atomic_u64_add_seq_cst(&device->shards[shard].ended[outcome], count);
     if (WEFTI_UNLIKELY(wefti_atomic_u32_load_seq_cst(&device->drainers) != 0) &&
         !wefti_sabotaged(WEFTI_SABOTAGE_DRAIN_WAKE)) {
         wake_drainers(device);

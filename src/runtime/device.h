@@ -99,6 +99,10 @@ weft_status wefti_device_health(const weft_device *device, weft_error *error);
 weft_status wefti_device_begin(weft_device *device, uint32_t *shard, weft_error *error);
 void wefti_device_end(weft_device *device, uint32_t shard, wefti_outcome outcome);
 
+/* The same for so many pieces that ended alike, all with the same shard. */
+void wefti_device_end_several(weft_device *device, uint32_t shard,
+                              wefti_outcome outcome, uint64_t count);
+
 /* Takes back a begin whose work could not be handed on: it was never accepted. */
 void wefti_device_unbegin(weft_device *device, uint32_t shard);
 

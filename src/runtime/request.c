@@ -216,7 +216,6 @@ bool wefti_request_claim(weft_request *request, wefti_request_state state)
 
 void wefti_request_mark_ended(weft_request *request, weft_status status)
 {
-    wefti_device_end(request->device, request->shard, wefti_outcome_of(status));
     /* Sequentially consistent, as in weft_request_wait: either the waiter is seen by
      * who wakes, or it sees the end. */
     wefti_atomic_u32_store_seq_cst(&request->state, WEFTI_REQUEST_ENDED |
@@ -235,6 +234,7 @@ void wefti_request_wake(weft_request *request)
 
 void wefti_request_announce(weft_request *request, weft_status status)
 {
+    wefti_device_end(request->device, request->shard, wefti_outcome_of(status));
     wefti_request_mark_ended(request, status);
     wefti_request_wake(request);
     if (request->fd >= 0) {

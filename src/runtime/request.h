@@ -115,8 +115,9 @@ void wefti_request_close_fd(weft_request *request);
 void wefti_request_announce(weft_request *request, weft_status status);
 
 /* Two parts of it, all that there is for a request with neither descriptor nor
- * callback: the end can be seen and is counted, and who sleeps is woken. The caller
- * owns the request. Waking waits for a thread that is about to fall asleep. */
+ * callback once the device has counted its end: the end can be seen, and who sleeps is
+ * woken. The caller owns the request. Waking waits for a thread that is about to fall
+ * asleep. */
 void wefti_request_mark_ended(weft_request *request, weft_status status);
 void wefti_request_wake(weft_request *request);
 
