@@ -171,7 +171,7 @@ def weft_rates(options, row, *more):
         if status != 0:
             sys.exit(f"{' '.join(command)} failed:\n{words.read()}")
     told = json.loads(report.read_text())
-    memory = (used.ru_maxrss >> 10, told["statistics"]["memory_peak_bytes"] >> 20)
+    memory = (used.ru_maxrss >> 10, told["statistics"]["memory_peak_bytes"] / 2**20)
     results = told["results"]
     return {r["threads"]: {"rate": r["calls_per_second"], "memory": memory,
                            "p50": r["timed"]["p50_ns"], "p99": r["timed"]["p99_ns"],
@@ -319,7 +319,7 @@ def markdown(records, raw, precision):
             f"| {weft['rate'] / r['threads']:.1f} | {wanted[row][0]}, {wanted[row][1]} "
             f"| {of_raw} | {weft['p50'] / 1e3:.0f}, {weft['p99'] / 1e3:.0f}, "
             f"{weft['p999'] / 1e3:.0f} | {weft['cpu'] / 1e3:.1f} "
-            f"| {r['memory'][0]:,}, {r['memory'][1]:,} "
+            f"| {r['memory'][0]:,}, {r['memory'][1]:,.1f} "
             f"| {r['on card']:,.0f} | {r['on card'] / r['resident']:.1f} "
             f"| {r['on card'] / r['kept']:.1f} |")
     return "\n".join(lines) + "\n"

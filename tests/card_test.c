@@ -458,16 +458,19 @@ static void test_failures_beside_others(void **state)
     fail_beside_others(CUDA_ERROR_OUT_OF_MEMORY);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cards_come_and_go),
         cmocka_unit_test(test_who_builds_disturbs_nobody),
         cmocka_unit_test(test_a_full_card),
         cmocka_unit_test(test_trim),
         cmocka_unit_test(test_rows_on_the_card),
         cmocka_unit_test(test_failures_beside_others),
+        cmocka_unit_test(test_cards_come_and_go),
     };
     (void)fake_driver_find();
+    if (argc > 1) {
+        cmocka_set_test_filter(argv[1]);
+    }
     return card_can_be_opened("cuda:0") ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
 }
