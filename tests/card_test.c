@@ -319,6 +319,65 @@ static void test_a_full_card(void **state)
     fake_driver_assert_empty();
 }
 
+typedef struct capped {
+    weft_model *model;
+    const call *alone;
+    uint32_t right, refused, wrong;
+} capped;
+
+static void run_capped(void *user, uint32_t index)
+{
+    capped *self = user;
+    call c;
+    prepare(&c, 7);
+    (void)index;
+    for (int i = 0; i < 20; i++) {
+        weft_error error = {0};
+        memset(c.y, 0x55, sizeof(c.y));
+        weft_status status = weft_run(self->model, &c.io, NULL, &error);
+        const float none[COUNT] = {0};
+        const bool refused = status == WEFT_OUT_OF_MEMORY &&
+                             strstr(error.message, "the model's memory cap") != NULL &&
+                             memcmp(c.y, none, sizeof(c.y)) == 0;
+        const bool right =
+            status == WEFT_OK && memcmp(c.y, self->alone->y, sizeof(c.y)) == 0;
+        (void)__atomic_fetch_add(&self->right, right, __ATOMIC_RELAXED);
+        (void)__atomic_fetch_add(&self->refused, refused, __ATOMIC_RELAXED);
+        (void)__atomic_fetch_add(&self->wrong, !right && !refused, __ATOMIC_RELAXED);
+    }
+}
+
+/* A model whose cap has room for one run at a time: what is refused is refused to its
+ * caller, all others have their answers. */
+static void test_the_cap_of_a_model(void **state)
+{
+    (void)state;
+    weft_device *device = open_card(0);
+    weft_model *model = make_model(device, net);
+    weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    weft_device_statistics used;
+    capped all = {0};
+    call alone;
+    prepare(&alone, 7);
+    assert_int_equal(weft_run(model, &alone.io, NULL, NULL), WEFT_OK);
+    weft_device_get_statistics(device, &used); /* its weights, one workspace */
+    weft_model_release(model);
+    weft_graph *graph = graph_text_make(net, 20);
+    params.memory_cap_bytes = used.memory_bytes;
+    assert_int_equal(weft_model_create(device, graph, &params, &all.model, NULL),
+                     WEFT_OK);
+    weft_graph_release(graph);
+    all.alone = &alone;
+    crew_run(8, run_capped, &all);
+    print_message("%u right, %u refused\n", all.right, all.refused);
+    assert_int_equal(all.wrong, 0);
+    assert_true(all.right > 0);
+    assert_true(all.refused > 0);
+    weft_model_release(all.model);
+    weft_device_release(device);
+    fake_driver_assert_empty();
+}
+
 /* The memory of idle contexts goes back to the card, and what ran runs again. */
 static void test_trim(void **state)
 {
@@ -463,6 +522,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_who_builds_disturbs_nobody),
         cmocka_unit_test(test_a_full_card),
+        cmocka_unit_test(test_the_cap_of_a_model),
         cmocka_unit_test(test_trim),
         cmocka_unit_test(test_rows_on_the_card),
         cmocka_unit_test(test_failures_beside_others),

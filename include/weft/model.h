@@ -89,6 +89,11 @@ typedef struct weft_model_params {
      * devices that have it; those in the graphs of its nodes (If, Loop, Scan) stay f32.
      */
     weft_precision precision;
+    /* Hard cap on the device memory that the model takes: its packed weights, on all
+     * cards together, and the workspace of each run of it while that is under way, and
+     * what a run has between stages; 0: none but the device's. What would go over it
+     * fails with WEFT_OUT_OF_MEMORY: the run, or weft_model_create; others go on. */
+    size_t memory_cap_bytes;
 } weft_model_params;
 
 #define WEFT_MODEL_PARAMS_INIT                                                         \

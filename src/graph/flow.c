@@ -11,18 +11,21 @@
 enum { HEAD_BYTES = 64, LEAST_BYTES = 256 };
 _Static_assert(sizeof(wefti_block) <= HEAD_BYTES, "the data behind it is aligned");
 
-void wefti_flow_init(wefti_flow *flow, weft_context *context, int64_t max_iterations)
+void wefti_flow_init(wefti_flow *flow, weft_context *context, const weft_model *model)
 {
     *flow = (wefti_flow){.device = context->device,
                          .context = context,
-                         .iterations_left = max_iterations,
-                         .max_iterations = max_iterations};
+                         .memory = model->memory,
+                         .iterations_left = model->max_iterations,
+                         .max_iterations = model->max_iterations};
 }
 
 static void free_block(wefti_flow *flow, wefti_block *block)
 {
     if (flow->device->backend->on_host) {
-        wefti_memory_unreserve(flow->device->memory, 0, block, block->size_bytes);
+        const size_t size_bytes = block->size_bytes;
+        wefti_memory_unreserve(flow->device->memory, 0, block, size_bytes);
+        wefti_account_give(flow->memory, size_bytes);
     } else {
         wefti_free(block);
     }
@@ -71,6 +74,19 @@ static wefti_block *take_unused(wefti_flow *flow, size_t size_bytes)
     return block;
 }
 
+static weft_status reserve(wefti_flow *flow, size_t size_bytes, void **memory,
+                           weft_error *error)
+{
+    WEFTI_TRY(wefti_account_take(flow->memory, size_bytes, "a value between two stages",
+                                 error));
+    weft_status status =
+        wefti_memory_reserve(flow->device->memory, 0, size_bytes, memory, error);
+    if (status != WEFT_OK) {
+        wefti_account_give(flow->memory, size_bytes);
+    }
+    return status;
+}
+
 static weft_status make_block(wefti_flow *flow, size_t size_bytes, wefti_block **block,
                               weft_error *error)
 {
@@ -80,11 +96,9 @@ static weft_status make_block(wefti_flow *flow, size_t size_bytes, wefti_block *
         if (memory == NULL) {
             return wefti_error_memory(error, "a value between two stages");
         }
-    } else if (wefti_memory_reserve(flow->device->memory, 0, size_bytes, &memory,
-                                    error) != WEFT_OK) {
-        free_unused(flow); /* they count against the cap too */
-        WEFTI_TRY(
-            wefti_memory_reserve(flow->device->memory, 0, size_bytes, &memory, error));
+    } else if (reserve(flow, size_bytes, &memory, error) != WEFT_OK) {
+        free_unused(flow); /* they count against the caps too */
+        WEFTI_TRY(reserve(flow, size_bytes, &memory, error));
     }
     *block = memory;
     (*block)->size_bytes = size_bytes;

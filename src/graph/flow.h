@@ -27,17 +27,19 @@ typedef struct wefti_value {
 typedef struct wefti_flow {
     weft_device *device;
     weft_context *context; /* entered by each static stage in turn */
+    wefti_account *memory; /* the model's; NULL: no cap */
     int64_t iterations_left, max_iterations;
     wefti_block *unused; /* kept for the values to come */
     size_t unused_bytes, used_bytes, peak_bytes;
 } wefti_flow;
 
-void wefti_flow_init(wefti_flow *flow, weft_context *context, int64_t max_iterations);
+/* For a run of the model. */
+void wefti_flow_init(wefti_flow *flow, weft_context *context, const weft_model *model);
 /* All values are dropped. */
 void wefti_flow_fini(wefti_flow *flow);
 
 /* Makes a value of this type and shape, dense, contents undefined.
- * Errors: WEFT_OUT_OF_MEMORY at the device's cap. */
+ * Errors: WEFT_OUT_OF_MEMORY at the device's cap, or the model's. */
 weft_status wefti_flow_new(wefti_flow *flow, weft_type type, int32_t rank,
                            const int64_t *dims, wefti_value *value, weft_error *error);
 /* Another owner of the same memory. */

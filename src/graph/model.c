@@ -302,25 +302,32 @@ static weft_status plan_static_shapes(weft_model *model, weft_error *error)
     return status;
 }
 
-/* Packed weights count against the device's cap. */
+/* Packed weights count against the caps of the model and of the device. */
 static weft_status reserve_weight(void *user, int32_t card, size_t size_bytes,
                                   void **address, weft_error *error)
 {
-    weft_device *device = user;
-    return wefti_memory_reserve(device->memory, card, size_bytes, address, error);
+    weft_model *model = user;
+    *address = NULL;
+    WEFTI_TRY(wefti_account_take(model->memory, size_bytes, "weights", error));
+    weft_status status =
+        wefti_memory_reserve(model->device->memory, card, size_bytes, address, error);
+    if (status != WEFT_OK) {
+        wefti_account_give(model->memory, size_bytes);
+    }
+    return status;
 }
 
 static void unreserve_weight(void *user, int32_t card, void *address, size_t size_bytes)
 {
-    weft_device *device = user;
-    wefti_memory_unreserve(device->memory, card, address, size_bytes);
+    weft_model *model = user;
+    wefti_memory_unreserve(model->device->memory, card, address, size_bytes);
+    wefti_account_give(model->memory, size_bytes);
 }
 
 static weft_status make_weights(weft_model *model, weft_error *error)
 {
     for (int32_t i = 0; i < model->device->info.card_count; i++) {
-        const wefti_weight_memory memory = {reserve_weight, unreserve_weight,
-                                            model->device, i};
+        const wefti_weight_memory memory = {reserve_weight, unreserve_weight, model, i};
         WEFTI_TRY(wefti_weights_create(&memory, &model->weights[i], error));
     }
     return WEFT_OK;
@@ -384,8 +391,9 @@ static weft_status check_precision(const weft_device *device, weft_precision pre
     return WEFT_OK;
 }
 
+/* `whole`: what it is a part of, or NULL. */
 static weft_status create(weft_device *device, weft_graph *graph,
-                          const weft_model_params *params, bool is_part,
+                          const weft_model_params *params, weft_model *whole,
                           weft_model **model, weft_error *error)
 {
     weft_model_params checked;
@@ -396,7 +404,11 @@ static weft_status create(weft_device *device, weft_graph *graph,
         return wefti_error_memory(error, "a model");
     }
     memset(made, 0, sizeof(*made));
-    made->is_part = is_part;
+    made->is_part = whole != NULL;
+    wefti_account_init(&made->account, checked.memory_cap_bytes);
+    made->memory = whole != NULL                   ? whole->memory
+                   : checked.memory_cap_bytes == 0 ? NULL
+                                                   : &made->account;
     wefti_refcount_init(&made->owners);
     made->device = weft_device_retain(device);
     made->graph = weft_graph_retain(graph);
@@ -423,15 +435,15 @@ weft_status weft_model_create(weft_device *device, weft_graph *graph,
     }
     *model = NULL;
     WEFTI_TRY(wefti_device_check_open(device, error));
-    return create(device, graph, params, false, model, error);
+    return create(device, graph, params, NULL, model, error);
 }
 
-weft_status wefti_model_create_part(weft_device *device, weft_graph *graph,
+weft_status wefti_model_create_part(weft_model *whole, weft_graph *graph,
                                     const weft_model_params *params, weft_model **model,
                                     weft_error *error)
 {
     *model = NULL;
-    return create(device, graph, params, true, model, error);
+    return create(whole->device, graph, params, whole, model, error);
 }
 
 weft_model *weft_model_retain(weft_model *model)

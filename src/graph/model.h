@@ -4,6 +4,7 @@
 
 #include <weft/model.h>
 
+#include "graph/account.h"
 #include "graph/buckets.h"
 #include "graph/dims.h"
 #include "graph/plan.h"
@@ -25,8 +26,9 @@ struct weft_model {
     bool owns_cpu;
     bool no_fusion;
     weft_precision precision;
-    bool is_part;                            /* of another model */
-    int64_t max_iterations;                  /* of a run; INT64_MAX: any number */
+    bool is_part;           /* of another model */
+    wefti_account *memory;  /* its own, or of the whole; NULL: no cap */
+    int64_t max_iterations; /* of a run; INT64_MAX: any number */
     const weft_value_info *inputs, *outputs; /* in the net's arena */
     wefti_dims dims;                         /* of the inputs, in the net's arena */
     /* Inputs whose value is a part of the plan's key; in the net's arena. */
@@ -36,12 +38,13 @@ struct weft_model {
     const wefti_buckets *buckets; /* in the net's arena; NULL: all sizes are exact */
 
     /* synchronised */
+    wefti_account account; /* not of a part */
     wefti_plan_cache plans;
 };
 
-/* A model that is a part of another one: its inputs may be of any type and shape, and
- * its value inputs of any size that is likely. */
-weft_status wefti_model_create_part(weft_device *device, weft_graph *graph,
+/* A model that is a part of another one, which lives longer: its inputs may be of any
+ * type and shape, and its value inputs of any size that is likely. */
+weft_status wefti_model_create_part(weft_model *whole, weft_graph *graph,
                                     const weft_model_params *params, weft_model **model,
                                     weft_error *error);
 

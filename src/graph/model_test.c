@@ -764,6 +764,45 @@ static void test_memory_cap(void **state)
     assert_true(refused >= 3 && ran >= 3);
 }
 
+/* A model's own cap on its weights, whatever the device has; another model of the
+ * device knows nothing of it. */
+static void test_memory_cap_of_a_model(void **state)
+{
+    (void)state;
+    int refused = 0, ran = 0;
+    weft_device *device;
+    weft_model *other;
+    assert_int_equal(weft_device_open("cpu", NULL, &device, NULL), WEFT_OK);
+    assert_int_equal(make_model(device, NULL, &other, NULL), WEFT_OK);
+    for (size_t cap = 64; cap < 1 << 20; cap *= 2) {
+        weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+        params.memory_cap_bytes = cap;
+        weft_model *model = NULL;
+        weft_error error = {.message = ""};
+        call c, beside;
+        prepare_call(&c, ROWS, 0, 0);
+        weft_status status = make_model(device, &params, &model, &error);
+        for (int i = 0; i < 3 && model != NULL; i++) { /* it gives back what it took */
+            status = weft_run(model, &c.io, NULL, &error);
+        }
+        if (status == WEFT_OK) {
+            assert_right(&c, ROWS);
+            ran++;
+        } else {
+            assert_int_equal(status, WEFT_OUT_OF_MEMORY);
+            assert_non_null(strstr(error.message, "the model's memory cap"));
+            refused++;
+        }
+        prepare_call(&beside, ROWS, 0, 0);
+        assert_int_equal(weft_run(other, &beside.io, NULL, NULL), WEFT_OK);
+        assert_right(&beside, ROWS);
+        weft_model_release(model);
+    }
+    assert_true(refused >= 3 && ran >= 3);
+    weft_model_release(other);
+    weft_device_release(device);
+}
+
 /* Opens, loads, runs and closes with the n-th allocation, lock, thread or device call
  * failing, for every n until nothing fails. */
 static void test_every_failure_is_an_answer(void **state)
@@ -819,6 +858,7 @@ int main(void)
         cmocka_unit_test(test_attention_is_what_was_written),
         cmocka_unit_test(test_weights_of_a_plan_are_its_own),
         cmocka_unit_test(test_memory_cap),
+        cmocka_unit_test(test_memory_cap_of_a_model),
         cmocka_unit_test(test_every_failure_is_an_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -176,6 +176,22 @@ typedef struct call {
     wefti_padding *padding;
 } call;
 
+/* The workspace counts for as long as the run is under way. */
+static weft_status execute_under_caps(weft_context *context, const call *self,
+                                      const wefti_plan *plan, const weft_io *io,
+                                      weft_error *error)
+{
+    wefti_account *memory = self->model->memory;
+    if (WEFTI_LIKELY(memory == NULL)) {
+        return execute(context, plan, io, error);
+    }
+    WEFTI_TRY(
+        wefti_account_take(memory, plan->workspace_bytes, "a run's workspace", error));
+    weft_status status = execute(context, plan, io, error);
+    wefti_account_give(memory, plan->workspace_bytes);
+    return status;
+}
+
 static weft_status check_call(const call *self, const wefti_plan *plan,
                               weft_error *error)
 {
@@ -194,7 +210,7 @@ static WEFTI_NOINLINE weft_status run_padded(weft_context *context, const call *
     }
     if (status == WEFT_OK) {
         wefti_padding_load(padding, plan, context->staging);
-        status = execute(context, plan, &padding->io, error);
+        status = execute_under_caps(context, self, plan, &padding->io, error);
     }
     if (status == WEFT_OK) {
         wefti_padding_store(padding, plan);
@@ -212,7 +228,7 @@ static weft_status run_plan(weft_context *context, const call *self,
     if (WEFTI_UNLIKELY(self->padding != NULL)) {
         return run_padded(context, self, plan, error);
     }
-    weft_status status = execute(context, plan, self->io, error);
+    weft_status status = execute_under_caps(context, self, plan, self->io, error);
     if (status == WEFT_OK) {
         describe_output_tensors(plan, self->io);
     } else {
@@ -391,7 +407,7 @@ static weft_status run_stages_in(weft_context *context, weft_model *model,
     }
     wefti_value *results = values + io->input_count;
     wefti_flow flow;
-    wefti_flow_init(&flow, context, model->max_iterations);
+    wefti_flow_init(&flow, context, model);
     weft_status status = WEFT_OK;
     for (size_t i = 0; status == WEFT_OK && i < io->input_count; i++) {
         values[i].tensor = io->inputs[i];

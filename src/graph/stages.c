@@ -268,8 +268,8 @@ static weft_status make_part(divider *all, part *made, int32_t level)
     weft_model_params params = all->params;
     params.precision = all->model->precision;
     made->graph->widened = true;
-    WEFTI_TRY(wefti_model_create_part(all->model->device, made->graph, &params, &model,
-                                      all->error));
+    WEFTI_TRY(
+        wefti_model_create_part(all->model, made->graph, &params, &model, all->error));
     stage.bodies[0].model = model;
     weft_status status = add_stage(all, &stage);
     if (status != WEFT_OK) {
@@ -300,9 +300,8 @@ static weft_status make_body(divider *all, wefti_stage *stage, const char *name,
         size_t captures = attribute->graph->capture_count;
         if (strcmp(attribute->name, name) == 0) {
             *body = (wefti_body){.first_capture = first, .capture_count = captures};
-            weft_status status =
-                wefti_model_create_part(all->model->device, attribute->graph,
-                                        &all->params, &body->model, all->error);
+            weft_status status = wefti_model_create_part(
+                all->model, attribute->graph, &all->params, &body->model, all->error);
             return status == WEFT_OK ? WEFT_OK
                                      : wefti_error_prefix(all->error, status, "%s, %s",
                                                           view->label, name);

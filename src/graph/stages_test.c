@@ -742,19 +742,13 @@ static void test_parts_share_the_memory_for_plans(void **state)
     }
 }
 
-/* The cap holds for what lies between stages; a run that fails leaves nothing. */
-static void test_memory_cap(void **state)
+/* A Loop whose state doubles each time. */
+static const char doubling[] =
+    "m: i64[]; x: f32[n]; s = Loop(m,,x) body={ i: i64[]; k: bool[]; a: f32[n]; "
+    "b = Concat(a,a) axis=0; -> k,b }; -> s";
+
+static void double_under_a_cap(weft_model *model)
 {
-    (void)state;
-    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
-    params.memory_cap_bytes = 1 << 20;
-    weft_device *small;
-    assert_int_equal(weft_device_open("cpu", &params, &small, NULL), WEFT_OK);
-    weft_model *model = make_model_on(
-        small,
-        "m: i64[]; x: f32[n]; s = Loop(m,,x) body={ i: i64[]; k: bool[]; a: f32[n]; "
-        "b = Concat(a,a) axis=0; -> k,b }; -> s",
-        NULL);
     float x = 1;
     for (int repeat = 0; repeat < 3; repeat++) {
         int64_t m = 10;
@@ -767,6 +761,18 @@ static void test_memory_cap(void **state)
         assert_int_equal(call_run(&run, model), WEFT_OUT_OF_MEMORY);
         assert_null(run.outputs[0].data);
     }
+}
+
+/* The cap holds for what lies between stages; a run that fails leaves nothing. */
+static void test_memory_cap(void **state)
+{
+    (void)state;
+    weft_device_params params = WEFT_DEVICE_PARAMS_INIT;
+    params.memory_cap_bytes = 1 << 20;
+    weft_device *small;
+    assert_int_equal(weft_device_open("cpu", &params, &small, NULL), WEFT_OK);
+    weft_model *model = make_model_on(small, doubling, NULL);
+    double_under_a_cap(model);
     assert_int_equal(weft_device_trim(small, NULL), WEFT_OK);
     weft_device_statistics now;
     weft_device_get_statistics(small, &now);
@@ -774,6 +780,23 @@ static void test_memory_cap(void **state)
     assert_true(now.memory_bytes < 1 << 16);
     weft_model_release(model);
     weft_device_release(small);
+}
+
+/* So does the model's own, which its parts share. */
+static void test_memory_cap_of_a_model(void **state)
+{
+    (void)state;
+    weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    params.memory_cap_bytes = 1 << 20;
+    weft_device *device;
+    assert_int_equal(weft_device_open("cpu", NULL, &device, NULL), WEFT_OK);
+    weft_model *model = make_model_on(device, doubling, &params);
+    double_under_a_cap(model);
+    weft_device_statistics now;
+    weft_device_get_statistics(device, &now);
+    assert_true(now.memory_peak_bytes <= 1 << 20);
+    weft_model_release(model);
+    weft_device_release(device);
 }
 
 static void test_every_failure_is_an_answer(void **state)
@@ -953,6 +976,7 @@ int main(void)
         cmocka_unit_test(test_a_thousand_sizes),
         cmocka_unit_test(test_parts_share_the_memory_for_plans),
         cmocka_unit_test(test_memory_cap),
+        cmocka_unit_test(test_memory_cap_of_a_model),
         cmocka_unit_test(test_every_failure_is_an_answer),
         cmocka_unit_test(test_refused_models),
         cmocka_unit_test(test_refused_runs),
