@@ -16,6 +16,7 @@
 
 #include "backend/cuda/device.h"
 #include "base/atomic.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/thread.h"
 #include "cli/suite.h"
@@ -259,12 +260,19 @@ static void test_who_builds_disturbs_nobody(void **state)
     start_crowd(&all, launchers, device, &alone);
     const uint32_t before = calls_of(&all);
     const uint32_t builds = (fake.there ? FEW : BUILDS) / crew_divisor();
+    const int64_t begin_ns = wefti_clock_ns();
+    int64_t longest_ns = 0;
     for (uint32_t i = 0; i < builds; i++) {
+        const int64_t from_ns = wefti_clock_ns();
         build_one(device, i);
+        const int64_t took_ns = wefti_clock_ns() - from_ns;
+        longest_ns = took_ns > longest_ns ? took_ns : longest_ns;
     }
     const uint32_t meanwhile = calls_of(&all) - before;
-    print_message("%u calls of 16 threads while %u graphs were built\n", meanwhile,
-                  builds);
+    print_message("%u calls of 16 threads in %.0f ms while %u graphs were built, the "
+                  "slowest in %.1f ms\n",
+                  meanwhile, (double)(wefti_clock_ns() - begin_ns) * 1e-6, builds,
+                  (double)longest_ns * 1e-6);
     assert_true(meanwhile > builds);
     end_crowd(&all);
     weft_device_release(device);

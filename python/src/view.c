@@ -148,15 +148,19 @@ static int describe_buffer(const Py_buffer *buffer, const char *role, const char
     return 0;
 }
 
+static int refuse_card(const char *role, const char *name, int32_t device_type)
+{
+    return door_refuse(WEFT_INVALID_ARGUMENT,
+                       "%s '%s' is not in the CPU's memory (DLPack device type %d); "
+                       "move it there first, for example by x.cpu()",
+                       role, name, device_type);
+}
+
 static int describe_dlpack(const dl_tensor *tensor, bool read_only, const char *role,
                            const char *name, door_layout *layout)
 {
     if (tensor->device_type != DL_CPU && tensor->device_type != DL_CUDA_HOST) {
-        return door_refuse(
-            WEFT_INVALID_ARGUMENT,
-            "%s '%s' is not in the CPU's memory (DLPack device type %d); "
-            "move it there first, for example by x.cpu()",
-            role, name, tensor->device_type);
+        return refuse_card(role, name, tensor->device_type);
     }
     if (tensor->rank > WEFT_MAX_RANK) {
         return refuse_rank(role, name, tensor->rank);
@@ -303,6 +307,9 @@ static int open_dlpack(door_view *view, PyObject *object, const char *role,
     PyObject *method = PyObject_GetAttr(object, door.str_dlpack);
     if (!method) {
         PyErr_Clear();
+        if (PyObject_HasAttrString(object, "__cuda_array_interface__")) {
+            return refuse_card(role, name, DL_CUDA);
+        }
         PyObject *type_name = PyType_GetName(Py_TYPE(object));
         const char *text = type_name ? PyUnicode_AsUTF8AndSize(type_name, NULL) : NULL;
         door_refuse(WEFT_INVALID_ARGUMENT,

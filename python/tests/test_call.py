@@ -26,6 +26,24 @@ class OldTensor:
         return self.array.__dlpack__()
 
 
+class OnCard(OldTensor):
+    """Says that it lies in a card's memory."""
+
+    def __dlpack__(self):
+        capsule = self.array.__dlpack__()
+        pointer = ctypes.pythonapi.PyCapsule_GetPointer
+        pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+        ctypes.c_int32.from_address(pointer(capsule, b"dltensor") + 8).value = 2
+        return capsule
+
+
+class OtherOnCard:
+    """So does this one, in Numba's way."""
+
+    __cuda_array_interface__ = {"shape": (1, 4), "typestr": "<f4", "data": (256, False),
+                                "version": 3}
+
+
 class Calls(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -123,6 +141,18 @@ class Calls(unittest.TestCase):
         flat = weft.load(onnx_bytes.identity("uint8"))
         np.testing.assert_array_equal(flat(b"abc"), [97, 98, 99])
         np.testing.assert_array_equal(flat(bytearray(b"abc")), [97, 98, 99])
+
+    def test_tensors_of_a_card_are_refused(self):
+        x = np.float32([[-1, 0, 1, 2]])
+        for given in OnCard(x), OtherOnCard():
+            words = r"'x' is not in the CPU's memory .*move it there first"
+            with self.assertRaisesRegex(weft.ArgumentError, words):
+                self.relu(given)
+            with self.assertRaisesRegex(weft.ArgumentError, words):
+                self.relu.submit(given)
+            with self.assertRaisesRegex(weft.ArgumentError, "'y' is not in the CPU's"):
+                self.relu(x, out=given)
+        np.testing.assert_array_equal(self.relu(x), [[0, 0, 1, 2]])
 
     def test_arrays_that_are_not_plain(self):
         """Plain ones are opened by their fields, these by the protocol of buffers."""
