@@ -83,9 +83,11 @@ check-large: build
 install:
 	@test -f $(BUILD)/libweft.a || { echo "type: make build, then make install"; exit 1; }
 	@cmake --install $(BUILD) --prefix $(PREFIX)
+	@[ "$$(id -u)" != 0 ] || PATH=$$PATH:/sbin ldconfig # finds it in /usr/local/lib
 
 uninstall:
 	@cmake --build $(BUILD) --target uninstall
+	@[ "$$(id -u)" != 0 ] || PATH=$$PATH:/sbin ldconfig
 
 tsan: deps
 	@cmake -S . -B build-tsan -DWEFT_SANITIZE=thread $(SANITIZER_FLAGS) >/dev/null

@@ -5,6 +5,7 @@
     bench/peers.py                            all rows, 2, 8 and 16 threads
     bench/peers.py --rows relu,matmul --threads 8 --seconds 2
     bench/peers.py --json out.json --markdown out.md
+    bench/peers.py --device cuda:0            on a card: bench/peers_cuda.py
 
 Every caller is a thread with its own weights and its own input, made beforehand, and
 one thread inside a call: PyTorch with one intra-op thread, ONNX Runtime with one
@@ -328,6 +329,8 @@ def parse_arguments():
     parser.add_argument("--threads", default="2,8,16")
     parser.add_argument("--seconds", type=float, default=0.5, help="of one measurement")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", default="cpu",
+                        help="cuda:0 and the like go to bench/peers_cuda.py")
     parser.add_argument("--weft", default=str(ROOT / "build" / "weft"))
     parser.add_argument("--core-gflops", type=float,
                         help="the limit of one core (default: PyTorch's best product)")
@@ -344,7 +347,18 @@ def parse_arguments():
     return options
 
 
+def go_to_card():
+    """With --device cuda:0 or the like, bench/peers_cuda.py does the rest."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--device", default="cpu")
+    device = parser.parse_known_args()[0].device
+    if device != "cpu":
+        os.execv(sys.executable, [sys.executable, str(ROOT / "bench" / "peers_cuda.py"),
+                                  *sys.argv[1:]])
+
+
 def main():
+    go_to_card()
     enter_venv()
     options = parse_arguments()
     import torch
