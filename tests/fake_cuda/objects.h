@@ -47,6 +47,8 @@ typedef struct kernel_call {
 struct cuda_node_object {
     struct cuda_node_object *next;
     const struct cuda_node_object *before;
+    const struct cuda_graph_object *graph;
+    size_t index; /* in it */
     kernel_call call;
 };
 struct cuda_graph_object {
@@ -55,6 +57,7 @@ struct cuda_graph_object {
 };
 struct cuda_executable_object {
     int card;
+    const struct cuda_graph_object *graph; /* of which it was made; may be gone */
     struct cuda_executable_object *next;
     kernel_call *calls;
     size_t count;
@@ -100,7 +103,7 @@ typedef struct block {
     char *address;
     size_t size_bytes;
     bool on_device;
-    int card; /* NO_CARD: memory of the host that all cards may use */
+    int card; /* FAKE_NO_CARD: memory of the host that all cards may use */
 } block;
 
 #endif

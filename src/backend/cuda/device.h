@@ -108,6 +108,10 @@ struct wefti_backend_device {
     /* atomic: who runs -> who runs; how many are in a run */
     WEFTI_CACHE_ALIGNED wefti_atomic_u32 running;
 
+    /* atomic: who has the bus, or wants it -> the same; how many runs have it
+     * (wefti_recipe.crosses) */
+    WEFTI_CACHE_ALIGNED wefti_atomic_u32 crossing;
+
     /* atomic: who builds recipes -> who builds recipes. Not beside `running`, for who
      * runs reads `lost`. */
     WEFTI_CACHE_ALIGNED wefti_atomic_u64 recipe_serial;

@@ -193,7 +193,6 @@ static void threads_have_their_own_answers(void **state)
     fake_driver_assert_empty();
 }
 
-/* Graphs are kept for the recipes used last, and made anew where a workspace moves. */
 /* y = bf16(f32(x) + f32(x)), as three steps, of which the card's graph has one kernel:
  * the inputs are widened as they come, the outputs rounded as they go. */
 static weft_status make_sum_of_halves(wefti_backend_device *device, int64_t count,
@@ -395,52 +394,6 @@ static void large_ones_take_the_engine_and_the_ring(void **state)
     cuda->stream.destroy(stream);
     cuda->recipe.destroy(recipe);
     cuda->memory.free(device, workspace, size_bytes);
-    cuda->device.close(device);
-    fake_driver_assert_empty();
-}
-
-/* The kernels are launched one by one first. */
-static void run_until_graph(addition *a)
-{
-    const uint32_t before = fake_driver_count().executables;
-    assert_int_equal(run(a, 1.0f, NULL), 0);
-    assert_true(fake_driver_count().executables <= before);
-    assert_int_equal(run(a, 2.0f, NULL), 0);
-    assert_true(fake_driver_count().executables > 0);
-}
-
-static void graphs_are_capped(void **state)
-{
-    (void)state;
-    enum { RECIPES = WEFTI_CUDA_MOST_GRAPHS + 10 };
-    static wefti_recipe *recipes[RECIPES];
-    wefti_backend_device *device = NULL;
-    addition a;
-    fake_cuda_counts counts;
-    assert_int_equal(open_device(&device, NULL), WEFT_OK);
-    assert_int_equal(make(&a, device, 5.0f, NULL), WEFT_OK);
-    recipes[0] = a.recipe;
-    for (size_t i = 1; i < RECIPES; i++) {
-        assert_int_equal(make_recipe(&a, NULL), WEFT_OK);
-        recipes[i] = a.recipe;
-    }
-    for (size_t i = 0; i < 2 * (size_t)RECIPES; i++) {
-        a.recipe = recipes[i % RECIPES];
-        run_until_graph(&a);
-    }
-    fake.count(&counts);
-    assert_int_equal(counts.executables, WEFTI_CUDA_MOST_GRAPHS);
-    void *other;
-    assert_int_equal(cuda->memory.allocate(device, a.workspace_bytes, &other, NULL),
-                     WEFT_OK);
-    cuda->memory.free(device, a.workspace, a.workspace_bytes);
-    a.workspace = other;
-    assert_int_equal(run(&a, 3.0f, NULL), 0);
-    for (size_t i = 0; i < RECIPES; i++) {
-        cuda->recipe.destroy(recipes[i]);
-    }
-    a.recipe = NULL;
-    drop(&a);
     cuda->device.close(device);
     fake_driver_assert_empty();
 }
@@ -683,7 +636,6 @@ int main(void)
         cmocka_unit_test(threads_have_their_own_answers),
         cmocka_unit_test(halves_are_converted_on_their_way),
         cmocka_unit_test(large_ones_take_the_engine_and_the_ring),
-        cmocka_unit_test(graphs_are_capped),
         cmocka_unit_test(every_failed_call_is_an_answer),
         cmocka_unit_test(a_failed_run_leaves_no_report),
         cmocka_unit_test(a_failed_run_waits_for_the_card),

@@ -118,6 +118,8 @@ typedef struct cuda_kernel_node {
        const cuda_kernel_node *kernel))                                                \
     F(graph_instantiate, cuGraphInstantiateWithFlags,                                  \
       (cuda_executable * executable, cuda_graph graph, unsigned long long flags))      \
+    F(executable_set_kernel, cuGraphExecKernelNodeSetParams_v2,                        \
+      (cuda_executable executable, cuda_node node, const cuda_kernel_node *kernel))    \
     F(launch_kernel, cuLaunchKernel,                                                   \
       (cuda_function function, unsigned int grid_x, unsigned int grid_y,               \
        unsigned int grid_z, unsigned int block_x, unsigned int block_y,                \

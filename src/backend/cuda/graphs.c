@@ -2,6 +2,7 @@
 #include "backend/cuda/graphs.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "backend/cuda/stream.h"
 #include "base/memory.h"
@@ -21,17 +22,29 @@ enum {
     MOST_BLOCKS_OUT_BESIDE = 2,
     MOST_BLOCKS_THERE = 64, /* from one place on the card to another */
     ON_CARD_ALIGNMENT = 16, /* of what kernels read at once */
-    FEW_RUNNING = 2,
+    /* While no more are in a run, one kernel has a graph: relu from 4 and 8 threads 170
+     * and 258 k/s by itself, 190 and 283 k/s so; from 12 and 16 threads 317 and 364 k/s
+     * by itself, 291 and 340 k/s so. */
+    FEW_RUNNING = 8,
+    /* A kernel that reads an input several times from the host's memory has a graph in
+     * which it is brought first while so many are in a run: F.linear from 1, 8, 12, 16
+     * and 64 threads 69, 329, 326, 337 and 254 k/s so, by itself (from 1: in a graph)
+     * 73, 263, 328, 378 and 357 k/s. */
+    HARDLY_RUNNING = 2,
+    SOME_RUNNING = 11,
 };
 
-/* A graph being built: a chain of kernels. Without a graph they are launched. */
+/* What becomes of a run's kernels: they are launched, or their shape is told, or they
+ * are put into a chain. */
 typedef struct builder {
     wefti_cuda_stream *stream;
     const wefti_recipe *recipe;
     const wefti_cuda_graph *entry;
-    cuda_graph graph;
-    cuda_node last;
+    bool brings;   /* inputs that would stay in pinned memory too (stays_alone) */
+    bool launches; /* else `shape` alone, and: */
+    wefti_cuda_chain *chain; /* may be NULL */
     uint32_t kernel_count;
+    uint64_t shape;
     weft_error *error;
 } builder;
 
@@ -50,9 +63,13 @@ static weft_status launch_kernel(builder *b, wefti_cuda_kernel kernel, uint32_t 
 static weft_status add_kernel(builder *b, wefti_cuda_kernel kernel, uint32_t blocks,
                               uint32_t threads, wefti_cuda_call *call)
 {
-    b->kernel_count++;
-    if (b->graph == NULL) {
+    const uint32_t index = b->kernel_count++;
+    if (b->launches) {
         return launch_kernel(b, kernel, blocks, threads, call);
+    }
+    b->shape = wefti_cuda_chain_shape(b->shape, kernel, blocks, threads);
+    if (b->chain == NULL) {
+        return WEFT_OK;
     }
     wefti_backend_device *device = b->stream->device;
     void *arguments[] = {call};
@@ -66,11 +83,8 @@ static weft_status add_kernel(builder *b, wefti_cuda_kernel kernel, uint32_t blo
         .block_z = 1,
         .arguments = arguments,
     };
-    const cuda_node before = b->last;
-    return wefti_cuda_check(device,
-                            device->driver.graph_add_kernel(&b->last, b->graph, &before,
-                                                            before != NULL, &node),
-                            "adding a kernel to a graph", b->error);
+    return wefti_cuda_chain_put(&b->stream->graphs.chains, b->chain, index, &node,
+                                b->error);
 }
 
 void *const *wefti_cuda_graphs_on_card(const wefti_cuda_graph *graph)
@@ -79,6 +93,12 @@ void *const *wefti_cuda_graphs_on_card(const wefti_cuda_graph *graph)
         return NULL;
     }
     return graph->more != NULL ? graph->more : graph->few;
+}
+
+/* Whether a graph brings first what the kernel by itself reads in pinned memory. */
+static bool is_brought(const builder *b, const wefti_cuda_tensor *t)
+{
+    return t->stays_alone && b->brings;
 }
 
 /* A part of an input or output that lies on the card: as far behind its begin as behind
@@ -147,6 +167,20 @@ static void sum_from_the_end(wefti_cuda_kernel kernel, wefti_cuda_call *call)
     call->matmul.a_wide = call->matmul.b_wide = call->matmul.b_deep = 0;
 }
 
+static void *resolve(const builder *b, const wefti_cuda_place *place)
+{
+    const wefti_recipe *recipe = b->recipe;
+    if (WEFTI_UNLIKELY(recipe->brings_in_graph) && place->kind == WEFTI_CUDA_STAGING &&
+        on_card(b, place->slot - 1) == NULL) {
+        const wefti_cuda_tensor *t = &recipe->tensors[place->slot - 1];
+        if (is_brought(b, t)) {
+            return b->entry->workspace + recipe->staged_at + t->offset +
+                   (place->offset - t->pinned);
+        }
+    }
+    return wefti_cuda_graphs_resolve(b->stream, recipe, b->entry, place);
+}
+
 static weft_status add_launch(builder *b, const wefti_cuda_launch *launch, bool last)
 {
     wefti_cuda_call call = launch->call;
@@ -154,8 +188,7 @@ static weft_status add_launch(builder *b, const wefti_cuda_launch *launch, bool 
         let_finish(b, &call);
     }
     for (int32_t i = 0; i < WEFTI_MAX_OPERANDS; i++) {
-        call.operands[i] = wefti_cuda_graphs_resolve(b->stream, b->recipe, b->entry,
-                                                     &launch->places[i]);
+        call.operands[i] = resolve(b, &launch->places[i]);
     }
     if (wefti_sabotaged(WEFTI_SABOTAGE_SUM_ORDER)) {
         sum_from_the_end(launch->kernel, &call);
@@ -210,9 +243,10 @@ static weft_status add_move(builder *b, wefti_cuda_stage_call *stage, move what,
 }
 
 /* Whether a kernel moves it between pinned memory and the workspace as it is. */
-static bool is_staged(const wefti_cuda_tensor *t)
+static bool is_staged(const builder *b, const wefti_cuda_tensor *t)
 {
-    return !t->stays && !t->by_pieces && !t->by_engine && !t->only_wide;
+    return (!t->stays || is_brought(b, t)) && !t->by_pieces && !t->by_engine &&
+           !t->only_wide;
 }
 
 /* The inputs [0, input_count) that come from pinned memory (`there` false), or are on
@@ -235,7 +269,7 @@ static weft_status stage_some_inputs(builder *b, bool there)
                                        : b->stream->staging + t->pinned;
         move what = {.target = staged,
                      .source = from,
-                     .size_bytes = is_staged(t) && !there ? t->bytes : 0};
+                     .size_bytes = is_staged(b, t) && !there ? t->bytes : 0};
         WEFTI_TRY(add_move(b, &stage, what, most));
         what.target = workspace + t->wide_at;
         what.widened = t->half;
@@ -280,7 +314,7 @@ static weft_status stage_outputs(builder *b)
             .target = own != NULL ? own : stream->staging + t->pinned,
             .source = b->entry->workspace +
                       (wide ? t->wide_at : recipe->staged_at + t->offset),
-            .size_bytes = wide || (is_staged(t) && own == NULL) ? t->bytes : 0,
+            .size_bytes = wide || (is_staged(b, t) && own == NULL) ? t->bytes : 0,
             .narrowed = t->half,
             .in_ring = t->in_ring && own == NULL,
         };
@@ -302,7 +336,7 @@ static bool ends_with_a_step(const builder *b)
     for (size_t i = recipe->input_count; i < recipe->input_count + recipe->output_count;
          i++) {
         const wefti_cuda_tensor *t = &recipe->tensors[i];
-        const bool staged = is_staged(t) && on_card(b, i) == NULL;
+        const bool staged = is_staged(b, t) && on_card(b, i) == NULL;
         if ((staged || t->half != WEFT_TYPE_NONE) && t->bytes > 0) {
             return false;
         }
@@ -322,36 +356,9 @@ static weft_status add_all(builder *b)
     return last ? WEFT_OK : stage_outputs(b);
 }
 
-static weft_status build(builder *b, cuda_executable *executable)
-{
-    wefti_backend_device *device = b->stream->device;
-    const cuda_driver *driver = &device->driver;
-    WEFTI_TRY(wefti_cuda_check(device, driver->graph_create(&b->graph, 0),
-                               "making a graph", b->error));
-    weft_status status = add_all(b);
-    if (status == WEFT_OK) {
-        status =
-            wefti_cuda_check(device, driver->graph_instantiate(executable, b->graph, 0),
-                             "making a graph executable", b->error);
-    }
-    (void)driver->graph_destroy(b->graph);
-    return status;
-}
-
-static void drop_executable(wefti_cuda_stream *stream, wefti_cuda_graph *graph)
-{
-    if (graph->executable != NULL) {
-        /* The flag is raised a moment before the graph has ended. */
-        (void)stream->device->driver.stream_synchronize(stream->handle);
-        (void)stream->device->driver.executable_destroy(graph->executable);
-    }
-    graph->executable = NULL;
-}
-
 static void remove_entry(wefti_cuda_stream *stream, size_t index)
 {
     wefti_cuda_graphs *graphs = &stream->graphs;
-    drop_executable(stream, &graphs->entries[index]);
     wefti_free(graphs->entries[index].more);
     graphs->count--;
     graphs->entries[index] = graphs->entries[graphs->count];
@@ -363,6 +370,7 @@ void wefti_cuda_graphs_drop(wefti_cuda_stream *stream)
     if (stream->graphs.count > 0) { /* other memory of theirs goes next */
         (void)stream->device->driver.stream_synchronize(stream->handle);
     }
+    wefti_cuda_chains_drop_all(&stream->graphs.chains);
     while (stream->graphs.count > 0) {
         remove_entry(stream, stream->graphs.count - 1);
     }
@@ -379,6 +387,12 @@ static size_t oldest(const wefti_cuda_graphs *graphs)
     return found;
 }
 
+/* The chains know an entry by its number, and by one more what brings all inputs. */
+static uint64_t next_number(wefti_cuda_graphs *graphs)
+{
+    return graphs->numbers += 2;
+}
+
 static wefti_cuda_graph *add_entry(wefti_cuda_stream *stream,
                                    const wefti_recipe *recipe, char *workspace)
 {
@@ -388,7 +402,9 @@ static wefti_cuda_graph *add_entry(wefti_cuda_stream *stream,
     }
     graphs->serials[graphs->count] = recipe->serial;
     wefti_cuda_graph *made = &graphs->entries[graphs->count++];
-    *made = (wefti_cuda_graph){.serial = recipe->serial, .workspace = workspace};
+    *made = (wefti_cuda_graph){.serial = recipe->serial,
+                               .workspace = workspace,
+                               .number = next_number(graphs)};
     return made;
 }
 
@@ -418,15 +434,18 @@ static uint64_t card_serial(const wefti_recipe *recipe)
     return recipe->serial | UINT64_C(1) << 63;
 }
 
-/* Puts other places on the card into an entry, which has no executable. */
-static void set_places(wefti_cuda_graph *graph, const wefti_recipe *recipe,
-                       void *const *given)
+/* Puts other places on the card into an entry. Its kernels stay the same unless what
+ * was on the card no longer is. */
+static void set_places(wefti_cuda_graphs *graphs, wefti_cuda_graph *graph,
+                       const wefti_recipe *recipe, void *const *given)
 {
     void **there = graph->more != NULL ? graph->more : graph->few;
     for (size_t i = 0; i < recipe->input_count + recipe->output_count; i++) {
         there[i] = usable(recipe, graph->workspace, given, i);
     }
     graph->launched = 0;
+    graph->number = next_number(graphs);
+    memset(graph->ways, 0, sizeof(graph->ways));
 }
 
 /* As below, for tensors on the card. Places that change with every run have at most so
@@ -457,8 +476,7 @@ static WEFTI_NOINLINE wefti_cuda_graph *get_on_card(wefti_cuda_stream *stream,
         }
     }
     if (count == WEFTI_CUDA_MOST_PLACES) {
-        drop_executable(stream, oldest_one);
-        set_places(oldest_one, recipe, given);
+        set_places(graphs, oldest_one, recipe, given);
         return oldest_one;
     }
     const size_t tensors = recipe->input_count + recipe->output_count;
@@ -473,7 +491,7 @@ static WEFTI_NOINLINE wefti_cuda_graph *get_on_card(wefti_cuda_stream *stream,
     made->with_card = true;
     graphs->serials[made - graphs->entries] = serial;
     made->more = more;
-    set_places(made, recipe, given);
+    set_places(graphs, made, recipe, given);
     return made;
 }
 
@@ -508,17 +526,76 @@ wefti_cuda_graph *wefti_cuda_graphs_get(wefti_cuda_stream *stream,
 }
 
 /* While others launch too, a kernel is sooner launched than a graph of it, for less is
- * done under the driver's lock; while nobody does it begins sooner in a graph. */
-static bool wants_graph(const wefti_backend_device *device,
-                        const wefti_cuda_graph *graph)
+ * done under the driver's lock; while few do it begins sooner in a graph. *brings: with
+ * all inputs brought. */
+static bool wants_graph(const wefti_backend_device *device, const wefti_recipe *recipe,
+                        const wefti_cuda_graph *graph, bool *brings)
 {
     /* Relaxed: a hint. */
-    if (graph->is_single &&
-        wefti_atomic_u32_load_relaxed(&device->running) > FEW_RUNNING) {
-        return false;
+    const uint32_t running = wefti_atomic_u32_load_relaxed(&device->running);
+    *brings = recipe->brings_in_graph && !graph->with_card && running > HARDLY_RUNNING;
+    return graph->ways[0].kernel_count > 1 ||
+           running <= (*brings ? SOME_RUNNING : FEW_RUNNING);
+}
+
+/* Its kernels, once for each entry and way. */
+static void tell(wefti_cuda_stream *stream, const wefti_recipe *recipe,
+                 wefti_cuda_graph *graph, bool brings)
+{
+    wefti_cuda_graph_way *way = &graph->ways[brings ? 1 : 0];
+    if (WEFTI_UNLIKELY(way->kernel_count == 0)) {
+        builder b = {
+            .stream = stream, .recipe = recipe, .entry = graph, .brings = brings};
+        (void)add_all(&b); /* nothing is done that may fail */
+        way->shape = b.shape;
+        way->kernel_count = b.kernel_count;
     }
-    return graph->executable != NULL ||
-           graph->launched >= device->launches_before_graph;
+}
+
+/* Gives the entry a chain of its own, or the calls of one that another had. NULL: there
+ * is none yet, or it could not be made, as for want of memory, which is tried again
+ * after as many launches. */
+static WEFTI_NOINLINE wefti_cuda_chain *
+get_other_chain(builder *b, wefti_cuda_graph *graph, uint64_t owner)
+{
+    wefti_cuda_chains *chains = &b->stream->graphs.chains;
+    const uint32_t enough = b->stream->device->launches_before_graph;
+    const wefti_cuda_graph_way *way = &graph->ways[owner % 2];
+    const bool may_build = graph->launched >= enough;
+    b->chain =
+        wefti_cuda_chains_find(chains, way->shape, way->kernel_count, owner, may_build);
+    if (b->chain == NULL && may_build) {
+        b->chain = wefti_cuda_chains_make(chains, way->shape, way->kernel_count);
+        graph->launched = b->chain == NULL ? 0 : graph->launched;
+    }
+    if (b->chain == NULL || b->chain->owner == owner) {
+        return b->chain;
+    }
+    if (add_all(b) != WEFT_OK ||
+        wefti_cuda_chain_finish(chains, b->chain, owner, NULL) != WEFT_OK) {
+        wefti_cuda_chains_drop(chains, b->chain);
+        graph->launched = 0;
+        return NULL;
+    }
+    graph->launched += may_build ? 0 : way->kernel_count;
+    return b->chain;
+}
+
+static wefti_cuda_chain *get_chain(wefti_cuda_stream *stream,
+                                   const wefti_recipe *recipe, wefti_cuda_graph *graph,
+                                   bool brings)
+{
+    wefti_cuda_chains *chains = &stream->graphs.chains;
+    wefti_cuda_graph_way *way = &graph->ways[brings ? 1 : 0];
+    const uint64_t owner = graph->number + (brings ? 1 : 0);
+    if (WEFTI_LIKELY(way->at < chains->count &&
+                     chains->items[way->at].owner == owner)) {
+        return &chains->items[way->at];
+    }
+    builder b = {.stream = stream, .recipe = recipe, .entry = graph, .brings = brings};
+    wefti_cuda_chain *chain = get_other_chain(&b, graph, owner);
+    way->at = chain != NULL ? (uint32_t)(chain - chains->items) : way->at;
+    return chain;
 }
 
 weft_status wefti_cuda_graphs_launch(wefti_cuda_stream *stream,
@@ -526,31 +603,29 @@ weft_status wefti_cuda_graphs_launch(wefti_cuda_stream *stream,
                                      wefti_cuda_graph *graph, weft_error *error)
 {
     wefti_backend_device *device = stream->device;
-    builder b = {.stream = stream, .recipe = recipe, .entry = graph};
-    bool whole = wants_graph(device, graph);
-    if (whole && graph->executable == NULL &&
-        build(&b, &graph->executable) != WEFT_OK) {
-        /* Such as for want of memory: it is tried again after as many launches. */
-        whole = false;
-        graph->launched = 0;
-        b.graph = NULL;
-        b.last = NULL;
-        b.kernel_count = 0;
+    wefti_cuda_chain *chain = NULL;
+    bool brings;
+    tell(stream, recipe, graph, false);
+    if (wants_graph(device, recipe, graph, &brings)) {
+        tell(stream, recipe, graph, brings);
+        chain = get_chain(stream, recipe, graph, brings);
     }
-    b.error = error;
     if (WEFTI_UNLIKELY(recipe->profiler != NULL)) {
         wefti_cuda_spans_begin(&stream->spans); /* behind the building of a graph */
     }
-    if (!whole) {
-        WEFTI_TRY(add_all(&b));
-        if (graph->launched < device->launches_before_graph) {
-            graph->launched += b.kernel_count;
-        }
-        graph->is_single = b.kernel_count == 1;
-        graph->kernel_count = b.kernel_count;
-        return WEFT_OK;
+    if (WEFTI_LIKELY(chain != NULL)) {
+        graph->kernel_count = chain->node_count;
+        return wefti_cuda_chain_launch(&stream->graphs.chains, chain, error);
     }
-    return wefti_cuda_check(
-        device, device->driver.graph_launch(graph->executable, stream->handle),
-        "launching a graph", error);
+    builder b = {.stream = stream,
+                 .recipe = recipe,
+                 .entry = graph,
+                 .launches = true,
+                 .error = error};
+    WEFTI_TRY(add_all(&b));
+    if (graph->launched < device->launches_before_graph) {
+        graph->launched += b.kernel_count;
+    }
+    graph->kernel_count = b.kernel_count;
+    return WEFT_OK;
 }

@@ -2,25 +2,32 @@
 #ifndef WEFTI_BACKEND_CUDA_GRAPHS_H
 #define WEFTI_BACKEND_CUDA_GRAPHS_H
 
+#include "backend/cuda/chains.h"
 #include "backend/cuda/recipe.h"
 
-/* The executable graphs of one stream: one for each recipe that it runs again and
- * again, with the addresses of its workspace and staging memory in it. They belong to
- * the stream, so none is ever launched twice at once. The least recently used goes when
- * there are too many. Built by the graph calls, never by capture: nothing that other
- * threads do can get in. To build one takes as long as to launch a hundred kernels, and
- * longer while others launch: so the first times the kernels are launched one by one,
- * and one kernel alone is so while others launch. One thread at a time.
+/* What one stream knows of the recipes that it runs, and how it launches them: by an
+ * executable graph (chains.h) with the addresses of workspace and staging memory in it,
+ * or their kernels one by one. Graphs are built by the graph calls, never by capture:
+ * nothing that other threads do can get in. To build one takes as long as to launch a
+ * hundred kernels, and longer while others launch: so the first times the kernels are
+ * launched one by one, unless there is a graph of the same kernels whose calls may be
+ * replaced; and one kernel alone is so while many others launch. One thread at a time.
  *
  * Where the caller's tensors lie on the card the kernels read and write them there, so
  * their addresses are in the graph too: a recipe has some for those used last. An
  * address that is not a multiple of 16 would not do for all kernels; then the tensor's
  * place in the workspace stands for it, and who runs copies. */
 enum {
-    WEFTI_CUDA_MOST_GRAPHS = 64,
-    WEFTI_CUDA_MOST_PLACES = 4, /* sets of addresses of a recipe */
-    WEFTI_CUDA_FEW_TENSORS = 8, /* for more there is memory of their own */
+    WEFTI_CUDA_MOST_GRAPHS = 64, /* recipes, or places of theirs; the oldest goes */
+    WEFTI_CUDA_MOST_PLACES = 4,  /* sets of addresses of a recipe */
+    WEFTI_CUDA_FEW_TENSORS = 8,  /* for more there is memory of their own */
 };
+
+typedef struct wefti_cuda_graph_way {
+    uint64_t shape;
+    uint32_t kernel_count; /* 0: not told yet */
+    uint32_t at;           /* where its chain was last */
+} wefti_cuda_graph_way;
 
 typedef struct wefti_cuda_graph {
     uint64_t serial; /* of the recipe */
@@ -28,11 +35,12 @@ typedef struct wefti_cuda_graph {
     /* Inputs and outputs that lie on the card: where; NULL of the others. */
     bool with_card;
     void *few[WEFTI_CUDA_FEW_TENSORS];
-    void **more;                /* NULL: they are `few` */
-    cuda_executable executable; /* NULL: not yet */
-    uint32_t launched;          /* kernels, one by one */
-    uint32_t kernel_count;      /* of a run, once it was launched */
-    bool is_single;             /* there is only one of them */
+    void **more;     /* NULL: they are `few` */
+    uint64_t number; /* even; neither it nor the next was another's of the stream */
+    /* Its kernels in a graph, as they are and with all inputs brought. */
+    wefti_cuda_graph_way ways[2];
+    uint32_t launched; /* kernels, but by a chain of its own; no more than matters */
+    uint32_t kernel_count; /* of the last run */
     uint64_t last_use;
     int64_t run_ns; /* how long runs take, smoothed */
 } wefti_cuda_graph;
@@ -45,6 +53,8 @@ typedef struct wefti_cuda_graphs {
     wefti_cuda_graph entries[WEFTI_CUDA_MOST_GRAPHS];
     size_t count;
     uint64_t uses;
+    uint64_t numbers;
+    wefti_cuda_chains chains;
 } wefti_cuda_graphs;
 
 struct wefti_cuda_stream;

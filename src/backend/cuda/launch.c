@@ -345,6 +345,9 @@ weft_status wefti_cuda_prepare(const wefti_step *step, wefti_cuda_choice choice,
 /* A small operand that several blocks read may cross the bus as often as that comes to.
  * More than the second is moved better by copies, which use all of the bus. */
 enum { MOST_BYTES_ACROSS = 32 * 1024, MOST_BYTES_THERE = 48 * 1024 };
+/* What crosses once is brought no better by a kernel before, which costs 2 us itself.
+ */
+enum { BYTES_ACROSS_AGAIN = 8 * 1024 };
 
 static bool is_few(size_t size_bytes, int64_t times)
 {
@@ -378,6 +381,19 @@ bool wefti_cuda_reads_rarely(const wefti_cuda_prepared *prepared, int32_t operan
     default:
         return false;
     }
+}
+
+bool wefti_cuda_reads_again(const wefti_cuda_prepared *prepared, int32_t operand,
+                            size_t size_bytes)
+{
+    const wefti_cuda_call *call = &prepared->call;
+    if (prepared->step_kernel != WEFTI_KERNEL_MATMUL ||
+        operand == WEFTI_MATMUL_RESIDUAL) {
+        return false;
+    }
+    const int64_t times =
+        operand == WEFTI_MATMUL_A ? call->matmul.n_tiles : call->matmul.m_tiles;
+    return (int64_t)size_bytes * (times - 1) > BYTES_ACROSS_AGAIN;
 }
 
 bool wefti_cuda_writes_in_rows(const wefti_cuda_prepared *prepared, int32_t operand,

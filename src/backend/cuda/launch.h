@@ -58,6 +58,10 @@ weft_status wefti_cuda_prepare_rare(const wefti_step *step,
  * it may stay in the host's memory. */
 bool wefti_cuda_reads_rarely(const wefti_cuda_prepared *prepared, int32_t operand,
                              size_t size_bytes);
+/* Whether it reads such an operand more than once, so that bringing it first saves some
+ * of the bus. */
+bool wefti_cuda_reads_again(const wefti_cuda_prepared *prepared, int32_t operand,
+                            size_t size_bytes);
 /* Whether it writes its output, once and side by side, so that it may go to the host's
  * memory. */
 bool wefti_cuda_writes_in_rows(const wefti_cuda_prepared *prepared, int32_t operand,

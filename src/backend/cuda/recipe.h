@@ -25,7 +25,8 @@ typedef struct wefti_cuda_launch {
     wefti_cuda_kernel kernel;
     uint32_t blocks, threads;
     uint32_t step;
-    uint32_t may_stay; /* bits: operands for which the host's memory would do */
+    uint32_t may_stay;    /* bits: operands for which the host's memory would do */
+    uint32_t reads_again; /* bits: those of them that it reads there more than once */
     wefti_cuda_place places[WEFTI_MAX_OPERANDS];
     wefti_cuda_call call;
 } wefti_cuda_launch;
@@ -42,6 +43,9 @@ typedef struct wefti_cuda_tensor {
     bool in_ring;
     /* The kernels use it where it is in the pinned memory: no copy on the card. */
     bool stays;
+    /* Of a kernel that is the only one: if it is launched by itself. A graph brings the
+     * tensor first. */
+    bool stays_alone;
     /* A 16-bit type: it is widened to f32, or as an output rounded from it, on its way,
      * to or from this place in the workspace; no step does it. Else NONE. */
     weft_type half;
@@ -74,6 +78,8 @@ struct wefti_recipe {
     weft_precision precision;
     wefti_weights *weights;  /* while it is made; NULL: nothing is shared */
     bool reports;            /* a step may report bad data */
+    bool brings_in_graph;    /* an input `stays_alone` */
+    bool crosses;            /* a run waits for the bus and for little else */
     weft_profiler *profiler; /* borrowed; NULL: runs are not recorded */
     void **owned;            /* device memory that goes with the recipe */
     size_t owned_count, owned_capacity;

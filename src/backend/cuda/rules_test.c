@@ -66,26 +66,38 @@ static wefti_cuda_copy_call copying(cuda_pointer from, cuda_pointer to)
         .operands = {(void *)(uintptr_t)from, (void *)(uintptr_t)to}};
 }
 
-static cuda_executable make_executable(const stage *s, cuda_pointer from,
-                                       cuda_pointer to)
+static cuda_kernel_node kernel_of(const stage *s, void **arguments)
+{
+    return (cuda_kernel_node){.function = s->device->functions[WEFTI_CUDA_weft_copy],
+                              .grid_x = 1,
+                              .grid_y = 1,
+                              .grid_z = 1,
+                              .block_x = 1,
+                              .block_y = 1,
+                              .block_z = 1,
+                              .arguments = arguments};
+}
+
+/* An executable and the graph of it, which has one node. */
+static cuda_executable make_both(const stage *s, cuda_pointer from, cuda_pointer to,
+                                 cuda_graph *graph, cuda_node *node)
 {
     wefti_cuda_copy_call call = copying(from, to);
     void *arguments[] = {&call};
-    const cuda_kernel_node kernel = {.function =
-                                         s->device->functions[WEFTI_CUDA_weft_copy],
-                                     .grid_x = 1,
-                                     .grid_y = 1,
-                                     .grid_z = 1,
-                                     .block_x = 1,
-                                     .block_y = 1,
-                                     .block_z = 1,
-                                     .arguments = arguments};
+    const cuda_kernel_node kernel = kernel_of(s, arguments);
+    cuda_executable made;
+    assert_int_equal(s->driver->graph_create(graph, 0), 0);
+    assert_int_equal(s->driver->graph_add_kernel(node, *graph, NULL, 0, &kernel), 0);
+    assert_int_equal(s->driver->graph_instantiate(&made, *graph, 0), 0);
+    return made;
+}
+
+static cuda_executable make_executable(const stage *s, cuda_pointer from,
+                                       cuda_pointer to)
+{
     cuda_graph graph;
     cuda_node node;
-    cuda_executable made;
-    assert_int_equal(s->driver->graph_create(&graph, 0), 0);
-    assert_int_equal(s->driver->graph_add_kernel(&node, graph, NULL, 0, &kernel), 0);
-    assert_int_equal(s->driver->graph_instantiate(&made, graph, 0), 0);
+    cuda_executable made = make_both(s, from, to, &graph, &node);
     assert_int_equal(s->driver->graph_destroy(graph), 0);
     return made;
 }
@@ -154,6 +166,39 @@ static void what_runs_is_not_destroyed(void **state)
     assert_int_equal(s.driver->executable_destroy(executable), 0);
     give_back(&s, a);
     assert_int_equal(s.driver->module_load(&again, ""), 0); /* for the count */
+    close_stage(&s);
+}
+
+static void graphs_are_changed_between_runs(void **state)
+{
+    (void)state;
+    stage s = open_stage();
+    const cuda_pointer a = allocate(&s), b = allocate(&s), freed = allocate(&s);
+    cuda_graph graph, other_graph;
+    cuda_node node, other_node;
+    wefti_cuda_copy_call call = copying(b, a);
+    void *arguments[] = {&call};
+    const cuda_kernel_node kernel = kernel_of(&s, arguments);
+    cuda_executable executable = make_both(&s, a, freed, &graph, &node);
+    cuda_executable other = make_both(&s, a, b, &other_graph, &other_node);
+    give_back(&s, freed); /* its calls have that in them until they are changed */
+    assert_int_equal(s.driver->executable_set_kernel(executable, node, &kernel), 0);
+    fake.hold(1);
+    assert_int_equal(s.driver->graph_launch(executable, s.stream), 0);
+    begin_breaking();
+    (void)s.driver->executable_set_kernel(executable, node, &kernel);
+    seen(1);
+    finish(&s);
+    begin_breaking();
+    (void)s.driver->executable_set_kernel(executable, other_node, &kernel);
+    (void)s.driver->executable_set_kernel(other, node, &kernel);
+    seen(2);
+    assert_int_equal(s.driver->executable_destroy(executable), 0);
+    assert_int_equal(s.driver->executable_destroy(other), 0);
+    assert_int_equal(s.driver->graph_destroy(graph), 0);
+    assert_int_equal(s.driver->graph_destroy(other_graph), 0);
+    give_back(&s, a);
+    give_back(&s, b);
     close_stage(&s);
 }
 
@@ -315,6 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(executables_run_once_at_a_time),
         cmocka_unit_test(what_runs_is_not_destroyed),
+        cmocka_unit_test(graphs_are_changed_between_runs),
         cmocka_unit_test(freed_memory_is_not_used),
         cmocka_unit_test(memory_in_use_is_not_freed),
         cmocka_unit_test(copies_keep_their_memory),

@@ -36,6 +36,7 @@ typedef struct wefti_cuda_stream {
     char *staging; /* pinned: inputs and outputs of the run */
     size_t staging_bytes;
     uint64_t runs;
+    bool crosses;             /* this run is counted in device->crossing */
     wefti_cuda_pieces pieces; /* of larger ones */
     wefti_cuda_graphs graphs;
     wefti_cuda_spans spans; /* of runs that are recorded */
