@@ -41,6 +41,7 @@
     F(weft_determinant)                                                                \
     F(weft_attention)                                                                  \
     F(weft_attention_short)                                                            \
+    F(weft_attention_near)                                                             \
     F(weft_matmul_128x128)                                                             \
     F(weft_matmul_64x64)                                                               \
     F(weft_matmul_32x64)                                                               \
@@ -48,6 +49,10 @@
     F(weft_matmul_16x32)                                                               \
     F(weft_matmul_8x8)                                                                 \
     F(weft_matmul_8x32)                                                                \
+    F(weft_wide_64x64)                                                                 \
+    F(weft_wide_32x64)                                                                 \
+    F(weft_wide_32x32)                                                                 \
+    F(weft_wide_16x32)                                                                 \
     F(weft_conv_128x128)                                                               \
     F(weft_conv_64x64)                                                                 \
     F(weft_conv_32x64)                                                                 \

@@ -216,7 +216,19 @@ static bool begin_attention(const wefti_step *step, wefti_cuda_attention_call *c
     call->wide = is_wide(&step->operands[WEFTI_ATTENTION_Q], &p->q, p->head_size) &&
                  is_wide(&step->operands[WEFTI_ATTENTION_K], &p->k, p->head_size) &&
                  is_wide(&step->operands[WEFTI_ATTENTION_V], &p->v, p->value_size);
+    call->output_wide =
+        is_wide(&step->operands[WEFTI_ATTENTION_OUTPUT], &p->output, p->value_size);
     return p->key_length <= WEFTI_CUDA_SHORT_ATTENTION_KEYS;
+}
+
+/* Whether scores stay in registers. Half as many keys are quicker the short way. */
+static bool is_near(const wefti_cuda_attention_call *call)
+{
+    const wefti_attention_params *p = &call->p;
+    return call->wide && p->key_length > WEFTI_CUDA_NEAR_ATTENTION_KEYS / 2 &&
+           p->key_length <= WEFTI_CUDA_NEAR_ATTENTION_KEYS &&
+           p->head_size <= WEFTI_CUDA_NEAR_ATTENTION_HEAD &&
+           p->value_size <= WEFTI_CUDA_NEAR_ATTENTION_HEAD;
 }
 
 /* Scratch memory for so many scores. */
@@ -275,13 +287,22 @@ static weft_status prepare_attention(const wefti_step *step,
 {
     wefti_cuda_attention_call *call = &prepared->call.attention;
     const wefti_attention_params *p = &call->p;
+    static const struct {
+        wefti_cuda_kernel kernel;
+        int64_t queries;
+        uint32_t threads;
+    } kinds[] = {
+        {WEFTI_CUDA_weft_attention, WEFTI_CUDA_ATTENTION_QUERIES, THREADS},
+        {WEFTI_CUDA_weft_attention_short, WEFTI_CUDA_SHORT_ATTENTION_QUERIES,
+         WEFTI_CUDA_SHORT_ATTENTION_THREADS},
+        {WEFTI_CUDA_weft_attention_near, WEFTI_CUDA_NEAR_ATTENTION_QUERIES,
+         WEFTI_CUDA_NEAR_ATTENTION_THREADS},
+    };
     bool is_short = begin_attention(step, call);
-    call->query_tiles =
-        blocks_of(p->query_length, is_short ? WEFTI_CUDA_SHORT_ATTENTION_QUERIES
-                                            : WEFTI_CUDA_ATTENTION_QUERIES);
-    prepared->kernel =
-        is_short ? WEFTI_CUDA_weft_attention_short : WEFTI_CUDA_weft_attention;
-    prepared->threads = is_short ? WEFTI_CUDA_SHORT_ATTENTION_THREADS : THREADS;
+    const int kind = !is_short ? 0 : is_near(call) ? 2 : 1;
+    call->query_tiles = blocks_of(p->query_length, kinds[kind].queries);
+    prepared->kernel = kinds[kind].kernel;
+    prepared->threads = kinds[kind].threads;
     prepared->blocks = p->value_size == 0 ? 0 : p->batch * p->heads * call->query_tiles;
     int64_t rows;
     if (WEFTI_MUL_OVERFLOWS(p->batch * p->heads, p->query_length, &rows)) {

@@ -48,6 +48,10 @@ weft_status wefti_cuda_prepare_conv(const wefti_step *step, wefti_cuda_choice ch
 /* Tests: the tiles of all products in tf32, bf16 and f16 from now on, 0 to 2; -1: the
  * best. */
 void wefti_cuda_testing_use_tiles(int32_t shape);
+/* Tests: the tiles of products in f32 whose operands lie in whole fours, by number from
+ * now on; -1: the best. How many there are. */
+void wefti_cuda_testing_use_wide(int32_t shape);
+int32_t wefti_cuda_testing_wide_shapes(void);
 #endif
 
 /* Those that few nets have. */

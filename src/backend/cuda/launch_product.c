@@ -56,6 +56,59 @@ static const tile_shape *choose_shape(int64_t batch, int64_t m, int64_t n, int64
     return &shapes[last];
 }
 
+/* The same for products whose operands all lie in whole fours (kernels/wide.cu), which
+ * nearly all do: a thread has more outputs there, so small tiles are quick. */
+typedef struct wide_shape {
+    wefti_cuda_kernel kernel;
+    int64_t m, n;
+    uint32_t threads;
+    int32_t eighths; /* from so many blocks for eight processors on */
+} wide_shape;
+static const wide_shape wide_shapes[] = {
+    {WEFTI_CUDA_weft_wide_64x64, 64, 64, 128, 5},
+    {WEFTI_CUDA_weft_wide_32x64, 32, 64, 64, 10},
+    {WEFTI_CUDA_weft_wide_32x32, 32, 32, 64, 3},
+    {WEFTI_CUDA_weft_wide_16x32, 16, 32, 64, 1},
+};
+
+#if defined(WEFT_TESTING)
+static int32_t testing_wide = -1;
+
+void wefti_cuda_testing_use_wide(int32_t shape)
+{
+    testing_wide = shape;
+}
+
+int32_t wefti_cuda_testing_wide_shapes(void)
+{
+    return (int32_t)WEFTI_COUNT_OF(wide_shapes);
+}
+#endif
+
+/* NULL: another kind of tile is better, or none fits. */
+static const wide_shape *choose_wide_shape(const wefti_cuda_matmul_call *call,
+                                           int64_t batch, int32_t processor_count)
+{
+    const wefti_matmul_params *p = &call->p;
+    if (!call->a_wide || !call->b_wide || !call->c_wide) {
+        return NULL;
+    }
+#if defined(WEFT_TESTING)
+    if (testing_wide >= 0) {
+        return &wide_shapes[testing_wide];
+    }
+#endif
+    for (size_t i = 0; i < WEFTI_COUNT_OF(wide_shapes); i++) {
+        const wide_shape *shape = &wide_shapes[i];
+        int64_t blocks = batch * tiles_of(p->m, shape->m) * tiles_of(p->n, shape->n);
+        bool fits = p->m * 2 > shape->m && p->n * 2 > shape->n;
+        if (fits && blocks * 8 >= (int64_t)processor_count * shape->eighths) {
+            return shape;
+        }
+    }
+    return NULL;
+}
+
 /* The same on tensor cores (kernels/mma_shapes.cu). `packed` takes a B that was laid
  * out along k. */
 typedef struct mma_shape {
@@ -147,6 +200,8 @@ static void choose_width(const wefti_step *step, wefti_cuda_matmul_call *call)
         call->b_wide || (p->b_column_stride == 1 &&
                          is_wide(&step->operands[WEFTI_MATMUL_B], p->n, b, count));
     call->c_wide = is_wide(&step->operands[WEFTI_MATMUL_C], p->n, c, count);
+    call->residual_wide =
+        is_wide(&step->operands[WEFTI_MATMUL_RESIDUAL], p->n, c, count);
     b[0] = p->b_column_stride;
     call->b_deep = !call->b_wide && p->b_row_stride == 1 &&
                    is_wide(&step->operands[WEFTI_MATMUL_B], p->k, b, count);
@@ -241,10 +296,16 @@ weft_status wefti_cuda_prepare_matmul(const wefti_step *step, wefti_cuda_choice 
         prepared->threads = MMA_THREADS;
         return spread_matmul(prepared, batch, shape->m, shape->n, error);
     }
-    const tile_shape *shape =
-        choose_shape(batch, p->m, p->n, p->k, choice.processor_count);
     choose_packing(step, prepared);
     choose_width(step, call);
+    const wide_shape *wide = choose_wide_shape(call, batch, choice.processor_count);
+    if (wide != NULL) {
+        prepared->kernel = wide->kernel;
+        prepared->threads = wide->threads;
+        return spread_matmul(prepared, batch, wide->m, wide->n, error);
+    }
+    const tile_shape *shape =
+        choose_shape(batch, p->m, p->n, p->k, choice.processor_count);
     prepared->kernel = shape->matmul;
     prepared->threads = shape->threads;
     return spread_matmul(prepared, batch, shape->m, shape->n, error);

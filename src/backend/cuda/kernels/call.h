@@ -66,7 +66,8 @@ typedef struct wefti_cuda_matmul_call {
     /* The operand may be read 16 bytes at a time along its dense dimension, which is k
      * of A and n of B; the outputs of a row may be written so. */
     uint32_t a_wide, b_wide, c_wide;
-    uint32_t b_deep; /* B may be read so along k, which is its dense dimension */
+    uint32_t b_deep;        /* B may be read so along k, which is its dense dimension */
+    uint32_t residual_wide; /* the residual may be read as outputs are written */
     wefti_matmul_params p;
 } wefti_cuda_matmul_call;
 
@@ -193,6 +194,10 @@ enum {
     WEFTI_CUDA_SHORT_ATTENTION_QUERIES = 16,
     WEFTI_CUDA_SHORT_ATTENTION_KEYS = 256, /* at most */
     WEFTI_CUDA_SHORT_ATTENTION_THREADS = 128,
+    WEFTI_CUDA_NEAR_ATTENTION_QUERIES = 16,
+    WEFTI_CUDA_NEAR_ATTENTION_KEYS = 128, /* at most */
+    WEFTI_CUDA_NEAR_ATTENTION_HEAD = 64,  /* at most, also of the values */
+    WEFTI_CUDA_NEAR_ATTENTION_THREADS = 128,
     /* In another precision than f32; scores in scratch memory lie so far apart. */
     WEFTI_CUDA_MMA_QUERIES = 16,
     WEFTI_CUDA_MMA_KEYS_TOGETHER = 64,
@@ -202,7 +207,8 @@ enum {
 typedef struct wefti_cuda_attention_call {
     void *operands[WEFTI_CUDA_OPERANDS];
     int64_t query_tiles;
-    uint32_t wide; /* queries, keys and values may be read 16 bytes at a time */
+    uint32_t wide;        /* queries, keys and values may be read 16 bytes at a time */
+    uint32_t output_wide; /* and outputs written so */
     wefti_attention_params p;
 } wefti_cuda_attention_call;
 

@@ -12,6 +12,7 @@
 #include "backend/cuda/kernels/move.cu"
 #include "backend/cuda/kernels/points.cu"
 #include "backend/cuda/kernels/product.cu"
+#include "backend/cuda/kernels/near_attention.cu"
 #include "backend/cuda/kernels/mma.cu"
 #include "backend/cuda/kernels/recurrence.cu"
 #include "backend/cuda/kernels/rows.cu"

@@ -89,8 +89,97 @@ WEFTI_DEVICE void matmul_finish(const wefti_cuda_matmul_call *call, int64_t c_at
         sum = residual != NULL && inside ? sum + then[j] : sum;
         results[j] = product_activate(p->activation, p->activation_alpha, sum);
     }
-    product_store((float *)call->operands[WEFTI_MATMUL_C] + at, results, count, p->n - n,
-                  call->c_wide);
+    product_store((float *)call->operands[WEFTI_MATMUL_C] + at, results, count,
+                  p->n - n, call->c_wide);
+}
+
+/* Where a block's tile begins: its row and column, the operands there, and the matrix
+ * of C, which is an offset. */
+typedef struct matmul_place {
+    int64_t m, n, c;
+    const float *a, *b;
+} matmul_place;
+
+WEFTI_DEVICE matmul_place matmul_find(const wefti_cuda_matmul_call *call,
+                                      int32_t tile_m, int32_t tile_n)
+{
+    const wefti_matmul_params *p = &call->p;
+    const uint32_t n_tiles = (uint32_t)call->n_tiles, m_tiles = (uint32_t)call->m_tiles;
+    const uint32_t row_tile = blockIdx.x / n_tiles;
+    /* Most have no batch, and a division takes long before the first fetch. */
+    const bool first = row_tile < m_tiles;
+    int64_t rest = first ? 0 : (int64_t)(row_tile / m_tiles);
+    matmul_place place;
+    place.m = (int64_t)(first ? row_tile : row_tile % m_tiles) * tile_m;
+    place.n = (int64_t)(blockIdx.x - row_tile * n_tiles) * tile_n;
+    place.c = 0;
+    int64_t a_at = place.m * p->a_row_stride, b_at = place.n;
+    for (int32_t d = p->batch_rank - 1; d >= 0 && rest > 0; d--) {
+        const int64_t i = rest % p->batch_dims[d];
+        rest /= p->batch_dims[d];
+        a_at += i * p->a_batch_strides[d];
+        b_at += i * p->b_batch_strides[d];
+        place.c += i * p->c_batch_strides[d];
+    }
+    place.a = (const float *)call->operands[WEFTI_MATMUL_A] + a_at;
+    place.b = (const float *)call->operands[WEFTI_MATMUL_B] + b_at;
+    return place;
+}
+
+/* Whether matmul_finish_plain is enough. */
+WEFTI_DEVICE bool matmul_is_plain(const wefti_cuda_matmul_call *call)
+{
+    const wefti_matmul_params *p = &call->p;
+    return p->alpha == 1.0f && p->bias != WEFTI_BIAS_ROW &&
+           (p->activation == WEFTI_ACTIVATION_NONE ||
+            p->activation == WEFTI_ACTIVATION_RELU) &&
+           (call->operands[WEFTI_MATMUL_RESIDUAL] == NULL || call->residual_wide);
+}
+
+/* The bias of four columns, if there is one. */
+WEFTI_DEVICE void matmul_bias(const wefti_cuda_matmul_call *call, int64_t n,
+                              float bias[4])
+{
+    const float *from = (const float *)call->operands[WEFTI_MATMUL_BIAS];
+    WEFTI_UNROLL
+    for (int32_t j = 0; j < 4; j++) {
+        bias[j] = call->p.bias == WEFTI_BIAS_COLUMN ? WEFTI_READ(&from[n + j]) : 0.0f;
+    }
+}
+
+/* Four elements of the residual at an offset from the first, if there is one. */
+WEFTI_DEVICE void matmul_residual(const wefti_cuda_matmul_call *call, int64_t at,
+                                  bool there, float four[4])
+{
+    const float *residual = (const float *)call->operands[WEFTI_MATMUL_RESIDUAL];
+    device_float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
+    if (residual != NULL && there) {
+        v = *(const device_float4 *)&residual[at];
+    }
+    four[0] = v.x;
+    four[1] = v.y;
+    four[2] = v.z;
+    four[3] = v.w;
+}
+
+/* Four outputs of a row, at an offset from the first, where nothing but a bias of the
+ * columns, a residual and RELU is asked for: code that is executed once takes longer to
+ * be read than to run. */
+WEFTI_DEVICE void matmul_finish_plain(const wefti_cuda_matmul_call *call, int64_t at,
+                                      const float *sums, const float *bias,
+                                      const float *residual)
+{
+    const wefti_matmul_params *p = &call->p;
+    const bool adds = call->operands[WEFTI_MATMUL_RESIDUAL] != NULL;
+    float results[4];
+    WEFTI_UNROLL
+    for (int32_t j = 0; j < 4; j++) {
+        float sum = p->bias != WEFTI_BIAS_NONE ? sums[j] + bias[j] : sums[j];
+        sum = adds ? sum + residual[j] : sum;
+        sum = p->activation == WEFTI_ACTIVATION_RELU && 0.0f > sum ? 0.0f : sum;
+        results[j] = ref_canonical(sum);
+    }
+    product_store((float *)call->operands[WEFTI_MATMUL_C] + at, results, 4, 4, true);
 }
 
 /* The input of one output position: where its window begins, and which positions of the
@@ -140,9 +229,10 @@ WEFTI_DEVICE conv_window conv_find(const wefti_cuda_conv_call *call, int64_t gro
     const int64_t in_plane = p->in_dims[0] * p->in_dims[1] * p->in_dims[2];
     const float *input = (const float *)call->operands[WEFTI_CONV_INPUT];
     conv_window w = {p, NULL, input, 0, 0, 0, n < call->n, 0};
-    w.positions = (const wefti_cuda_position *)((const wefti_cuda_tap *)
-                                                    call->operands[WEFTI_CUDA_CONV_TAPS] +
-                                                call->tap_count);
+    w.positions =
+        (const wefti_cuda_position *)((const wefti_cuda_tap *)
+                                          call->operands[WEFTI_CUDA_CONV_TAPS] +
+                                      call->tap_count);
     if (!w.there) {
         return w;
     }
@@ -153,9 +243,10 @@ WEFTI_DEVICE conv_window conv_find(const wefti_cuda_conv_call *call, int64_t gro
     at /= width;
     w.y = (int32_t)(at % height * p->strides[1] - p->pads_begin[1]);
     w.z = (int32_t)(at / height * p->strides[0] - p->pads_begin[0]);
-    w.input = input +
-              (image * p->in_channels + group * (p->in_channels / p->groups)) * in_plane +
-              (w.z * (int32_t)p->in_dims[1] + w.y) * (int32_t)p->in_dims[2] + w.x;
+    w.input =
+        input +
+        (image * p->in_channels + group * (p->in_channels / p->groups)) * in_plane +
+        (w.z * (int32_t)p->in_dims[1] + w.y) * (int32_t)p->in_dims[2] + w.x;
     for (int32_t i = 0; i < call->positions && i < WEFTI_CUDA_CONV_KNOWN_POSITIONS;
          i++) {
         w.inside |= conv_looks_inside(&w, i) ? 1u << i : 0u;
@@ -284,3 +375,43 @@ WEFTI_DEVICE void conv_finish(const wefti_cuda_conv_call *call, int64_t channel,
 #define PER_N 1
 #define TILE_STAGES 6
 #include "backend/cuda/kernels/tile.cu"
+
+#define WIDE_NAME weft_wide_64x64
+#define WIDE_M 64
+#define WIDE_N 64
+#define WIDE_K 32
+#define WIDE_PER_M 8
+#define WIDE_PER_N 4
+#define WIDE_LANES_N 8
+#define WIDE_STAGES 2
+#include "backend/cuda/kernels/wide.cu"
+
+#define WIDE_NAME weft_wide_32x64
+#define WIDE_M 32
+#define WIDE_N 64
+#define WIDE_K 32
+#define WIDE_PER_M 8
+#define WIDE_PER_N 4
+#define WIDE_LANES_N 8
+#define WIDE_STAGES 3
+#include "backend/cuda/kernels/wide.cu"
+
+#define WIDE_NAME weft_wide_32x32
+#define WIDE_M 32
+#define WIDE_N 32
+#define WIDE_K 32
+#define WIDE_PER_M 4
+#define WIDE_PER_N 4
+#define WIDE_LANES_N 8
+#define WIDE_STAGES 3
+#include "backend/cuda/kernels/wide.cu"
+
+#define WIDE_NAME weft_wide_16x32
+#define WIDE_M 16
+#define WIDE_N 32
+#define WIDE_K 32
+#define WIDE_PER_M 2
+#define WIDE_PER_N 4
+#define WIDE_LANES_N 8
+#define WIDE_STAGES 4
+#include "backend/cuda/kernels/wide.cu"
