@@ -10,8 +10,12 @@
 #include "backend/cuda/bytes.h"
 #include "backend/cuda/recipe.h"
 #include "backend/cuda/stream.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/thread.h"
+
+/* How long a run lets others change the context before it begins. */
+#define MAKE_WAY_NS INT64_C(100000)
 
 enum { LEAST_CONTEXTS = 8, MOST_CONTEXTS = 16, LAUNCHES_BEFORE_GRAPH = 128 };
 
@@ -107,8 +111,35 @@ void wefti_cuda_leave(wefti_backend_device *device)
     (void)device->driver.context_pop(&old);
 }
 
-weft_status wefti_cuda_allocate(wefti_backend_device *device, size_t size_bytes,
-                                void **address, weft_error *error)
+void wefti_cuda_begin_change(wefti_backend_device *device)
+{
+    /* Relaxed, as all of `changing`: a hint, it orders nothing. */
+    (void)wefti_atomic_u32_add_relaxed(&device->changing, 1);
+}
+
+void wefti_cuda_end_change(wefti_backend_device *device)
+{
+    (void)wefti_atomic_u32_sub_acq_rel(&device->changing, 1);
+}
+
+static WEFTI_NOINLINE void wait_for_change(const wefti_backend_device *device)
+{
+    const int64_t until_ns = wefti_clock_ns() + MAKE_WAY_NS;
+    do {
+        wefti_thread_yield();
+    } while (wefti_atomic_u32_load_relaxed(&device->changing) > 0 &&
+             wefti_clock_ns() < until_ns);
+}
+
+void wefti_cuda_make_way(const wefti_backend_device *device)
+{
+    if (WEFTI_UNLIKELY(wefti_atomic_u32_load_relaxed(&device->changing) > 0)) {
+        wait_for_change(device);
+    }
+}
+
+static weft_status allocate(wefti_backend_device *device, size_t size_bytes,
+                            void **address, weft_error *error)
 {
     cuda_pointer pointer = 0;
     *address = NULL;
@@ -126,6 +157,15 @@ weft_status wefti_cuda_allocate(wefti_backend_device *device, size_t size_bytes,
     }
     *address = (void *)(uintptr_t)pointer;
     return WEFT_OK;
+}
+
+weft_status wefti_cuda_allocate(wefti_backend_device *device, size_t size_bytes,
+                                void **address, weft_error *error)
+{
+    wefti_cuda_begin_change(device);
+    weft_status status = allocate(device, size_bytes, address, error);
+    wefti_cuda_end_change(device);
+    return status;
 }
 
 void wefti_cuda_free(wefti_backend_device *device, void *address)

@@ -127,6 +127,8 @@ struct wefti_backend_device {
      * callers (bytes.c), each in one place; 0: nothing */
     WEFTI_CACHE_ALIGNED wefti_atomic_u64 seen[WEFTI_CUDA_MEMORY_SEEN];
 
+    /* atomic: who changes the context (wefti_cuda_begin_change) -> who runs */
+    WEFTI_CACHE_ALIGNED wefti_atomic_u32 changing;
     /* atomic: the first that finds the card gone -> all; 1 once lost_reason is set */
     wefti_atomic_u32 lost;
     /* guarded by lock, immutable once `lost` is 1 */
@@ -138,6 +140,16 @@ struct wefti_backend_device {
  * layers above is called in between. WEFT_DEVICE_LOST after a fault. */
 weft_status wefti_cuda_enter(wefti_backend_device *device, weft_error *error);
 void wefti_cuda_leave(wefti_backend_device *device);
+
+/* Around what changes the card's context: streams, graphs and memory that are made or
+ * given up. Who does so waits for a moment in which nobody else is inside the driver,
+ * and who launches does not wait for it: beside 16 threads that launch without a pause
+ * the making of a stream was seen to take more than ten seconds. So runs make way
+ * before they begin, for a moment: to bring the others in, not to keep all away as long
+ * as it takes. Any thread; may be nested. */
+void wefti_cuda_begin_change(wefti_backend_device *device);
+void wefti_cuda_end_change(wefti_backend_device *device);
+void wefti_cuda_make_way(const wefti_backend_device *device);
 
 /* Turns a driver's result into a status; `what` was being done. A result that leaves
  * the card unusable latches: all later calls answer WEFT_DEVICE_LOST. */

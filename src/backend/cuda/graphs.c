@@ -552,6 +552,32 @@ static void tell(wefti_cuda_stream *stream, const wefti_recipe *recipe,
     }
 }
 
+/* Puts the entry's calls into the chain, which is dropped where that fails. */
+static wefti_cuda_chain *fill_chain(builder *b, wefti_cuda_graph *graph, uint64_t owner)
+{
+    wefti_cuda_chains *chains = &b->stream->graphs.chains;
+    if (add_all(b) == WEFT_OK &&
+        wefti_cuda_chain_finish(chains, b->chain, owner, NULL) == WEFT_OK) {
+        return b->chain;
+    }
+    wefti_cuda_chains_drop(chains, b->chain);
+    graph->launched = 0;
+    return NULL;
+}
+
+static wefti_cuda_chain *build_chain(builder *b, wefti_cuda_graph *graph,
+                                     uint64_t owner)
+{
+    const wefti_cuda_graph_way *way = &graph->ways[owner % 2];
+    wefti_cuda_begin_change(b->stream->device);
+    b->chain = wefti_cuda_chains_make(&b->stream->graphs.chains, way->shape,
+                                      way->kernel_count);
+    graph->launched = b->chain == NULL ? 0 : graph->launched;
+    wefti_cuda_chain *built = b->chain != NULL ? fill_chain(b, graph, owner) : NULL;
+    wefti_cuda_end_change(b->stream->device);
+    return built;
+}
+
 /* Gives the entry a chain of its own, or the calls of one that another had. NULL: there
  * is none yet, or it could not be made, as for want of memory, which is tried again
  * after as many launches. */
@@ -564,17 +590,13 @@ get_other_chain(builder *b, wefti_cuda_graph *graph, uint64_t owner)
     const bool may_build = graph->launched >= enough;
     b->chain =
         wefti_cuda_chains_find(chains, way->shape, way->kernel_count, owner, may_build);
-    if (b->chain == NULL && may_build) {
-        b->chain = wefti_cuda_chains_make(chains, way->shape, way->kernel_count);
-        graph->launched = b->chain == NULL ? 0 : graph->launched;
+    if (b->chain == NULL) {
+        return may_build ? build_chain(b, graph, owner) : NULL;
     }
-    if (b->chain == NULL || b->chain->owner == owner) {
+    if (b->chain->owner == owner) {
         return b->chain;
     }
-    if (add_all(b) != WEFT_OK ||
-        wefti_cuda_chain_finish(chains, b->chain, owner, NULL) != WEFT_OK) {
-        wefti_cuda_chains_drop(chains, b->chain);
-        graph->launched = 0;
+    if (fill_chain(b, graph, owner) == NULL) {
         return NULL;
     }
     graph->launched += may_build ? 0 : way->kernel_count;

@@ -159,6 +159,8 @@ static void close_stage(stage *s)
 {
     cuda->stream.destroy(s->stream);
     if (s->device != NULL) {
+        /* what was begun has ended, however it did */
+        assert_int_equal(wefti_atomic_u32_load_relaxed(&s->device->changing), 0);
         cuda->memory.free(s->device, s->workspace, s->workspace_bytes);
         cuda->device.close(s->device);
     }
@@ -326,6 +328,34 @@ static void every_failed_call_is_an_answer(void **state)
     wefti_free(nets);
 }
 
+/* Runs wait for who changes the context, but not for as long as that may take. */
+static void runs_make_way_for_a_moment(void **state)
+{
+    (void)state;
+    enum { TRIES = 100 };
+    const int64_t moment_ns = 100000;
+    stage s;
+    assert_int_equal(open_stage(&s, NULL), WEFT_OK);
+    int64_t shortest_ns[2] = {INT64_MAX, INT64_MAX};
+    for (int i = 0; i < 2 * TRIES; i++) {
+        const bool changing = i % 2 == 1;
+        if (changing) {
+            wefti_cuda_begin_change(s.device);
+        }
+        const int64_t begin_ns = wefti_clock_ns();
+        wefti_cuda_make_way(s.device);
+        const int64_t took_ns = wefti_clock_ns() - begin_ns;
+        if (changing) {
+            wefti_cuda_end_change(s.device);
+        }
+        shortest_ns[changing] =
+            took_ns < shortest_ns[changing] ? took_ns : shortest_ns[changing];
+    }
+    assert_true(shortest_ns[0] < moment_ns);
+    assert_true(shortest_ns[1] >= moment_ns && shortest_ns[1] < 20 * moment_ns);
+    close_stage(&s);
+}
+
 /* y = x + x, one kernel with so large an input that its runs take turns on the bus. */
 enum { LARGE = 50000, CALLERS = 12, CALLS = 4 };
 static weft_status make_large(wefti_backend_device *device, wefti_recipe **recipe)
@@ -440,6 +470,7 @@ int main(void)
         cmocka_unit_test(graphs_are_capped),
         cmocka_unit_test(a_kernel_is_launched_by_the_load),
         cmocka_unit_test(every_failed_call_is_an_answer),
+        cmocka_unit_test(runs_make_way_for_a_moment),
         cmocka_unit_test(runs_take_turns_on_the_bus),
     };
     if (!fake_driver_find()) {

@@ -130,27 +130,36 @@ static weft_status launch_and_wait(wefti_cuda_stream *stream,
     return WEFT_OK;
 }
 
-static weft_status ensure_staging(wefti_cuda_stream *stream, size_t size_bytes,
-                                  weft_error *error)
+static weft_status grow_staging(wefti_cuda_stream *stream, size_t size_bytes,
+                                weft_error *error)
 {
     wefti_backend_device *device = stream->device;
-    if (WEFTI_LIKELY(size_bytes <= stream->staging_bytes)) {
-        return WEFT_OK;
-    }
+    wefti_cuda_begin_change(device);
     /* All graphs have the old address in them. */
     wefti_cuda_graphs_drop(stream);
     (void)device->driver.host_free(stream->staging);
     stream->staging = NULL;
     stream->staging_bytes = 0;
     void *address = NULL;
-    WEFTI_TRY(wefti_cuda_check(
+    weft_status status = wefti_cuda_check(
         device,
         device->driver.host_allocate(&address, size_bytes,
                                      CUDA_HOST_PORTABLE | CUDA_HOST_DEVICE_MAP),
-        "pinned memory for inputs and outputs", error));
-    stream->staging = address;
-    stream->staging_bytes = size_bytes;
-    return WEFT_OK;
+        "pinned memory for inputs and outputs", error);
+    wefti_cuda_end_change(device);
+    if (status == WEFT_OK) {
+        stream->staging = address;
+        stream->staging_bytes = size_bytes;
+    }
+    return status;
+}
+
+static weft_status ensure_staging(wefti_cuda_stream *stream, size_t size_bytes,
+                                  weft_error *error)
+{
+    return WEFTI_LIKELY(size_bytes <= stream->staging_bytes)
+               ? WEFT_OK
+               : grow_staging(stream, size_bytes, error);
 }
 
 #if defined(__SSE2__)
@@ -371,6 +380,7 @@ static weft_status run(void *user, wefti_recipe *recipe, void *const *slots,
     execution e = {.recipe = recipe,
                    .slots = slots,
                    .on_card = slot_count >= 2 * used ? slots + used + 1 : NULL};
+    wefti_cuda_make_way(stream->device);
     WEFTI_TRY(wefti_cuda_enter(stream->device, error));
     /* Relaxed: a hint, it orders nothing. */
     (void)wefti_atomic_u32_add_relaxed(&stream->device->running, 1);
@@ -411,6 +421,7 @@ static void destroy(wefti_cuda_stream *stream)
     wefti_backend_device *device = stream->device;
     if (wefti_cuda_enter(device, NULL) == WEFT_OK) {
         const cuda_driver *driver = &device->driver;
+        wefti_cuda_begin_change(device);
         wefti_cuda_graphs_drop(stream);
         if (stream->handle != NULL) {
             (void)driver->stream_synchronize(stream->handle);
@@ -428,6 +439,7 @@ static void destroy(wefti_cuda_stream *stream)
             (void)driver->host_free(stream->staging);
         }
         wefti_cuda_free(device, stream->counters);
+        wefti_cuda_end_change(device);
         wefti_cuda_leave(device);
     }
     wefti_free(stream);
@@ -487,7 +499,9 @@ weft_status wefti_cuda_stream_create(wefti_backend_device *device,
         (int32_t)wefti_atomic_u32_add_relaxed(&device->stream_count, 1);
     weft_status status = wefti_cuda_enter(device, error);
     if (status == WEFT_OK) {
+        wefti_cuda_begin_change(device);
         status = make(made, error);
+        wefti_cuda_end_change(device);
         wefti_cuda_leave(device);
     }
     if (status == WEFT_OK) {
