@@ -154,7 +154,9 @@ WEFT_API void weft_device_release(weft_device *device);
 WEFT_API void weft_device_close(weft_device *device);
 
 /* Waits until all accepted work has ended. After WEFT_TIMEOUT, requests that have
- * not started are cancelled and the call may be repeated.
+ * not started are cancelled and the call may be repeated. Requests of a queue may be
+ * seen to have ended, and have their callbacks, a moment later: weft_queue_drain waits
+ * for that.
  * Threads: any, but not from a callback of the device. Blocks: to the deadline.
  * Errors: WEFT_TIMEOUT. */
 WEFT_API WEFT_MUST_USE weft_status weft_device_drain(weft_device *device,

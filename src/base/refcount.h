@@ -22,7 +22,9 @@ WEFTI_INLINE void wefti_refcount_init_many(wefti_refcount *count, uint32_t owner
     wefti_atomic_u32_init(&count->owners, owners);
 }
 
-/* Relaxed: the caller already owns a reference, which orders everything. */
+/* Relaxed: the caller already owns a reference, which orders everything. Nobody else
+ * may retain, as from a table of weak entries: an only owner's release would lose it.
+ */
 WEFTI_INLINE void wefti_refcount_retain(wefti_refcount *count)
 {
     wefti_atomic_u32_add_relaxed(&count->owners, 1);
@@ -32,17 +34,24 @@ WEFTI_INLINE void wefti_refcount_retain(wefti_refcount *count)
 WEFTI_INLINE bool wefti_refcount_release(wefti_refcount *count)
 {
     /* An only owner shares the count with nobody: no locked operation is needed. */
+#if !defined(WEFT_TESTING)
     if (wefti_atomic_u32_load_acquire(&count->owners) == 1) {
         wefti_atomic_u32_store_relaxed(&count->owners, 0);
         return true;
     }
-    const uint32_t before = wefti_atomic_u32_sub_acq_rel(&count->owners, 1);
-#if defined(WEFT_TESTING)
-    if (before == 0) {
-        abort(); /* one owner more has let go than there were */
+    return wefti_atomic_u32_sub_acq_rel(&count->owners, 1) == 1;
+#else
+    uint32_t only = 1;
+    const bool alone = wefti_atomic_u32_load_acquire(&count->owners) == 1;
+    if (alone && wefti_atomic_u32_cas_acq_rel(&count->owners, &only, 0)) {
+        return true;
     }
-#endif
+    const uint32_t before = wefti_atomic_u32_sub_acq_rel(&count->owners, 1);
+    if (before == 0 || alone) {
+        abort(); /* somebody let go or came who owned nothing */
+    }
     return before == 1;
+#endif
 }
 
 #endif

@@ -44,10 +44,12 @@ static void announce(wefti_queue_request *request)
     wefti_request_announce(&request->base, request->outcome);
 }
 
-/* Takes the next request of a model whose turn to be announced has come. */
+/* Takes the next request of a model whose turn to be announced has come. NULL: there is
+ * none, and another thread may announce; or the model has gone. */
 static wefti_queue_request *next_in_order(wefti_queue_model *model)
 {
     weft_queue *queue = model->queue;
+    wefti_queue_model *unused = NULL;
     wefti_mutex_lock(&queue->lock);
     wefti_queue_request *request = model->ordered.first;
     if (request && request->ready) {
@@ -57,8 +59,10 @@ static wefti_queue_request *next_in_order(wefti_queue_model *model)
     } else {
         request = NULL;
         model->announcing = false;
+        unused = wefti_queue_unlink_unused_locked(model); /* all may have left */
     }
     wefti_mutex_unlock(&queue->lock);
+    wefti_queue_model_destroy(unused);
     return request;
 }
 

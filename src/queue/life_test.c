@@ -92,6 +92,45 @@ static void test_last_release_in_a_callback(void **state)
 }
 
 /* The only worker drops the last owner while others wait: it serves them first. */
+static void release_queue(void *user)
+{
+    weft_queue_release(user);
+}
+
+/* Who announces in order looks for more when all requests have left: the queue and its
+ * models stay until it has looked. */
+static void test_last_release_waits_for_who_announces(void **state)
+{
+    (void)state;
+    queue_case f;
+    queue_case_call call;
+    crew_thread thread;
+    queue_case_set_up(&f, NULL);
+    queue_case_prepare(&call, 1, 1, 1);
+    weft_request *request = queue_case_submit(&f, &call, NULL); /* keeps the memory */
+    assert_int_equal(weft_request_wait(request, WEFT_FOREVER, NULL), WEFT_OK);
+    assert_int_equal(weft_queue_drain(f.queue, WEFT_FOREVER, NULL), WEFT_OK);
+    weft_queue *queue = f.queue;
+    wefti_queue_announcer announcer = {.thread = wefti_thread_current()};
+    wefti_mutex_lock(&queue->lock);
+    assert_null(queue->announcers);
+    queue->announcers = &announcer;
+    wefti_mutex_unlock(&queue->lock);
+    f.queue = NULL;
+    crew_start(&thread, release_queue, queue);
+    wefti_thread_sleep(50000000);
+    assert_false(device_is_alone(&f));
+    wefti_mutex_lock(&queue->lock);
+    assert_non_null(queue->models);
+    queue->announcers = NULL;
+    wefti_condition_wake_all(&queue->idle);
+    wefti_mutex_unlock(&queue->lock);
+    crew_join(&thread);
+    assert_true(device_is_alone(&f));
+    weft_request_release(request);
+    queue_case_tear_down(&f);
+}
+
 static void test_last_release_with_others_waiting(void **state)
 {
     (void)state;
@@ -378,6 +417,7 @@ int main(void)
         cmocka_unit_test(test_drain_cancels_what_waits),
         cmocka_unit_test(test_drain_of_the_device),
         cmocka_unit_test(test_last_release_in_a_callback),
+        cmocka_unit_test(test_last_release_waits_for_who_announces),
         cmocka_unit_test(test_last_release_with_others_waiting),
         cmocka_unit_test(test_take_ended),
         cmocka_unit_test(test_requests_outlive_their_queue),

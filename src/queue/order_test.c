@@ -258,6 +258,53 @@ static void test_order_is_preserved(void **state)
     tear_down(f);
 }
 
+enum { AT_ONCE = 32 }; /* so many a thread announces before they leave */
+static bool all_are_held(void *user)
+{
+    weft_queue *queue = user;
+    wefti_mutex_lock(&queue->lock);
+    bool all = queue->held_count == AT_ONCE - 1;
+    wefti_mutex_unlock(&queue->lock);
+    return all;
+}
+
+static bool has_no_models(void *user)
+{
+    weft_queue *queue = user;
+    wefti_mutex_lock(&queue->lock);
+    bool none = queue->models == NULL;
+    wefti_mutex_unlock(&queue->lock);
+    return none;
+}
+
+/* A removed model goes when the last of its requests has been announced, though all of
+ * them left before who announces them had looked for more. */
+static void test_a_removed_model_goes_in_order_too(void **state)
+{
+    (void)state;
+    weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
+    params.workers = 2;
+    params.preserve_order = true;
+    queue_case f;
+    queue_case_set_up(&f, &params);
+    static queue_case_plug plug;
+    static queue_case_call calls[AT_ONCE - 1];
+    weft_request *requests[AT_ONCE - 1];
+    queue_case_plug_in(&plug, f.queue, f.model);
+    for (uint32_t i = 0; i < AT_ONCE - 1; i++) {
+        queue_case_prepare(&calls[i], 1, 1, i);
+        requests[i] = queue_case_submit(&f, &calls[i], NULL);
+    }
+    crew_await(all_are_held, f.queue);
+    assert_int_equal(weft_queue_remove_model(f.queue, f.model, NULL), WEFT_OK);
+    queue_case_plug_out(&plug);
+    for (uint32_t i = 0; i < AT_ONCE - 1; i++) {
+        queue_case_wait_ok(requests[i]);
+    }
+    crew_await(has_no_models, f.queue);
+    queue_case_tear_down(&f);
+}
+
 /* With a delay a lone request is held back for others, and a full batch is not. */
 static void test_delay(void **state)
 {
@@ -376,6 +423,7 @@ int main(void)
         cmocka_unit_test(test_request_without_deadline_moves),
         cmocka_unit_test(test_fair_shares),
         cmocka_unit_test(test_order_is_preserved),
+        cmocka_unit_test(test_a_removed_model_goes_in_order_too),
         cmocka_unit_test(test_delay),
         cmocka_unit_test(test_close_ends_the_delay),
         cmocka_unit_test(test_delay_is_for_those_that_join),

@@ -305,10 +305,6 @@ wefti_queue_request *wefti_queue_post(weft_queue *queue, const weft_model *model
                                       const weft_io *io, const wefti_queue_terms *terms)
 {
     wefti_queue_pool *pool = wefti_queue_pool_here(queue);
-    /* These take longer, without a lock. */
-    if (model->stages || io->input_count + io->output_count > WEFTI_QUEUE_FEW_TENSORS) {
-        return NULL;
-    }
     uint32_t needed = 0;
     wefti_mutex_lock(&pool->lock);
     const wefti_queue_recent *recent = find_recent_locked(pool, model, io);

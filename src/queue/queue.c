@@ -355,12 +355,13 @@ void wefti_queue_wake_idle_locked(weft_queue *queue)
     }
 }
 
-/* Until no thread is at work on a batch either: its requests may all have been
- * cancelled. */
+/* Until no thread is at work on a batch either, whose requests may all have been
+ * cancelled, or announces in order: it looks for more once all have left. */
 static void wait_still(weft_queue *queue)
 {
     wefti_queue_lock(queue);
-    while (queue->live_count > 0 || queue->running > 0 || queue->coming > 0) {
+    while (queue->live_count > 0 || queue->running > 0 || queue->coming > 0 ||
+           queue->announcers) {
         /* woken by wefti_queue_wake_idle_locked, and by who lets the last one leave */
         (void)wefti_condition_wait(&queue->idle, &queue->lock, WEFTI_NEVER);
         wefti_queue_take_posts_locked(queue);

@@ -413,7 +413,8 @@ typedef struct wefti_queue_terms {
     int64_t submitted_ns;
 } wefti_queue_terms;
 
-/* Finds the class of a call like a recent one of its core, takes a free request object
+/* For a call of few tensors (WEFTI_QUEUE_FEW_TENSORS) of a model that is not in stages.
+ * Finds the class of a call like a recent one of its core, takes a free request object
  * for it, fills that and posts it, all under the pool's lock once, if nobody has to be
  * woken for it: its caller soon waits for it; or, in a crowd, where it is not leadable
  * any more, all workers are awake. Returns the request, which may have ended already.
@@ -436,7 +437,7 @@ bool wefti_queue_end(weft_queue *queue, wefti_queue_request *chain);
 
 /* The same for what a leader ran, in one section with its account: such requests have
  * no callback, no deadline and keep no order, so nobody is called. The calling thread
- * owns one of them, which keeps the queue's memory; it hands the chain to
+ * owns a request of the queue, which keeps the queue's memory; it hands the chain to
  * wefti_queue_wake_led and wefti_queue_drop_ended without the lock. */
 void wefti_queue_end_led_locked(weft_queue *queue, wefti_queue_request *chain);
 

@@ -434,8 +434,10 @@ static bool post(const submission *self, const weft_model *model,
     weft_queue *queue = self->queue;
     wefti_queue_terms terms = {.level = (uint32_t)self->params.priority - 1,
                                .submitted_ns = self->now_ns};
-    /* What is of a recent class has been checked, but for sizes that are rounded up. */
-    if (!may_post(self) ||
+    /* Those of many tensors and in stages take longer, without a lock. What is of a
+     * recent class has been checked, but for sizes that are rounded up. */
+    if (!may_post(self) || model->stages ||
+        self->io->input_count + self->io->output_count > WEFTI_QUEUE_FEW_TENSORS ||
         (model->buckets && check_inputs(model, self->io, NULL) != WEFT_OK) ||
         wefti_device_begin(queue->device, &terms.shard, NULL) != WEFT_OK) {
         return false;

@@ -311,8 +311,10 @@ wefti_outcome wefti_outcome_of(weft_status status)
     }
 }
 
-/* The ends are read before what was accepted. Both only grow, and no end comes before
- * its begin; so when they are equal, nothing was in flight as the last end was read. */
+/* The ends are read before what was accepted. Ends only grow, and accepted too but for
+ * begins that are taken back, which are on top of what is in flight; and no end comes
+ * before its begin; so when they are equal, nothing was in flight as the last end was
+ * read. */
 static bool is_idle(const weft_device *device)
 {
     for (size_t i = 0; i < WEFTI_DEVICE_SHARDS; i++) {

@@ -93,9 +93,9 @@ struct weft_device {
 weft_status wefti_device_health(const weft_device *device, weft_error *error);
 
 /* Accepts one piece of work: WEFT_CLOSED after close, WEFT_FORKED, WEFT_DEVICE_LOST
- * are not counted. On success exactly one wefti_device_end follows, with the same
- * shard; the caller keeps the device alive until that has returned. Lock-free.
- * Threads: any. */
+ * are not counted. On success exactly one end follows, alone, among several or as
+ * wefti_device_unbegin, with the same shard; the caller keeps the device alive until
+ * that has returned. Lock-free. Threads: any. */
 weft_status wefti_device_begin(weft_device *device, uint32_t *shard, weft_error *error);
 void wefti_device_end(weft_device *device, uint32_t shard, wefti_outcome outcome);
 

@@ -14,6 +14,8 @@
  *     pending -> ending -> ended                        cancelled, timed out, drained
  * and of a batch queue's, which leaves its caller's tensors alone while it runs:
  *     pending -> loading -> running -> storing -> ended
+ *                loading -> storing                     on its caller's own tensors
+ *                loading -> pending                     given back: it did not fit
  *                loading -> dropped -> ending           cancelled while being loaded
  *                           running -> ending           cancelled while running
  * Whoever moves it on, by one compare-and-swap, goes on with it, alone. */
