@@ -151,12 +151,38 @@ static void let_finish(const builder *b, wefti_cuda_call *call)
         (char *)b->stream->control + offsetof(wefti_cuda_control, flag);
 }
 
+/* A kernel for whole fours cannot walk backwards; one with the same tiles and strides
+ * of all kinds can. */
+static void take_any_strides(wefti_cuda_kernel *kernel, uint32_t *threads)
+{
+    enum { THREADS = 128 }; /* of each of these */
+    switch (*kernel) {
+    case WEFTI_CUDA_weft_wide_64x64:
+        *kernel = WEFTI_CUDA_weft_matmul_64x64;
+        break;
+    case WEFTI_CUDA_weft_wide_32x64:
+        *kernel = WEFTI_CUDA_weft_matmul_32x64;
+        break;
+    case WEFTI_CUDA_weft_wide_32x32:
+        *kernel = WEFTI_CUDA_weft_matmul_32x32;
+        break;
+    case WEFTI_CUDA_weft_wide_16x32:
+        *kernel = WEFTI_CUDA_weft_matmul_16x32;
+        break;
+    default:
+        return;
+    }
+    *threads = THREADS;
+}
+
 /* Spoils the order of the sums of a product in f32. */
-static void sum_from_the_end(wefti_cuda_kernel kernel, wefti_cuda_call *call)
+static void sum_from_the_end(wefti_cuda_kernel *kernel, uint32_t *threads,
+                             wefti_cuda_call *call)
 {
     wefti_matmul_params *p = &call->matmul.p;
-    if (kernel < WEFTI_CUDA_weft_matmul_128x128 ||
-        kernel > WEFTI_CUDA_weft_matmul_8x32) {
+    take_any_strides(kernel, threads);
+    if (*kernel < WEFTI_CUDA_weft_matmul_128x128 ||
+        *kernel > WEFTI_CUDA_weft_matmul_8x32) {
         return;
     }
     float *a = call->operands[WEFTI_MATMUL_A], *b = call->operands[WEFTI_MATMUL_B];
@@ -184,6 +210,8 @@ static void *resolve(const builder *b, const wefti_cuda_place *place)
 static weft_status add_launch(builder *b, const wefti_cuda_launch *launch, bool last)
 {
     wefti_cuda_call call = launch->call;
+    wefti_cuda_kernel kernel = launch->kernel;
+    uint32_t threads = launch->threads;
     if (last) {
         let_finish(b, &call);
     }
@@ -191,9 +219,9 @@ static weft_status add_launch(builder *b, const wefti_cuda_launch *launch, bool 
         call.operands[i] = resolve(b, &launch->places[i]);
     }
     if (wefti_sabotaged(WEFTI_SABOTAGE_SUM_ORDER)) {
-        sum_from_the_end(launch->kernel, &call);
+        sum_from_the_end(&kernel, &threads, &call);
     }
-    return add_kernel(b, launch->kernel, launch->blocks, launch->threads, &call);
+    return add_kernel(b, kernel, launch->blocks, threads, &call);
 }
 
 static weft_status flush_stage(builder *b, wefti_cuda_stage_call *stage, bool last,

@@ -90,8 +90,7 @@ static const wide_shape *choose_wide_shape(const wefti_cuda_matmul_call *call,
                                            int64_t batch, int32_t processor_count)
 {
     const wefti_matmul_params *p = &call->p;
-    if (!call->a_wide || !call->b_wide || !call->c_wide ||
-        wefti_sabotaged(WEFTI_SABOTAGE_SUM_ORDER)) { /* the others sum backwards */
+    if (!call->a_wide || !call->b_wide || !call->c_wide) {
         return NULL;
     }
 #if defined(WEFT_TESTING)
