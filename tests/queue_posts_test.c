@@ -208,6 +208,7 @@ static void set_up(stage *s, uint32_t objects)
     queue_case_warm_up(&s->f);
     queue_case_keep_core(&s->f, objects, &s->core);
     queue_case_plug_in(&s->plug, s->f.queue, s->f.model);
+    queue_case_expect_posts(s->f.queue, s->f.model);
     for (uint32_t i = 0; i < MOST; i++) {
         queue_case_solve(&s->calls[i], s->f.model, 1, i, i);
     }

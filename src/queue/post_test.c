@@ -29,18 +29,6 @@ static void submit_next(stage *s)
     s->requests[i] = queue_case_submit(&s->f, &s->calls[i], NULL);
 }
 
-/* As if a run of its class had been timed, and no promise broken, whatever else this
- * machine does: requests of the class may be posted. */
-static void expect_posts(weft_queue *queue, const weft_model *model)
-{
-    wefti_queue_lock(queue);
-    wefti_queue_class *class = wefti_queue_find_model_locked(queue, model)->classes;
-    class->alone_ns = 1000;
-    wefti_atomic_u64_store_relaxed(&class->hint_row_ns, 1000);
-    wefti_mutex_unlock(&queue->lock);
-    wefti_patience_init(&queue->promises);
-}
-
 /* The class is among the recent ones of this core, whose pool has so many objects. */
 static void set_up(stage *s, uint32_t objects)
 {
@@ -51,7 +39,7 @@ static void set_up(stage *s, uint32_t objects)
     queue_case_warm_up(&s->f);
     queue_case_keep_core(&s->f, objects, &s->core);
     queue_case_plug_in(&s->plug, s->f.queue, s->f.model);
-    expect_posts(s->f.queue, s->f.model);
+    queue_case_expect_posts(s->f.queue, s->f.model);
     submit_next(s);
     submit_next(s);
 }
@@ -146,7 +134,7 @@ static void test_many_models_are_posted(void **state)
             weft_queue_submit(queue, models[m], &calls[i].io, NULL, &requests[i], NULL),
             WEFT_OK);
         if (i < MODELS) {
-            expect_posts(queue, models[m]);
+            queue_case_expect_posts(queue, models[m]);
         }
     }
     assert_int_equal(queue_case_count_posts(queue), before + MODELS);

@@ -255,6 +255,16 @@ void queue_case_free_core(const queue_case_core *core)
     }
 }
 
+void queue_case_expect_posts(weft_queue *queue, const weft_model *model)
+{
+    wefti_queue_lock(queue);
+    wefti_queue_class *class = wefti_queue_find_model_locked(queue, model)->classes;
+    class->alone_ns = 1000;
+    wefti_atomic_u64_store_relaxed(&class->hint_row_ns, 1000);
+    wefti_mutex_unlock(&queue->lock);
+    wefti_patience_init(&queue->promises);
+}
+
 uint32_t queue_case_count_posts(weft_queue *queue)
 {
     uint32_t posts = 0;

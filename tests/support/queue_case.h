@@ -85,6 +85,11 @@ void queue_case_keep_core(const queue_case *self, uint32_t objects,
                           queue_case_core *core);
 void queue_case_free_core(const queue_case_core *core);
 
+/* As if a run of the model's newest class had been timed, and no promise broken,
+ * whatever else this machine does: requests of the class may be posted. No thread
+ * submits meanwhile, or runs a batch. */
+void queue_case_expect_posts(weft_queue *queue, const weft_model *model);
+
 /* Requests that lie in post boxes. */
 uint32_t queue_case_count_posts(weft_queue *queue);
 
