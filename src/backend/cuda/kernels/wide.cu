@@ -67,6 +67,28 @@
         }                                                                              \
     } while (0)
 
+/* Four columns of a thread, from j on, go where they belong: all that is read, before
+ * anything waits for it. */
+#define WIDE_FINISH_PLAIN(j)                                                           \
+    do {                                                                               \
+        const int64_t at =                                                             \
+            place.c + (place.m + row0) * p->c_row_stride + place.n + WIDE_COLUMN(j);   \
+        const int64_t down = WIDE_LANES_M * p->c_row_stride;                           \
+        float bias[4], residual[WIDE_PER_M][4];                                        \
+        matmul_bias(&call, place.n + WIDE_COLUMN(j), bias);                            \
+        WEFTI_UNROLL                                                                   \
+        for (int32_t i = 0; i < WIDE_PER_M; i++) {                                     \
+            matmul_residual(&call, at + i * down, WIDE_ROW(i) < rows, residual[i]);    \
+        }                                                                              \
+        WEFTI_UNROLL                                                                   \
+        for (int32_t i = 0; i < WIDE_PER_M; i++) {                                     \
+            if (WIDE_ROW(i) < rows) {                                                  \
+                matmul_finish_plain(&call, at + i * down, &sum[i][j], bias,            \
+                                    residual[i]);                                      \
+            }                                                                          \
+        }                                                                              \
+    } while (0)
+
 WEFTI_KERNEL(WIDE_THREADS, WIDE_NAME, wefti_cuda_matmul_call)
 {
     WEFTI_SHARED float a_tile[WIDE_STAGES][WIDE_M][WIDE_PITCH_A];
@@ -133,24 +155,7 @@ WEFTI_KERNEL(WIDE_THREADS, WIDE_NAME, wefti_cuda_matmul_call)
         WEFTI_UNROLL
         for (int32_t j = 0; j < WIDE_PER_N; j += 4) {
             if (WIDE_COLUMN(j) < columns) {
-                /* All that is read, before anything waits for it. */
-                const int64_t at = place.c + (place.m + row0) * p->c_row_stride +
-                                   place.n + WIDE_COLUMN(j);
-                const int64_t down = WIDE_LANES_M * p->c_row_stride;
-                float bias[4], residual[WIDE_PER_M][4];
-                matmul_bias(&call, place.n + WIDE_COLUMN(j), bias);
-                WEFTI_UNROLL
-                for (int32_t i = 0; i < WIDE_PER_M; i++) {
-                    matmul_residual(&call, at + i * down, WIDE_ROW(i) < rows,
-                                    residual[i]);
-                }
-                WEFTI_UNROLL
-                for (int32_t i = 0; i < WIDE_PER_M; i++) {
-                    if (WIDE_ROW(i) < rows) {
-                        matmul_finish_plain(&call, at + i * down, &sum[i][j], bias,
-                                            residual[i]);
-                    }
-                }
+                WIDE_FINISH_PLAIN(j);
             }
         }
         return;
@@ -188,6 +193,7 @@ WEFTI_KERNEL(WIDE_THREADS, WIDE_NAME, wefti_cuda_matmul_call)
 #undef WIDE_ALWAYS
 #undef WIDE_IN_DEPTH
 #undef WIDE_MULTIPLY
+#undef WIDE_FINISH_PLAIN
 #undef WIDE_M
 #undef WIDE_N
 #undef WIDE_K
