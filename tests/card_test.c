@@ -362,7 +362,7 @@ static void test_a_full_card(void **state)
 typedef struct capped {
     weft_model *model;
     const call *alone;
-    uint32_t right, refused, wrong;
+    wefti_atomic_u32 right, refused, wrong;
 } capped;
 
 static void run_capped(void *user, uint32_t index)
@@ -381,9 +381,9 @@ static void run_capped(void *user, uint32_t index)
                              memcmp(c.y, none, sizeof(c.y)) == 0;
         const bool right =
             status == WEFT_OK && memcmp(c.y, self->alone->y, sizeof(c.y)) == 0;
-        (void)__atomic_fetch_add(&self->right, right, __ATOMIC_RELAXED);
-        (void)__atomic_fetch_add(&self->refused, refused, __ATOMIC_RELAXED);
-        (void)__atomic_fetch_add(&self->wrong, !right && !refused, __ATOMIC_RELAXED);
+        (void)wefti_atomic_u32_add_acq_rel(&self->right, right);
+        (void)wefti_atomic_u32_add_acq_rel(&self->refused, refused);
+        (void)wefti_atomic_u32_add_acq_rel(&self->wrong, !right && !refused);
     }
 }
 
@@ -409,10 +409,12 @@ static void test_the_cap_of_a_model(void **state)
     weft_graph_release(graph);
     all.alone = &alone;
     crew_run(8, run_capped, &all);
-    print_message("%u right, %u refused\n", all.right, all.refused);
-    assert_int_equal(all.wrong, 0);
-    assert_true(all.right > 0);
-    assert_true(all.refused > 0);
+    const uint32_t right = wefti_atomic_u32_load_acquire(&all.right);
+    const uint32_t refused = wefti_atomic_u32_load_acquire(&all.refused);
+    print_message("%u right, %u refused\n", right, refused);
+    assert_int_equal(wefti_atomic_u32_load_acquire(&all.wrong), 0);
+    assert_true(right > 0);
+    assert_true(refused > 0);
     weft_model_release(all.model);
     weft_device_release(device);
     fake_driver_assert_empty();
@@ -479,7 +481,8 @@ typedef struct failing {
     weft_model *model;
     weft_queue *queue;
     const call *alone;
-    uint32_t wrong, failed[FAILING];
+    wefti_atomic_u32 wrong;
+    uint32_t failed[FAILING];
 } failing;
 
 static weft_status call_by(const failing *f, uint32_t way, call *c, weft_error *error)
@@ -508,7 +511,7 @@ static void call_and_fail(void *user, uint32_t index)
         const bool right = memcmp(c.y, f->alone->y, sizeof(c.y)) == 0 &&
                            memcmp(c.s, f->alone->s, sizeof(c.s)) == 0;
         if (status == WEFT_OK ? !right : error.message[0] == '\0') {
-            (void)__atomic_fetch_add(&f->wrong, 1, __ATOMIC_RELAXED);
+            (void)wefti_atomic_u32_add_acq_rel(&f->wrong, 1);
         }
         f->failed[index] += status != WEFT_OK;
     }
@@ -532,7 +535,7 @@ static void fail_beside_others(int result)
         (void)fake.fail_at(n, result);
         crew_run(FAILING, call_and_fail, &f);
         hit = (uint64_t)fake.fail_at(0, 0);
-        assert_int_equal(f.wrong, 0);
+        assert_int_equal(wefti_atomic_u32_load_acquire(&f.wrong), 0);
         for (size_t i = 0; i < FAILING; i++) {
             failed += f.failed[i];
         }
