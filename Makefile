@@ -55,7 +55,8 @@ run: build
 test: build
 	@cd $(BUILD) && $(CTEST)
 
-# DEVICE: another card than the first. SOAK_SECONDS, see tools/test-gpu.
+# DEVICE: the card of kernels, tables, checks and soak; other tests take the first that
+# CUDA_VISIBLE_DEVICES leaves. SOAK_SECONDS, see tools/test-gpu.
 DEVICE ?= cuda:0
 test-gpu: build
 	@tools/test-gpu $(BUILD) $(DEVICE)
