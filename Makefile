@@ -80,15 +80,19 @@ check:
 check-large: build
 	@tools/check_large_weights $(BUILD)/weft
 
+# Finds it in /usr/local/lib. Not for what only gathers the files (DESTDIR), and to no
+# avail under fakeroot.
+LDCONFIG = [ "$$(id -u)" != 0 ] || [ -n "$(DESTDIR)" ] || PATH=$$PATH:/sbin ldconfig || true
+
 # No dependency on `build`, so that `sudo make install` leaves no files of root.
 install:
 	@test -f $(BUILD)/libweft.a || { echo "type: make build, then make install"; exit 1; }
 	@cmake --install $(BUILD) --prefix $(PREFIX)
-	@[ "$$(id -u)" != 0 ] || PATH=$$PATH:/sbin ldconfig # finds it in /usr/local/lib
+	@$(LDCONFIG)
 
 uninstall:
 	@cmake --build $(BUILD) --target uninstall
-	@[ "$$(id -u)" != 0 ] || PATH=$$PATH:/sbin ldconfig
+	@$(LDCONFIG)
 
 tsan: deps
 	@cmake -S . -B build-tsan -DWEFT_SANITIZE=thread $(SANITIZER_FLAGS) >/dev/null
