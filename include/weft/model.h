@@ -91,8 +91,9 @@ typedef struct weft_model_params {
     weft_precision precision;
     /* Hard cap on the device memory that the model takes: its packed weights, on all
      * cards together, and the workspace of each run of it while that is under way, and
-     * what a run has between stages; 0: none but the device's. What would go over it
-     * fails with WEFT_OUT_OF_MEMORY: the run, or weft_model_create; others go on. */
+     * what a run has between stages there; 0: none but the device's. Not counted: what
+     * contexts and queues keep to pad and join calls. What would go over it fails with
+     * WEFT_OUT_OF_MEMORY: the run, or weft_model_create; others go on. */
     size_t memory_cap_bytes;
 } weft_model_params;
 
