@@ -62,15 +62,16 @@ def run(options, row, threads):
     names = ("a", "b") if row == "matmul" else ("x",)
     words = [word for name in names for word in ("--input", f"{name}=random")]
     words += [word for size in sizes for word in ("--dim", size)]
-    trace = pathlib.Path(tempfile.mkdtemp()) / "trace.json"
-    command = [options.weft, "run", model, "--device", options.device, "--threads",
-               str(threads), *words, "--seconds",
-               str(options.seconds), "--profile", str(trace), "--profile-events",
-               "4000000"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    return overlap(spans_of(trace))
+    with tempfile.TemporaryDirectory() as place:
+        trace = pathlib.Path(place) / "trace.json"
+        command = [options.weft, "run", model, "--device", options.device, "--threads",
+                   str(threads), *words, "--seconds",
+                   str(options.seconds), "--profile", str(trace), "--profile-events",
+                   "4000000"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+        return overlap(spans_of(trace))
 
 
 def parse_arguments():

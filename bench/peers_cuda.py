@@ -158,19 +158,19 @@ def weft_rates(options, row, *more):
     """Threads -> what one run of the command, which checks answers, has measured."""
     table = "table4" if row == "mixed" else f"table1/{row}" if row in peers.TABLE_1 \
         else f"table2/{row}"
-    report = pathlib.Path(tempfile.mkdtemp()) / "rows.json"
-    command = [str(options.weft), "bench", "--device", options.device, "--rows", table,
-               "--precision", options.precision,
-               "--no-golden", "--threads", ",".join(map(str, options.threads)),
-               "--iterations", "4", "--distinct", "1", "--seconds",
-               str(options.weft_seconds), "--json", str(report), *more]
-    with tempfile.TemporaryFile("w+") as words:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as words:
+        report = pathlib.Path(folder) / "rows.json"
+        command = [str(options.weft), "bench", "--device", options.device, "--rows", table,
+                   "--precision", options.precision,
+                   "--no-golden", "--threads", ",".join(map(str, options.threads)),
+                   "--iterations", "4", "--distinct", "1", "--seconds",
+                   str(options.weft_seconds), "--json", str(report), *more]
         run = subprocess.Popen(command, stdout=words, stderr=words)
         _, status, used = os.wait4(run.pid, 0)
         words.seek(0)
         if status != 0:
             sys.exit(f"{' '.join(command)} failed:\n{words.read()}")
-    told = json.loads(report.read_text())
+        told = json.loads(report.read_text())
     memory = (used.ru_maxrss >> 10, told["statistics"]["memory_peak_bytes"] / 2**20)
     results = told["results"]
     return {r["threads"]: {"rate": r["calls_per_second"], "memory": memory,
@@ -183,14 +183,13 @@ def weft_rates(options, row, *more):
 UNITS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
 
 
-def exported(row, options):
-    """The row's module in 16 bits as a file, and its inputs' names. Needs onnxscript."""
+def export(row, options, path):
+    """Writes the row's module in 16 bits to a file; its inputs' names. Needs onnxscript."""
     import torch
 
     make, shapes = torch_case(row, 0)
     dtype = getattr(torch, PRECISIONS[options.precision])
     names = [f"x{i}" for i in range(len(shapes))]
-    path = pathlib.Path(tempfile.mkdtemp()) / "row.onnx"
     torch.manual_seed(0)
     module = make().eval().to(dtype)
     inputs = tuple(torch.randn(*shape).to(dtype) for shape in shapes)
@@ -199,13 +198,18 @@ def exported(row, options):
     torch.onnx.export(module, inputs, str(path), dynamo=True, external_data=False,
                       verbose=False, input_names=names)
     torch.backends.mha.set_fastpath_enabled(fast)
-    return path, names
+    return names
 
 
 def short_rates(options, row):
     """Threads -> what `weft run` measures of the exported module; one answer in all is
     compared with that of the request alone."""
-    path, names = exported(row, options)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "row.onnx"
+        return rates_of_file(options, path, export(row, options, path))
+
+
+def rates_of_file(options, path, names):
     inputs = [word for name in names for word in ("--input", f"{name}=random")]
     measured = {}
 
