@@ -12,8 +12,8 @@
  * one takes no more than to launch as many kernels would under the driver's lock: so
  * recipes of one shape, that is of the same kernels with as many blocks and threads,
  * share a few. (MLP from 64 threads with a model each, two passes of 0.4 s on an H200:
- * 269 and 264 k/s with a graph for each, 356 and 333 k/s so; 16 threads: 365 and 344,
- * 383 and 364 k/s.) Nothing is allocated but by the driver. One thread at a time. */
+ * 293 and 253 k/s with a graph for each, 328 and 360 k/s so; 16 threads: 365 and 341,
+ * 362 and 389 k/s.) Nothing is allocated but by the driver. One thread at a time. */
 enum {
     WEFTI_CUDA_MOST_CHAINS = 64, /* the least recently used goes */
     /* So few recipes have each its own. MLP from 16 and 64 threads: 349 and 343 k/s
