@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The life of requests in a batch queue: src/queue/submit.c, worker.c, choose.c, batch.c,
- * end.c, queue.c. PRODUCERS submit a request each to a queue with room for one, a worker
- * takes them (and may put a lone one back), request 0 is cancelled, the time of the last
- * one runs out, and one thread closes, drains and ends the queue.
+ * end.c, model.c, queue.c. PRODUCERS submit a request each to a queue with room for one, a
+ * worker takes them (and may put a lone one back), request 0 is cancelled, the time of the
+ * last one runs out, and one thread closes, drains and ends the queue.
  *
  * A request is owned by its caller, until that one is through with it, and by the queue,
  * until it has ended; who runs it owns nothing.
