@@ -109,6 +109,8 @@ static void ensure_workspace(test_device *t, size_t bytes)
                      WEFT_OK);
 }
 
+static char words[80]; /* on the kernel of the last case */
+
 static void run(test_device *t, device_case *d, weft_precision precision)
 {
     const wefti_recipe_params params = {.steps = d->steps,
@@ -133,10 +135,14 @@ static void run(test_device *t, device_case *d, weft_precision precision)
     if (status != WEFT_OK) {
         fail_msg("a case fails on the device: %s", error.message);
     }
-    char words[80];
     t->backend->recipe.describe(recipe, 1, words, sizeof(words));
     assert_non_null(strstr(words, "cuda"));
     t->backend->recipe.destroy(recipe);
+}
+
+const char *kernel_device_words(void)
+{
+    return words;
 }
 
 bool kernel_device_is_set(void)

@@ -11,6 +11,8 @@
 void kernel_device_check(const kernel_case *c, const void *expected);
 /* Runs a case there in this precision: the output's bytes come to `got`. */
 void kernel_device_run(const kernel_case *c, weft_precision precision, void *got);
+/* How the device describes the kernel of the last case. One thread. */
+const char *kernel_device_words(void);
 /* Whether there is a device and this case is one for it; to be asked once for each. */
 bool kernel_device_wants(void);
 /* Whether there is a device: then the CPU's instruction sets are left out. */

@@ -477,7 +477,8 @@ static void set_places(wefti_cuda_graphs *graphs, wefti_cuda_graph *graph,
 }
 
 /* As below, for tensors on the card. Places that change with every run have at most so
- * many entries, and kernels that are launched one by one. */
+ * many entries, and calls that are put each time into a graph of their shape, if there
+ * is one. */
 static WEFTI_NOINLINE wefti_cuda_graph *get_on_card(wefti_cuda_stream *stream,
                                                     const wefti_recipe *recipe,
                                                     char *workspace, void *const *given)
@@ -600,7 +601,7 @@ static wefti_cuda_chain *build_chain(builder *b, wefti_cuda_graph *graph,
     wefti_cuda_begin_change(b->stream->device);
     b->chain = wefti_cuda_chains_make(&b->stream->graphs.chains, way->shape,
                                       way->kernel_count);
-    graph->launched = b->chain == NULL ? 0 : graph->launched;
+    graph->launched = 0; /* one that goes for others is built after as many again */
     wefti_cuda_chain *built = b->chain != NULL ? fill_chain(b, graph, owner) : NULL;
     wefti_cuda_end_change(b->stream->device);
     return built;

@@ -6,6 +6,13 @@
  * C): products of operands in whole fours with each of their tiles, and attention whose
  * scores stay in registers. All have the bits of plain C. */
 
+static void assert_kernel(const char *name)
+{
+    if (strstr(kernel_device_words(), name) == NULL) {
+        fail_msg("'%s' ran instead of %s", kernel_device_words(), name);
+    }
+}
+
 typedef struct product {
     wefti_matmul_params p;
     kernel_case c;
@@ -46,6 +53,7 @@ static void check_product(int64_t m, int64_t n, int64_t k, uint32_t which)
     }
     kernel_case_output(&x.c, WEFTI_MATMUL_C, x.out, outputs);
     kernel_case_check(&x.c);
+    assert_kernel(" wide_");
     kernel_free(x.a);
     kernel_free(x.b);
     kernel_free(x.bias);
@@ -104,6 +112,7 @@ static void test_special_values(void **state)
         kernel_case_operand(&c, WEFTI_MATMUL_B, b, false);
         kernel_case_output(&c, WEFTI_MATMUL_C, out, 40 * 36);
         kernel_case_check(&c);
+        assert_kernel(" wide_");
         kernel_free(a);
         kernel_free(b);
         kernel_free(out);
@@ -167,6 +176,7 @@ static void check_attention(const lengths *l, uint32_t which)
     }
     kernel_case_output(&c, WEFTI_ATTENTION_OUTPUT, out, outputs);
     kernel_case_check(&c);
+    assert_kernel(" attention_near ");
     kernel_free(q);
     kernel_free(k);
     kernel_free(v);

@@ -123,7 +123,9 @@ WEFTI_KERNEL(WIDE_THREADS, WIDE_NAME, wefti_cuda_matmul_call)
     }
     WEFTI_UNROLL
     for (int32_t ahead = 0; ahead < WIDE_STAGES - 1; ahead++) {
-        WIDE_FETCH(ahead, (int64_t)ahead * WIDE_K, WIDE_IN_DEPTH);
+        if (ahead * WIDE_K < depth) { /* all that is fetched is waited for below */
+            WIDE_FETCH(ahead, (int64_t)ahead * WIDE_K, WIDE_IN_DEPTH);
+        }
         WEFTI_FETCH_COMMIT();
     }
     int32_t stage = 0;
@@ -163,7 +165,6 @@ WEFTI_KERNEL(WIDE_THREADS, WIDE_NAME, wefti_cuda_matmul_call)
     /* What is rare in a loop, so that its code is short; a thread's own sums go through
      * shared memory to be counted through. */
     float(*sums)[WIDE_N] = (float(*)[WIDE_N]) & a_tile[0][0][0];
-    WEFTI_FETCH_WAIT(0); /* zeros behind a short k may still be on their way */
     WEFTI_BARRIER();
     WEFTI_UNROLL
     for (int32_t e = 0; e < WIDE_PER_M * WIDE_PER_N; e++) {
