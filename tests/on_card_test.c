@@ -37,7 +37,6 @@ typedef struct stage {
     weft_device *device;
     weft_model *model;
     weft_stream *stream;
-    uint32_t wrong[THREADS];
 } stage;
 
 static weft_model *make_model(weft_device *device, const char *text)
@@ -232,10 +231,15 @@ static void test_addresses_change(void **state)
     close_stage(&s);
 }
 
+typedef struct crowd {
+    stage s; /* which all only read */
+    uint32_t wrong[THREADS];
+} crowd;
+
 static void run_own(void *user, uint32_t index)
 {
-    stage *shared = user;
-    stage s = *shared;
+    crowd *all = user;
+    stage s = all->s;
     enum { RUNS = 100 };
     call c;
     assert_int_equal(weft_stream_acquire(s.device, &s.stream, NULL), WEFT_OK);
@@ -251,7 +255,7 @@ static void run_own(void *user, uint32_t index)
         } else {
             status = weft_run(s.model, &c.io, NULL, NULL);
         }
-        shared->wrong[index] += status != WEFT_OK || !is_right(&s, &c);
+        all->wrong[index] += status != WEFT_OK || !is_right(&s, &c);
     }
     drop_call(&c);
     weft_stream_release(s.stream);
@@ -260,12 +264,12 @@ static void run_own(void *user, uint32_t index)
 static void test_many_threads(void **state)
 {
     (void)state;
-    stage s = open_stage("cuda:0", net);
-    crew_run(THREADS, run_own, &s);
+    crowd all = {.s = open_stage("cuda:0", net)};
+    crew_run(THREADS, run_own, &all);
     for (size_t i = 0; i < THREADS; i++) {
-        assert_int_equal(s.wrong[i], 0);
+        assert_int_equal(all.wrong[i], 0);
     }
-    close_stage(&s);
+    close_stage(&all.s);
 }
 
 static void refused(weft_status status, const weft_error *error, weft_status wanted,
