@@ -47,14 +47,7 @@ static weft_device *open_card(size_t cap_bytes)
 
 static weft_model *make_model(weft_device *device, const char *text)
 {
-    weft_graph *graph = graph_text_make(text, 20);
-    weft_model *model = NULL;
-    weft_error error = {0};
-    if (weft_model_create(device, graph, NULL, &model, &error) != WEFT_OK) {
-        fail_msg("%s", error.message);
-    }
-    weft_graph_release(graph);
-    return model;
+    return graph_text_model(device, text, 20, NULL);
 }
 
 /* A call of `net` with numbers of a seed. */

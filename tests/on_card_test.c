@@ -41,14 +41,7 @@ typedef struct stage {
 
 static weft_model *make_model(weft_device *device, const char *text)
 {
-    weft_graph *graph = graph_text_make(text, 20);
-    weft_model *model = NULL;
-    weft_error error = {0};
-    if (weft_model_create(device, graph, NULL, &model, &error) != WEFT_OK) {
-        fail_msg("%s", error.message);
-    }
-    weft_graph_release(graph);
-    return model;
+    return graph_text_model(device, text, 20, NULL);
 }
 
 static stage open_profiled(const char *name, const char *text, weft_profiler *profiler)

@@ -23,14 +23,7 @@ enum { MOST_IO = 4, THREADS = 16 };
 static weft_model *make_model_on(weft_device *where, const char *text,
                                  const weft_model_params *params)
 {
-    weft_model *model = NULL;
-    weft_error error = {0};
-    weft_graph *graph = graph_text_make(text, 18);
-    if (weft_model_create(where, graph, params, &model, &error) != WEFT_OK) {
-        fail_msg("%s", error.message);
-    }
-    weft_graph_release(graph);
-    return model;
+    return graph_text_model(where, text, 18, params);
 }
 
 static weft_model *make_model(const char *text)

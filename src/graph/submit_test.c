@@ -15,12 +15,7 @@
 
 static weft_model *make_model(const char *text)
 {
-    weft_model *model = NULL;
-    weft_graph *graph = graph_text_make(text, 20);
-    assert_int_equal(weft_model_create(group_device, graph, NULL, &model, NULL),
-                     WEFT_OK);
-    weft_graph_release(graph);
-    return model;
+    return graph_text_model(group_device, text, 20, NULL);
 }
 
 static weft_tensor vector(weft_type type, void *data, int64_t count)

@@ -20,14 +20,7 @@ enum { MOST = 4096, THREADS = 16, PLANS = 8, ROUNDS = 400 };
 static weft_model *make_model_at(const char *text, int32_t opset,
                                  const weft_model_params *params)
 {
-    weft_model *model = NULL;
-    weft_error error = {0};
-    weft_graph *graph = graph_text_make(text, opset);
-    if (weft_model_create(group_device, graph, params, &model, &error) != WEFT_OK) {
-        fail_msg("%s", error.message);
-    }
-    weft_graph_release(graph);
-    return model;
+    return graph_text_model(group_device, text, opset, params);
 }
 
 static weft_model *make_model(const char *text, const weft_model_params *params)

@@ -261,3 +261,14 @@ weft_graph *graph_text_make(const char *text, int32_t opset)
     free(copy);
     return graph;
 }
+
+weft_model *graph_text_model(weft_device *device, const char *text, int32_t opset,
+                             const weft_model_params *params)
+{
+    weft_model *model = NULL;
+    weft_error error = {0};
+    weft_graph *graph = graph_text_make(text, opset);
+    must(weft_model_create(device, graph, params, &model, &error), &error, text);
+    weft_graph_release(graph);
+    return model;
+}

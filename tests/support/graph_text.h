@@ -21,4 +21,8 @@
  * owns the graph. */
 weft_graph *graph_text_make(const char *text, int32_t opset);
 
+/* The same, as a model that the caller owns. Fails the test when it is refused. */
+weft_model *graph_text_model(weft_device *device, const char *text, int32_t opset,
+                             const weft_model_params *params);
+
 #endif

@@ -113,7 +113,7 @@ void wefti_cuda_leave(wefti_backend_device *device)
 
 void wefti_cuda_begin_change(wefti_backend_device *device)
 {
-    /* Relaxed, as all of `changing`: a hint, it orders nothing. */
+    /* Relaxed, as where it is read: a hint, it orders nothing. */
     (void)wefti_atomic_u32_add_relaxed(&device->changing, 1);
 }
 
