@@ -58,8 +58,11 @@ void wefti_cuda_chains_drop(wefti_cuda_chains *chains, wefti_cuda_chain *chain)
 
 void wefti_cuda_chains_drop_all(wefti_cuda_chains *chains)
 {
+    if (chains->count > 0) { /* as above, once for all */
+        (void)chains->device->driver.stream_synchronize(chains->stream);
+    }
     while (chains->count > 0) {
-        wefti_cuda_chains_drop(chains, &chains->items[chains->count - 1]);
+        destroy(chains, &chains->items[--chains->count]);
     }
 }
 
