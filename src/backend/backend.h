@@ -74,12 +74,14 @@ typedef struct wefti_stream_table {
     /* The stream is idle. NULL is allowed. */
     void (*destroy)(wefti_backend_stream *stream);
     /* Enqueues a recipe. `slots` (workspace, inputs, outputs) is copied; the memory
-     * behind it must stay until the work has ended. Where inputs or outputs lie on the
-     * device (memory.check) there are as many slots again: for each of the first NULL,
-     * or that it is such, the same address. A host backend may do the work before it
-     * returns. A failure while enqueuing is returned; one of the work itself is kept by
-     * the stream and given by `synchronize`.
-     * Threads: one at a time per stream, as all below except synchronize. */
+     * behind it must stay until the work has ended. Where inputs or outputs lie
+     * elsewhere than in one piece of host memory there are as many slots again: for
+     * each of the first NULL, or where it lies: the same address when it is on the
+     * device (memory.check), or a table of its rows' addresses (recipe.row_bytes). A
+     * host backend may do the work before it returns. A failure while enqueuing is
+     * returned; one of the work itself is kept by the stream and given by
+     * `synchronize`. Threads: one at a time per stream, as all below except
+     * synchronize. */
     weft_status (*execute)(wefti_backend_stream *stream, wefti_recipe *recipe,
                            void *const *slots, size_t slot_count, weft_error *error);
     weft_status (*copy)(wefti_backend_stream *stream, void *target, const void *source,
@@ -151,6 +153,9 @@ typedef struct wefti_recipe_table {
     void (*destroy)(wefti_recipe *recipe);
     /* Size of slot 0 for one execution, scratch included. */
     size_t (*workspace_bytes)(const wefti_recipe *recipe);
+    /* The size of the rows in which the input or output of this slot may lie apart; 0:
+     * only in one piece. NULL: all of them. */
+    size_t (*row_bytes)(const wefti_recipe *recipe, size_t slot);
     /* A word on how step i runs ("avx512 14x32 tiles 8", packed or not). */
     void (*describe)(const wefti_recipe *recipe, size_t step, char *text,
                      size_t text_bytes);

@@ -62,6 +62,7 @@ static const slot slots[] = {
     SLOT(recipe, create),
     SLOT(recipe, destroy),
     SLOT(recipe, workspace_bytes),
+    SLOT_WITH_DEFAULT(recipe, row_bytes),
     SLOT(recipe, describe),
 };
 #undef SLOT

@@ -173,6 +173,13 @@ weft_status wefti_plan_build(const wefti_plan_source *source, const wefti_known 
     return WEFT_OK;
 }
 
+size_t wefti_plan_row_bytes(const wefti_plan *plan, size_t tensor)
+{
+    const wefti_recipe_table *table = &plan->backend->recipe;
+    return table->row_bytes != NULL ? table->row_bytes(plan->recipes[0], 1 + tensor)
+                                    : 0;
+}
+
 void wefti_plan_destroy(wefti_plan *plan)
 {
     if (plan == NULL) {

@@ -49,6 +49,10 @@ weft_status wefti_plan_build(const wefti_plan_source *source, const wefti_known 
                              wefti_plan **plan, weft_error *error);
 void wefti_plan_destroy(wefti_plan *plan);
 
+/* The size of the rows in which the plan takes a tensor (inputs, then outputs) that
+ * lies in rows apart from each other; 0: it takes it in one piece only. */
+size_t wefti_plan_row_bytes(const wefti_plan *plan, size_t tensor);
+
 /* Writes the plan as a table; the text is the caller's (wefti_free). */
 weft_status wefti_plan_dump(const wefti_plan *plan, char **text, weft_error *error);
 

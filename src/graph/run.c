@@ -49,6 +49,24 @@ static WEFTI_NOINLINE void set_card_slots(void **slots, const weft_io *io)
     }
 }
 
+/* Likewise for tensors that lie in rows, of the size that the plan's steps take. */
+static WEFTI_NOINLINE weft_status set_row_slots(void **slots, const wefti_plan *plan,
+                                                const wefti_rows *rows,
+                                                weft_error *error)
+{
+    slots[0] = NULL;
+    for (size_t i = 0; i < plan->input_count + plan->output_count; i++) {
+        if (rows[i].addresses != NULL &&
+            rows[i].bytes != wefti_plan_row_bytes(plan, i)) {
+            return wefti_error(error, WEFT_INTERNAL,
+                               "tensor %zu comes in rows of %zu bytes, not of %zu", i,
+                               rows[i].bytes, wefti_plan_row_bytes(plan, i));
+        }
+        slots[1 + i] = rows[i].addresses;
+    }
+    return WEFT_OK;
+}
+
 static void zero_outputs(const weft_context *context, const wefti_plan *plan,
                          const weft_io *io)
 {
@@ -138,7 +156,7 @@ static weft_status await_device(const weft_context *context, const wefti_plan *p
 }
 
 static weft_status execute(weft_context *context, const wefti_plan *plan,
-                           const weft_io *io, weft_error *error)
+                           const weft_io *io, const wefti_rows *rows, weft_error *error)
 {
     int64_t begin_ns = wefti_profile_begin(context->device->profiler);
     const size_t tensors = 1 + io->input_count + io->output_count;
@@ -152,10 +170,13 @@ static weft_status execute(weft_context *context, const wefti_plan *plan,
     const bool on_card = set_slots(slots, context->workspace, io);
     if (WEFTI_UNLIKELY(on_card)) {
         set_card_slots(slots + tensors, io);
+    } else if (rows != NULL) {
+        WEFTI_TRY(set_row_slots(slots + tensors, plan, rows, error));
     }
     wefti_recipe *recipe = plan->recipes[context->card];
     weft_status status = plan->backend->stream.execute(
-        context->stream->handle, recipe, slots, on_card ? 2 * tensors : tensors, error);
+        context->stream->handle, recipe, slots,
+        on_card || rows != NULL ? 2 * tensors : tensors, error);
     weft_status ended = await_device(context, plan, status == WEFT_OK ? error : NULL);
     status = status == WEFT_OK ? ended : status;
 #if defined(WEFT_TESTING)
@@ -172,7 +193,8 @@ static weft_status execute(weft_context *context, const wefti_plan *plan,
 /* A run of a model that can be planned. */
 typedef struct call {
     weft_model *model;
-    const weft_io *io; /* as it is planned: the caller's, or the padding's */
+    const weft_io *io;      /* as it is planned: the caller's, or the padding's */
+    const wefti_rows *rows; /* NULL: all tensors lie in one piece */
     wefti_padding *padding;
 } call;
 
@@ -183,11 +205,11 @@ static weft_status execute_under_caps(weft_context *context, const call *self,
 {
     wefti_account *memory = self->model->memory;
     if (WEFTI_LIKELY(memory == NULL)) {
-        return execute(context, plan, io, error);
+        return execute(context, plan, io, self->rows, error);
     }
     WEFTI_TRY(
         wefti_account_take(memory, plan->workspace_bytes, "a run's workspace", error));
-    weft_status status = execute(context, plan, io, error);
+    weft_status status = execute(context, plan, io, self->rows, error);
     wefti_account_give(memory, plan->workspace_bytes);
     return status;
 }
@@ -541,6 +563,29 @@ static weft_status run_any(weft_context *context, weft_model *model, const weft_
 weft_status wefti_run_accepted(weft_model *model, const weft_io *io, weft_error *error)
 {
     return run_any(NULL, model, io, NULL, error);
+}
+
+weft_status wefti_run_rows(weft_model *model, const weft_io *io, const wefti_rows *rows,
+                           weft_error *error)
+{
+    const call self = {.model = model, .io = io, .rows = rows};
+    return run_with_lease(&self, NULL, error);
+}
+
+static weft_status read_row_bytes(void *user, const wefti_plan *plan, weft_error *error)
+{
+    size_t *row_bytes = user;
+    (void)error;
+    for (size_t i = 0; i < plan->input_count + plan->output_count; i++) {
+        row_bytes[i] = wefti_plan_row_bytes(plan, i);
+    }
+    return WEFT_OK;
+}
+
+weft_status wefti_model_get_row_bytes(weft_model *model, const weft_io *io,
+                                      size_t *row_bytes, weft_error *error)
+{
+    return wefti_model_visit_plan(model, io, read_row_bytes, row_bytes, error);
 }
 
 weft_status weft_run(weft_model *model, const weft_io *io,

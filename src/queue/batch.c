@@ -93,17 +93,15 @@ typedef struct run_result {
     const wefti_queue_form *form;
     void *staging;
     int64_t first; /* row */
+    bool in_place; /* what lies apart was left with the callers */
     weft_status status;
     weft_error error;
 } run_result;
 
-/* Ends a request that is `running` with its rows of an answer, or with a failure. Until
- * it is `storing`, nothing of it may be touched: it may be cancelled. */
-static void store(work *self, wefti_queue_request *request, const run_result *answer)
+/* Ends a request that is `storing` with its rows of an answer, or with a failure. */
+static void put_answer(work *self, wefti_queue_request *request,
+                       const run_result *answer)
 {
-    if (!wefti_queue_begin_storing(request)) {
-        return;
-    }
     request->outcome = answer->status;
     if (answer->status != WEFT_OK) {
         request->base.error = answer->error;
@@ -111,6 +109,9 @@ static void store(work *self, wefti_queue_request *request, const run_result *an
     }
     for (size_t i = 0; answer->status == WEFT_OK && i < request->io.output_count; i++) {
         size_t at = request->io.input_count + i;
+        if (answer->in_place && answer->form->apart[at].row_bytes > 0) {
+            continue;
+        }
         rows_at to = of_caller(request, at);
         rows_at from = in_staging(answer->form, at, answer->staging, answer->first);
         if (self->class->cuts != NULL) {
@@ -121,6 +122,15 @@ static void store(work *self, wefti_queue_request *request, const run_result *an
         }
     }
     add_ended(self, request);
+}
+
+/* The same for one that is `running`. Until it is `storing`, nothing of it may be
+ * touched: it may be cancelled. */
+static void store(work *self, wefti_queue_request *request, const run_result *answer)
+{
+    if (wefti_queue_begin_storing(request)) {
+        put_answer(self, request, answer);
+    }
 }
 
 static bool make_room(void **memory, size_t *size_bytes, size_t needed)
@@ -134,34 +144,49 @@ static bool make_room(void **memory, size_t *size_bytes, size_t needed)
     return *memory != NULL;
 }
 
-/* Runs the model on staged tensors. */
-static void run_form(work *self, const wefti_queue_form *form, void *staging,
-                     run_result *answer)
+/* The addresses of a tensor's rows, where a batch leaves it with the callers. */
+static void **row_table(const wefti_queue_form *form, size_t index, void *staging)
 {
-    *answer = (run_result){.form = form, .staging = staging};
+    return (void **)(void *)((char *)staging + form->apart[index].table);
+}
+
+/* Runs the model on staged tensors, or, with `in_place`, on what the tables say. */
+static void run_form(work *self, const wefti_queue_form *form, void *staging,
+                     bool in_place, run_result *answer)
+{
+    *answer = (run_result){.form = form, .staging = staging, .in_place = in_place};
     weft_model *model = self->class->model->model;
     size_t inputs = weft_model_input_count(model);
     size_t outputs = weft_model_output_count(model);
     enum { ON_STACK = 16 };
-    weft_tensor few[ON_STACK];
-    weft_tensor *tensors = few;
+    weft_tensor few_tensors[ON_STACK];
+    wefti_rows few_rows[ON_STACK];
+    weft_tensor *tensors = few_tensors;
+    wefti_rows *rows = few_rows;
+    void *room = NULL;
     if (inputs + outputs > ON_STACK) {
-        tensors = wefti_calloc(inputs + outputs, sizeof *tensors);
-        if (!tensors) {
+        room = wefti_calloc(inputs + outputs, sizeof *tensors + sizeof *rows);
+        if (!room) {
             answer->status = wefti_error_memory(&answer->error, "a batch");
             return;
         }
+        tensors = room;
+        rows = (wefti_rows *)(void *)(tensors + inputs + outputs);
     }
     for (size_t i = 0; i < inputs + outputs; i++) {
         tensors[i] = form->tensors[i];
         tensors[i].data = in_staging(form, i, staging, 0).data;
+        if (in_place) {
+            size_t bytes = form->apart[i].row_bytes;
+            rows[i] =
+                (wefti_rows){bytes > 0 ? row_table(form, i, staging) : NULL, bytes};
+        }
     }
     weft_io io = {tensors, inputs, tensors + inputs, outputs};
     self->batch->ran = true;
-    answer->status = wefti_run_accepted(model, &io, &answer->error);
-    if (tensors != few) {
-        wefti_free(tensors);
-    }
+    answer->status = in_place ? wefti_run_rows(model, &io, rows, &answer->error)
+                              : wefti_run_accepted(model, &io, &answer->error);
+    wefti_free(room);
 }
 
 /* On the caller's own tensors: cannot be cancelled any more. */
@@ -191,6 +216,27 @@ static void load(const work *self, const wefti_queue_request *request,
     }
 }
 
+/* Points the tables of a batch at tensors of a caller, and copies the inputs that have
+ * none. */
+static void load_in_place(const work *self, const wefti_queue_request *request,
+                          const wefti_queue_form *form, void *staging, int64_t first)
+{
+    size_t inputs = request->io.input_count;
+    for (size_t i = 0; i < inputs + request->io.output_count; i++) {
+        const wefti_queue_apart *apart = &form->apart[i];
+        rows_at own = of_caller(request, i);
+        if (apart->row_bytes > 0) {
+            void **rows = row_table(form, i, staging) + first * apart->per_row;
+            for (int64_t row = 0; row < request->rows * apart->per_row; row++) {
+                rows[row] = own.data + (size_t)row * apart->row_bytes;
+            }
+        } else if (i < inputs) {
+            rows_at to = in_staging(form, i, staging, first);
+            copy_rows(self->class, i, &to, &own, request->rows);
+        }
+    }
+}
+
 /* The caller's tensors are not used any more. */
 static bool start(wefti_queue_request *request)
 {
@@ -212,21 +258,50 @@ static void run_alone(work *self, wefti_queue_request *request)
     load(self, request, form, scratch->staging, 0);
     if (start(request)) {
         run_result answer;
-        run_form(self, form, scratch->staging, &answer);
+        run_form(self, form, scratch->staging, false, &answer);
         store(self, request, &answer);
     }
 }
 
 /* Rows that nobody asked for repeat the first one: they must be fit to compute. */
+static void pad_tensor(work *self, const wefti_queue_form *form, size_t index,
+                       int64_t rows)
+{
+    void *staging = self->scratch->staging;
+    rows_at from = in_staging(form, index, staging, 0);
+    for (int64_t row = rows; row < form->rows; row++) {
+        rows_at to = in_staging(form, index, staging, row);
+        copy_rows(self->class, index, &to, &from, 1);
+    }
+}
+
 static void pad(work *self, const wefti_queue_form *form, int64_t rows)
+{
+    size_t inputs = weft_model_input_count(self->class->model->model);
+    for (size_t i = 0; i < inputs; i++) {
+        pad_tensor(self, form, i, rows);
+    }
+}
+
+/* The same where tables say where rows lie: what nobody asked for is stored in the
+ * staging memory. */
+static void pad_in_place(work *self, const wefti_queue_form *form, int64_t rows)
 {
     void *staging = self->scratch->staging;
     size_t inputs = weft_model_input_count(self->class->model->model);
-    for (size_t i = 0; i < inputs; i++) {
-        rows_at from = in_staging(form, i, staging, 0);
-        for (int64_t row = rows; row < form->rows; row++) {
-            rows_at to = in_staging(form, i, staging, row);
-            copy_rows(self->class, i, &to, &from, 1);
+    size_t outputs = weft_model_output_count(self->class->model->model);
+    for (size_t i = 0; i < inputs + outputs; i++) {
+        const wefti_queue_apart *apart = &form->apart[i];
+        rows_at own = in_staging(form, i, staging, 0);
+        if (apart->row_bytes > 0) {
+            void **table = row_table(form, i, staging);
+            for (int64_t row = rows * apart->per_row; row < form->rows * apart->per_row;
+                 row++) {
+                table[row] = i < inputs ? table[row % apart->per_row]
+                                        : own.data + (size_t)row * apart->row_bytes;
+            }
+        } else if (i < inputs) {
+            pad_tensor(self, form, i, rows);
         }
     }
 }
@@ -245,7 +320,7 @@ static void retry_alone(work *self, wefti_queue_request *request,
             rows_at from = in_staging(joined, i, scratch->staging, first);
             copy_rows(self->class, i, &to, &from, request->rows);
         }
-        run_form(self, form, scratch->retry_staging, &answer);
+        run_form(self, form, scratch->retry_staging, false, &answer);
     } else {
         answer.status = wefti_error_memory(&answer.error, "a request of a batch");
     }
@@ -291,9 +366,44 @@ static int64_t load_all(const work *self, const wefti_queue_form *form)
     return rows;
 }
 
+/* A batch on the callers' own tensors, as far as the plan takes them in rows. Its
+ * requests stay `loading`: who cancels one of them waits until the run is over, which
+ * is why it has to be short. */
+static void run_joined_in_place(work *self, const wefti_queue_form *form)
+{
+    wefti_queue_batch *batch = self->batch;
+    void *staging = self->scratch->staging;
+    int64_t rows = 0;
+    for (int32_t i = 0; i < batch->count; i++) {
+        wefti_queue_request *request = batch->requests[i];
+        load_in_place(self, request, form, staging, rows);
+        request->first_row = rows;
+        rows += request->rows;
+    }
+    batch->padded_rows = form->rows - batch->rows;
+    pad_in_place(self, form, rows);
+    run_result answer;
+    run_form(self, form, staging, true, &answer);
+    batch->was_split = answer.status != WEFT_OK && is_worth_retrying(answer.status);
+    for (int32_t i = 0; i < batch->count; i++) {
+        wefti_queue_request *request = batch->requests[i];
+        answer.first = request->first_row;
+        if (batch->was_split) {
+            run_alone(self, request);
+        } else if (wefti_queue_leave_loading(request, WEFTI_REQUEST_STORING)) {
+            put_answer(self, request, &answer);
+        }
+    }
+}
+
 static void run_joined(work *self, const wefti_queue_form *form)
 {
     wefti_queue_batch *batch = self->batch;
+    if (form->apart != NULL && batch->expected_ns > 0 &&
+        batch->expected_ns <= WEFTI_QUEUE_MOST_LED_NS) {
+        run_joined_in_place(self, form);
+        return;
+    }
     int64_t rows = load_all(self, form);
     int32_t count = batch->count;
     if (count == 0) {
@@ -302,7 +412,7 @@ static void run_joined(work *self, const wefti_queue_form *form)
     batch->padded_rows = form->rows - batch->rows;
     pad(self, form, rows);
     run_result answer;
-    run_form(self, form, self->scratch->staging, &answer);
+    run_form(self, form, self->scratch->staging, false, &answer);
     /* Also of one that is left alone: rows of cancelled ones have run with it. */
     bool retry = answer.status != WEFT_OK && (count > 1 || rows > batch->rows) &&
                  is_worth_retrying(answer.status);

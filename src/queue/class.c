@@ -7,6 +7,7 @@
 #include "graph/outputs.h"
 #include "graph/padding.h"
 #include "graph/rows.h"
+#include "graph/run.h"
 #include "queue/queue.h"
 
 enum {
@@ -405,14 +406,44 @@ static bool lay_out(wefti_queue_form *form, size_t count)
     return true;
 }
 
+/* Looks which tensors of a joined batch may stay where the callers have them, and lays
+ * tables of their rows behind what is staged. Where that cannot be told all are copied.
+ */
+static void lay_apart(const wefti_queue_class *class, wefti_queue_form *form,
+                      size_t inputs, size_t outputs)
+{
+    weft_model *model = class->model->model;
+    weft_io shapes = {form->tensors, inputs, form->tensors + inputs, outputs};
+    size_t *row_bytes = wefti_calloc(inputs + outputs, sizeof *row_bytes);
+    wefti_queue_apart *apart = (wefti_queue_apart *)(form->tensors + inputs + outputs);
+    size_t offset = form->staging_bytes;
+    bool told = row_bytes != NULL && model->buckets == NULL &&
+                model->values.inputs == NULL &&
+                wefti_model_get_row_bytes(model, &shapes, row_bytes, NULL) == WEFT_OK;
+    for (size_t i = 0; told && i < inputs + outputs; i++) {
+        size_t bytes = form->tensors[i].size_bytes;
+        size_t piece = row_bytes[i] * (size_t)form->rows;
+        if (class->axes[i] != 0 || piece == 0 || bytes % piece != 0) {
+            continue;
+        }
+        apart[i] = (wefti_queue_apart){.row_bytes = row_bytes[i],
+                                       .per_row = (int64_t)(bytes / piece),
+                                       .table = offset};
+        offset += bytes / row_bytes[i] * sizeof(void *);
+        form->apart = apart;
+    }
+    form->staging_bytes = (offset + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    wefti_free(row_bytes);
+}
+
 static wefti_queue_form *make_form(wefti_queue_class *class, int32_t rows)
 {
     weft_model *model = class->model->model;
     size_t inputs = weft_model_input_count(model);
     size_t outputs = weft_model_output_count(model);
     size_t count = inputs + outputs;
-    wefti_queue_form *form =
-        wefti_calloc(1, sizeof *form + count * sizeof form->tensors[0]);
+    wefti_queue_form *form = wefti_calloc(
+        1, sizeof *form + count * (sizeof form->tensors[0] + sizeof form->apart[0]));
     int32_t *axes = wefti_calloc(outputs, sizeof *axes);
     if (form != NULL && axes != NULL) {
         form->rows = rows;
@@ -427,6 +458,9 @@ static wefti_queue_form *make_form(wefti_queue_class *class, int32_t rows)
         form->joins = wefti_model_check_rows(model, &shapes, class->axes, axes,
                                              &form->why_not) == WEFT_OK &&
                       memcmp(axes, class->axes + inputs, outputs * sizeof *axes) == 0;
+        if (form->joins && rows > 1) {
+            lay_apart(class, form, inputs, outputs);
+        }
     }
     if (axes == NULL) {
         wefti_free(form);

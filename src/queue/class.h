@@ -16,6 +16,13 @@ typedef struct wefti_queue_request wefti_queue_request;
 typedef struct wefti_queue_model wefti_queue_model;
 typedef struct wefti_queue_class wefti_queue_class;
 
+/* A tensor of a batch that may be left where the callers have its rows. */
+typedef struct wefti_queue_apart {
+    size_t row_bytes; /* 0: the tensor is copied; else as the plan takes it in rows */
+    int64_t per_row;  /* such rows in one row of a request */
+    size_t table;     /* offset in the staging memory: the addresses of all rows */
+} wefti_queue_apart;
+
 /* A batch of this many rows: where each tensor lies in the staging memory. Immutable
  * once it is in its class, but for `ran`. */
 typedef struct wefti_queue_form {
@@ -25,6 +32,7 @@ typedef struct wefti_queue_form {
     weft_error why_not;
     size_t staging_bytes;
     struct wefti_queue_form *next;
+    wefti_queue_apart *apart; /* of each tensor; behind them; NULL: all are copied */
     /* Inputs, then outputs, as the model wants them; data is the offset. */
     weft_tensor tensors[];
 } wefti_queue_form;

@@ -15,6 +15,9 @@ typedef struct wefti_cpu_call {
     const void *params;                 /* the step's parameters */
     const void *derived;                /* what prepare made, or NULL */
     void *operands[WEFTI_MAX_OPERANDS]; /* NULL where absent */
+    /* Where operands lie in rows of prepared.row_bytes apart from each other: of each
+     * operand the rows' addresses, or NULL. NULL: none does. */
+    void *const *const *rows;
     /* A note of the thread's own about what its scratch holds, for its next tiles of
      * the same call: -1 before its first ones. NULL: there are no others. */
     int64_t *kept;
@@ -41,8 +44,20 @@ typedef struct wefti_cpu_prepared {
     size_t packed_bytes;
     wefti_weight_pack pack;
     uint64_t packed_layout[6];
+    /* Of operands that the function also takes in rows of so many bytes, dense in
+     * themselves, wherever each lies (`rows`); 0: not. */
+    size_t row_bytes[WEFTI_MAX_OPERANDS];
     char description[48];
 } wefti_cpu_prepared;
+
+/* The addresses of an operand's rows from a first one on; NULL: it lies in one piece.
+ */
+WEFTI_INLINE void *const *wefti_cpu_rows(const wefti_cpu_call *call, int32_t operand,
+                                         int64_t first)
+{
+    void *const *rows = call->rows != NULL ? call->rows[operand] : NULL;
+    return rows != NULL ? rows + first : NULL;
+}
 
 /* Chooses how a step runs. `may_pack` is false when constants must be read as they
  * are. WEFT_UNSUPPORTED when the types or dims are beyond this kernel. The caller has

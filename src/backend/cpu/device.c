@@ -227,6 +227,7 @@ const wefti_backend wefti_backend_cpu = {
             .create = recipe_create,
             .destroy = wefti_cpu_recipe_destroy,
             .workspace_bytes = wefti_cpu_recipe_workspace_bytes,
+            .row_bytes = wefti_cpu_recipe_row_bytes,
             .describe = wefti_cpu_recipe_describe,
         },
 };

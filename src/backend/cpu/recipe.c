@@ -45,6 +45,10 @@ struct wefti_recipe {
     ready_step *steps;
     size_t step_count;
     size_t slot_count; /* an execution brings at least so many */
+    size_t own_count;  /* slots of the workspace, all inputs and all outputs */
+    /* Of each of these: the bytes of a row where all steps take it in rows, 0 where one
+     * does not, UNUSED where there is none. */
+    size_t *row_bytes;
     size_t scratch_offset, scratch_bytes;
     int32_t helper_count;
     bool shared;             /* worth helpers */
@@ -54,6 +58,8 @@ struct wefti_recipe {
     size_t note_count;
     char *params; /* copies, one behind the other */
 };
+
+#define UNUSED SIZE_MAX
 
 static bool round_up(size_t bytes, size_t *rounded)
 {
@@ -74,6 +80,7 @@ void wefti_cpu_recipe_destroy(wefti_recipe *recipe)
         wefti_free(recipe->notes[i].derived);
     }
     wefti_free(recipe->notes);
+    wefti_free(recipe->row_bytes);
     wefti_free(recipe->steps);
     wefti_free(recipe->params);
     wefti_free(recipe);
@@ -131,6 +138,20 @@ static weft_status place_operands(wefti_recipe *recipe, const wefti_step *step,
         ready->operand_count = (int16_t)(i + 1);
     }
     return WEFT_OK;
+}
+
+/* Notes how a step takes what lies in slots of the run. */
+static void note_rows(wefti_recipe *recipe, const wefti_cpu_prepared *prepared,
+                      const ready_step *ready)
+{
+    for (int16_t i = 0; i < ready->operand_count; i++) {
+        if (ready->slots[i] < 0 || (size_t)ready->slots[i] >= recipe->own_count) {
+            continue;
+        }
+        size_t *bytes = &recipe->row_bytes[ready->slots[i]];
+        size_t here = ready->offsets[i] == 0 ? prepared->row_bytes[i] : 0;
+        *bytes = *bytes == UNUSED || *bytes == here ? here : 0;
+    }
 }
 
 /* A step is shared when a part of it is worth more than the handing over. */
@@ -203,6 +224,7 @@ static weft_status prepare_step(wefti_recipe *recipe, const wefti_cpu_isa *isa,
                           .label = step->label};
     decide_sharing(&prepared, ready);
     WEFTI_TRY(place_operands(recipe, step, ready, error));
+    note_rows(recipe, &prepared, ready);
     recipe->scratch_bytes = prepared.scratch_bytes > recipe->scratch_bytes
                                 ? prepared.scratch_bytes
                                 : recipe->scratch_bytes;
@@ -253,9 +275,11 @@ static weft_status lay_scratch(wefti_recipe *recipe, int32_t helper_count,
 }
 
 /* Makes room for copies of all parameters. */
-static weft_status allocate(wefti_recipe *recipe, const wefti_step *steps,
-                            size_t step_count, weft_error *error)
+static weft_status allocate(wefti_recipe *recipe, const wefti_recipe_params *wanted,
+                            weft_error *error)
 {
+    const wefti_step *steps = wanted->steps;
+    size_t step_count = wanted->step_count;
     size_t params_bytes = 0;
     for (size_t i = 0; i < step_count; i++) {
         size_t rounded;
@@ -271,8 +295,14 @@ static weft_status allocate(wefti_recipe *recipe, const wefti_step *steps,
     recipe->steps = wefti_malloc_aligned(steps_bytes);
     recipe->notes = wefti_calloc(step_count, sizeof(*recipe->notes));
     recipe->params = wefti_malloc_aligned(params_bytes);
-    if (recipe->steps == NULL || recipe->notes == NULL || recipe->params == NULL) {
+    recipe->own_count = 1 + wanted->input_count + wanted->output_count;
+    recipe->row_bytes = wefti_calloc(recipe->own_count, sizeof(*recipe->row_bytes));
+    if (recipe->steps == NULL || recipe->notes == NULL || recipe->params == NULL ||
+        recipe->row_bytes == NULL) {
         return wefti_error_memory(error, "a recipe");
+    }
+    for (size_t i = 1; i < recipe->own_count; i++) {
+        recipe->row_bytes[i] = UNUSED;
     }
     return WEFT_OK;
 }
@@ -307,7 +337,7 @@ weft_status wefti_cpu_recipe_create(const wefti_cpu_isa *isa, int32_t helper_cou
         return wefti_error_memory(error, "a recipe");
     }
     made->profiler = params->profiler;
-    weft_status status = allocate(made, params->steps, params->step_count, error);
+    weft_status status = allocate(made, params, error);
     if (status == WEFT_OK) {
         status = prepare_all(made, isa, params, error);
     }
@@ -327,6 +357,12 @@ size_t wefti_cpu_recipe_workspace_bytes(const wefti_recipe *recipe)
     return recipe->workspace_bytes;
 }
 
+size_t wefti_cpu_recipe_row_bytes(const wefti_recipe *recipe, size_t slot)
+{
+    size_t bytes = slot < recipe->own_count ? recipe->row_bytes[slot] : 0;
+    return bytes == UNUSED ? 0 : bytes;
+}
+
 void wefti_cpu_recipe_describe(const wefti_recipe *recipe, size_t step, char *text,
                                size_t text_bytes)
 {
@@ -336,13 +372,29 @@ void wefti_cpu_recipe_describe(const wefti_recipe *recipe, size_t step, char *te
     }
 }
 
-WEFTI_INLINE void resolve(const ready_step *step, void *const *slots,
-                          wefti_cpu_call *call)
+/* What the steps of an execution work on. */
+typedef struct places {
+    void *const *slots;
+    void *const *rows; /* NULL, or of each slot NULL or the addresses of its rows */
+} places;
+
+typedef void *const *row_table[WEFTI_MAX_OPERANDS];
+
+/* Finds the operands of a step; `rows` has room for those that lie in rows. */
+WEFTI_INLINE void resolve(const ready_step *step, const places *at,
+                          wefti_cpu_call *call, row_table rows)
 {
+    void *const *slots = at->slots;
     int32_t i = 0;
     call->params = step->params;
     call->derived = step->derived;
     call->kept = NULL;
+    call->rows = at->rows != NULL ? rows : NULL;
+    for (; at->rows != NULL && i < WEFTI_MAX_OPERANDS; i++) {
+        int32_t slot = i < step->operand_count ? step->slots[i] : -1;
+        rows[i] = slot > 0 ? at->rows[slot] : NULL;
+    }
+    i = 0;
     for (; i < step->operand_count; i++) {
         int32_t slot = step->slots[i];
         uintptr_t base = slot >= 0 ? (uintptr_t)slots[slot] : 0;
@@ -354,13 +406,13 @@ WEFTI_INLINE void resolve(const ready_step *step, void *const *slots,
 }
 
 /* The scratch of the caller (0) or of a helper. */
-WEFTI_INLINE void *scratch_of(const wefti_recipe *recipe, void *const *slots,
+WEFTI_INLINE void *scratch_of(const wefti_recipe *recipe, const places *at,
                               int32_t member)
 {
     if (recipe->scratch_bytes == 0) {
         return NULL;
     }
-    return (char *)slots[WEFTI_SLOT_WORKSPACE] + recipe->scratch_offset +
+    return (char *)at->slots[WEFTI_SLOT_WORKSPACE] + recipe->scratch_offset +
            recipe->scratch_bytes * (size_t)member;
 }
 
@@ -370,14 +422,15 @@ static WEFTI_NOINLINE weft_status step_failed(const ready_step *step,
     return wefti_error_prefix(error, status, "%s", step->label);
 }
 
-static weft_status run_alone(const wefti_recipe *recipe, void *const *slots,
+static weft_status run_alone(const wefti_recipe *recipe, const places *at,
                              weft_error *error)
 {
-    void *scratch = scratch_of(recipe, slots, 0);
+    void *scratch = scratch_of(recipe, at, 0);
     const ready_step *end = recipe->steps + recipe->step_count;
     for (const ready_step *step = recipe->steps; step < end; step++) {
         wefti_cpu_call call;
-        resolve(step, slots, &call);
+        row_table rows;
+        resolve(step, at, &call, rows);
         weft_status status = step->function(&call, scratch, 0, step->tile_count, error);
         if (WEFTI_UNLIKELY(status != WEFT_OK)) {
             return step_failed(step, status, error);
@@ -400,7 +453,7 @@ typedef struct caller_part {
 
 typedef struct shared_job {
     const wefti_recipe *recipe;
-    void *const *slots;
+    const places *at;
     scratch_note *notes; /* one for each member */
     caller_part *caller; /* NULL: not recorded */
 } shared_job;
@@ -418,25 +471,26 @@ static weft_status do_tiles(const void *opaque, uint32_t index, int32_t member,
     const shared_job *job = opaque;
     const ready_step *step = &job->recipe->steps[index];
     wefti_cpu_call call;
+    row_table rows;
     scratch_note *note = &job->notes[member];
     if (note->step != index) {
         *note = (scratch_note){.step = index, .kept = -1};
     }
-    resolve(step, job->slots, &call);
+    resolve(step, job->at, &call, rows);
     call.kept = &note->kept;
-    void *scratch = scratch_of(job->recipe, job->slots, member);
+    void *scratch = scratch_of(job->recipe, job->at, member);
     return step->function(&call, scratch, begin, end, error);
 }
 
 static weft_status run_with_help(const wefti_recipe *recipe, wefti_team *team,
-                                 void *const *slots, weft_error *error)
+                                 const places *at, weft_error *error)
 {
     scratch_note notes[WEFTI_TEAM_MAX_HELPERS + 1];
-    const shared_job job = {.recipe = recipe, .slots = slots, .notes = notes};
+    const shared_job job = {.recipe = recipe, .at = at, .notes = notes};
     clear_notes(recipe, notes);
     wefti_team_run *run = wefti_team_begin(team, do_tiles, &job, recipe->helper_count);
     if (run == NULL) {
-        return run_alone(recipe, slots, error);
+        return run_alone(recipe, at, error);
     }
     weft_status status = WEFT_OK;
     for (uint32_t i = 0; i < recipe->step_count && status == WEFT_OK; i++) {
@@ -503,13 +557,13 @@ static weft_status share_recorded(wefti_team_run *run, const shared_job *job,
 
 /* As run_alone and run_with_help, with the times of each step. */
 static WEFTI_NOINLINE weft_status run_recorded(const wefti_recipe *recipe,
-                                               wefti_team *team, void *const *slots,
+                                               wefti_team *team, const places *at,
                                                weft_error *error)
 {
     scratch_note notes[WEFTI_TEAM_MAX_HELPERS + 1];
     caller_part caller = {0};
     const shared_job job = {
-        .recipe = recipe, .slots = slots, .notes = notes, .caller = &caller};
+        .recipe = recipe, .at = at, .notes = notes, .caller = &caller};
     clear_notes(recipe, notes);
     wefti_team_run *run = NULL;
     if (team != NULL && recipe->shared) {
@@ -543,14 +597,16 @@ weft_status wefti_cpu_recipe_run(const wefti_recipe *recipe, wefti_team *team,
                            slot_count, recipe->slot_count);
     }
     bool recorded = WEFTI_UNLIKELY(recipe->profiler != NULL);
+    bool in_rows = recipe->own_count > 1 && slot_count == 2 * recipe->own_count;
+    const places at = {slots, in_rows ? slots + recipe->own_count : NULL};
     if (team == NULL) {
-        return recorded ? run_recorded(recipe, NULL, slots, error)
-                        : run_alone(recipe, slots, error);
+        return recorded ? run_recorded(recipe, NULL, &at, error)
+                        : run_alone(recipe, &at, error);
     }
     wefti_caller_shard *shard = wefti_callers_enter(wefti_team_callers(team));
-    weft_status status = recorded         ? run_recorded(recipe, team, slots, error)
-                         : recipe->shared ? run_with_help(recipe, team, slots, error)
-                                          : run_alone(recipe, slots, error);
+    weft_status status = recorded         ? run_recorded(recipe, team, &at, error)
+                         : recipe->shared ? run_with_help(recipe, team, &at, error)
+                                          : run_alone(recipe, &at, error);
     wefti_callers_leave(shard);
     return status;
 }

@@ -10,11 +10,11 @@
 typedef struct conv_run {
     const wefti_cpu_call *call;
     const conv_plan *plan;
-    float *copy;          /* scratch */
-    float *results;       /* scratch, FLAT: [CONV_FLAT_CHANNELS][GEMM_COLUMNS] */
-    float *residual;      /* scratch, FLAT: the same */
-    float *sums;          /* scratch, POINTS */
-    const float **places; /* scratch, POINTS */
+    float *copy;         /* scratch */
+    float *results;      /* scratch, FLAT: [CONV_FLAT_CHANNELS][GEMM_COLUMNS] */
+    float *residual;     /* scratch, FLAT: the same */
+    float *sums;         /* scratch, POINTS */
+    const void **places; /* scratch, POINTS */
     conv_tile tile;
     bool in_place; /* this tile reads the input itself */
 } conv_run;

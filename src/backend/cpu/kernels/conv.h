@@ -92,7 +92,7 @@ void WEFTI_ISA_NAME(wefti_conv_depthwise)(const conv_plan *plan,
 typedef struct conv_points {
     const float *weight, *bias, *residual;
     float *output;
-    const float **places; /* [count] where each output has its first input */
+    const void **places; /* [count] where each output has its first input */
     const int32_t *offsets;
     float *sums; /* scratch, [count + WEFTI_LANES][GEMM_COLUMNS] */
     int64_t count, channels;

@@ -55,27 +55,25 @@ WEFTI_INLINE void gemm_chain(gemm_sums *s, const gemm_block *g, const int32_t ro
                              const int32_t vectors, const gemm_mode mode)
 {
     const bool offsets = mode == GEMM_OFFSETS;
-    const float *a = g->a;
     const float *b = g->b;
     float *keep = g->keep;
     const float *next = g->next;
     const bool points = mode == GEMM_POINTS;
     const int32_t *offset = points ? g->a_offsets : g->b_offsets;
     const float *base[GEMM_VECTORS];
-    const float *point[GEMM_ROWS];
-    const int64_t a_row = g->a_row;
+    const float *row[GEMM_ROWS]; /* of A */
     const int64_t a_column = g->a_column, b_row = g->b_row;
+    int64_t at = g->a_skip; /* in each of them */
     if (offsets) {
         UNROLL for (int32_t j = 0; j < vectors; j++)
         {
             base[j] = g->b_vectors[j];
         }
     }
-    if (points) {
-        UNROLL for (int32_t i = 0; i < rows; i++)
-        {
-            point[i] = g->a_rows[i];
-        }
+    UNROLL for (int32_t i = 0; i < rows; i++)
+    {
+        row[i] = points || g->a_rows != NULL ? (const float *)g->a_rows[i]
+                                             : g->a + i * g->a_row;
     }
     for (int64_t k = g->k; k > 0; k--) {
         vf bv[GEMM_VECTORS];
@@ -99,20 +97,17 @@ WEFTI_INLINE void gemm_chain(gemm_sums *s, const gemm_block *g, const int32_t ro
         }
         UNROLL for (int32_t i = 0; i < rows; i++)
         {
-            vf av = vf_set1(points ? point[i][*offset] : a[i * a_row]);
+            vf av = vf_set1(row[i][points ? *offset : at]);
             UNROLL for (int32_t j = 0; j < vectors; j++)
             {
                 s->acc[i][j] = vf_fma(av, bv[j], s->acc[i][j]);
             }
         }
-        /* Only what is there: a null pointer may not be moved, not even by nothing. */
-        if (!points) {
-            a += a_column;
-        }
+        at += a_column;
         if (offsets || points) {
             offset++;
         }
-        if (!offsets) {
+        if (!offsets) { /* a null pointer may not be moved, not even by nothing */
             b += b_row;
         }
     }
@@ -185,20 +180,22 @@ WEFTI_INLINE void gemm_run(const gemm_block *g, const int32_t rows,
     if ((g->flags & GEMM_FINISH) != 0) {
         gemm_finish(&sums, g, rows, vectors);
     }
-    float *c = g->c;
-    const int64_t c_row = g->c_row;
+    void *const *const c_rows = g->c_rows;
+    float *const c = g->c;
+    const int64_t c_row = g->c_row, c_skip = g->c_skip;
+    const int32_t last_lanes = g->last_lanes;
     UNROLL for (int32_t i = 0; i < rows; i++)
     {
+        float *row = (c_rows != NULL ? (float *)c_rows[i] : c + i * c_row) + c_skip;
         UNROLL for (int32_t j = 0; j < vectors - 1; j++)
         {
-            vf_store(c + i * c_row + j * WEFTI_LANES, sums.acc[i][j]);
+            vf_store(row + j * WEFTI_LANES, sums.acc[i][j]);
         }
-        const int32_t at = (vectors - 1) * WEFTI_LANES;
-        if (g->last_lanes == WEFTI_LANES) {
-            vf_store(c + i * c_row + at, sums.acc[i][vectors - 1]);
+        row += (vectors - 1) * WEFTI_LANES;
+        if (last_lanes == WEFTI_LANES) {
+            vf_store(row, sums.acc[i][vectors - 1]);
         } else {
-            vf_store_partial(c + i * c_row + at, sums.acc[i][vectors - 1],
-                             g->last_lanes);
+            vf_store_partial(row, sums.acc[i][vectors - 1], last_lanes);
         }
     }
 }
@@ -271,7 +268,7 @@ static const gemm_kernel fetchers[GEMM_ROWS] = {NULL, NULL,    NULL,
 void gemm_rows(gemm_block *g, int64_t rows, int32_t columns)
 {
     const int32_t vectors = (columns + WEFTI_LANES - 1) / WEFTI_LANES;
-    const int32_t mode = g->a_rows != NULL ? 2 : (g->b_vectors != NULL ? 1 : 0);
+    const int32_t mode = g->a_offsets != NULL ? 2 : (g->b_vectors != NULL ? 1 : 0);
     const gemm_kernel *kernel = kernels[mode][vectors - 1];
     g->last_lanes = (g->flags & GEMM_FINISH) != 0
                         ? columns - (vectors - 1) * WEFTI_LANES
@@ -292,12 +289,16 @@ void gemm_rows(gemm_block *g, int64_t rows, int32_t columns)
         } else {
             kernel[count - 1](g);
         }
-        if (mode == 2) {
+        if (g->a_rows != NULL) {
             g->a_rows += count;
         } else {
             g->a += count * g->a_row;
         }
-        g->c += count * g->c_row;
+        if (g->c_rows != NULL) {
+            g->c_rows += count;
+        } else {
+            g->c += count * g->c_row;
+        }
         g->start = g->start == NULL ? NULL : g->start + count * g->start_row;
         g->residual = g->residual == NULL ? NULL : g->residual + count * g->c_row;
         g->bias_row = g->bias_row == NULL ? NULL : g->bias_row + count;
@@ -315,7 +316,7 @@ static const float *second_half(const float *p, int32_t panel)
 WEFTI_INLINE void pair_chain(gemm_sums *s, const gemm_block *g, const float *b_second,
                              const bool offsets)
 {
-    const float *a = g->a;
+    const float *a = g->a + g->a_skip;
     const float *base[2 * GEMM_VECTORS];
     UNROLL for (int32_t j = 0; j < 2 * GEMM_VECTORS; j++)
     {

@@ -27,11 +27,13 @@ typedef enum gemm_flag {
 } gemm_flag;
 
 typedef struct gemm_block {
-    /* A[i][k] = a[i * a_row + k * a_column] */
+    /* Row i of A begins at a + i * a_row or, where a_rows is not NULL, at a_rows[i].
+     * A[i][k] is there + a_skip + k * a_column or, where a_offsets (and a_rows) is not
+     * NULL, + a_offsets[k]. */
     const float *a;
     int64_t a_row, a_column;
-    /* Or, when not NULL: A[i][k] is at a_rows[i] + a_offsets[k]. */
-    const float *const *a_rows;
+    const void *const *a_rows;
+    int64_t a_skip;
     const int32_t *a_offsets;
     /* B[k][j] = b[k * b_row + j]; whole vectors are read. */
     const float *b;
@@ -49,13 +51,17 @@ typedef struct gemm_block {
     /* Sums to start from, NULL: zeros. Whole vectors are read. */
     const float *start;
     int64_t start_row;
+    /* Row i of C begins at c + i * c_row or, where c_rows is not NULL, at c_rows[i];
+     * the block's columns are there + c_skip. */
     float *c;
     int64_t c_row;
+    void *const *c_rows;
+    int64_t c_skip;
     uint32_t flags; /* gemm_flag */
     float alpha;
     const float *bias_column; /* of the first column */
     const float *bias_row;    /* of the first row */
-    const float *residual;    /* laid out as c */
+    const float *residual;    /* of the first column, rows c_row apart */
     int32_t last_lanes;       /* of the last vector, 1 to WEFTI_LANES */
 } gemm_block;
 

@@ -101,7 +101,7 @@ static void place_b(matmul_tile *t, gemm_block *g, int64_t k, int64_t count)
 /* Spoils the order of the sums. */
 static void sum_from_the_end(gemm_block *g)
 {
-    g->a += (g->k - 1) * g->a_column;
+    g->a_skip += (g->k - 1) * g->a_column;
     g->b += (g->k - 1) * g->b_row;
     g->a_column = -g->a_column;
     g->b_row = -g->b_row;
@@ -113,7 +113,7 @@ static void run_piece(matmul_tile *t, int64_t k, bool first, bool last)
     const wefti_matmul_params *p = t->params;
     const int64_t count = smaller(t->plan->k_block, p->k - k);
     gemm_block g = t->block;
-    g.a += k * p->a_column_stride;
+    g.a_skip = k * p->a_column_stride;
     g.k = count;
     place_b(t, &g, k, count);
     if (!first) {
@@ -126,6 +126,8 @@ static void run_piece(matmul_tile *t, int64_t k, bool first, bool last)
         g.flags = 0;
         g.c = t->sums;
         g.c_row = GEMM_COLUMNS;
+        g.c_rows = NULL;
+        g.c_skip = 0;
         g.residual = NULL;
         g.bias_row = NULL;
     }
@@ -138,7 +140,6 @@ static void run_piece(matmul_tile *t, int64_t k, bool first, bool last)
 static void run_tile(matmul_tile *t)
 {
     const wefti_matmul_params *p = t->params;
-    float *c = t->block.c;
     int64_t k = 0;
     do {
         const int64_t next = k + t->plan->k_block;
@@ -146,7 +147,8 @@ static void run_tile(matmul_tile *t)
         k = next;
     } while (k < p->k);
     if (activation_is_pass(p->activation)) {
-        activation_tile done = {c, p->c_row_stride, t->rows, t->columns};
+        activation_tile done = {t->block.c + t->block.c_skip, p->c_row_stride, t->rows,
+                                t->columns};
         activation_apply(p->activation, p->activation_alpha, done);
     }
 }
@@ -163,7 +165,7 @@ static void run_pair(matmul_tile *t)
         t->plan->source == MATMUL_PACKED ? p->k * GEMM_COLUMNS : GEMM_COLUMNS;
     gemm_row_pair(&g, g.b + second);
     if (activation_is_pass(p->activation)) {
-        activation_tile done = {g.c, p->c_row_stride, 1, 2 * GEMM_COLUMNS};
+        activation_tile done = {g.c + g.c_skip, p->c_row_stride, 1, 2 * GEMM_COLUMNS};
         activation_apply(p->activation, p->activation_alpha, done);
     }
 }
@@ -192,17 +194,22 @@ static void place_tile(matmul_tile *t, int64_t batch, int64_t column_tile,
     t->first_row = row_tile * t->plan->rows_per_tile;
     t->rows = smaller(t->plan->rows_per_tile, p->m - t->first_row);
     t->first_column = column_tile * t->plan->panels_per_tile * GEMM_COLUMNS;
-    c += t->first_row * p->c_row_stride + t->first_column;
+    c += t->first_row * p->c_row_stride;
     t->b = (const float *)operands[WEFTI_MATMUL_B] + b;
     t->block = (gemm_block){
         .a = (const float *)operands[WEFTI_MATMUL_A] + a +
              t->first_row * p->a_row_stride,
         .a_row = p->a_row_stride,
         .a_column = p->a_column_stride,
+        .a_rows =
+            (const void *const *)wefti_cpu_rows(t->call, WEFTI_MATMUL_A, t->first_row),
         .c = (float *)operands[WEFTI_MATMUL_C] + c,
         .c_row = p->c_row_stride,
+        .c_rows = wefti_cpu_rows(t->call, WEFTI_MATMUL_C, t->first_row),
+        .c_skip = t->first_column,
         .alpha = p->alpha,
-        .residual = offset_or_null(operands[WEFTI_MATMUL_RESIDUAL], c),
+        .residual =
+            offset_or_null(operands[WEFTI_MATMUL_RESIDUAL], c + t->first_column),
         .last_lanes = WEFTI_LANES,
     };
     if (p->bias == WEFTI_BIAS_COLUMN) {
@@ -229,7 +236,7 @@ static void run_panels(matmul_tile *t)
         run_tile(t);
         left -= t->columns;
         t->first_column += t->columns;
-        t->block.c += t->columns;
+        t->block.c_skip += t->columns;
         t->block.residual = offset_or_null(t->block.residual, t->columns);
         t->block.bias_column = offset_or_null(t->block.bias_column, t->columns);
     }
@@ -360,6 +367,21 @@ static void choose_source(const wefti_step *step, bool may_pack, matmul_plan *pl
     }
 }
 
+/* One product's rows are taken from anywhere, where each is dense and not the only one,
+ * and stored anywhere, where nothing goes over them again. */
+static void allow_rows(const wefti_matmul_params *p, wefti_cpu_prepared *prepared)
+{
+    if (batch_count(p) != 1 || p->m < 2 || p->k < 1) {
+        return;
+    }
+    if (p->a_column_stride == 1 && p->a_row_stride >= p->k) {
+        prepared->row_bytes[WEFTI_MATMUL_A] = sizeof(float) * (size_t)p->a_row_stride;
+    }
+    if (!activation_is_pass(p->activation) && p->c_row_stride >= p->n) {
+        prepared->row_bytes[WEFTI_MATMUL_C] = sizeof(float) * (size_t)p->c_row_stride;
+    }
+}
+
 weft_status WEFTI_ISA_NAME(wefti_prepare_matmul)(const wefti_step *step, bool may_pack,
                                                  wefti_cpu_prepared *prepared,
                                                  weft_error *error)
@@ -375,6 +397,7 @@ weft_status WEFTI_ISA_NAME(wefti_prepare_matmul)(const wefti_step *step, bool ma
     plan->flags = flags_of(step);
     choose_source(step, may_pack, plan, prepared);
     choose_tiles(p, plan);
+    allow_rows(p, prepared);
     prepared->tile_count = batch_count(p) * plan->row_tiles * plan->column_tiles;
     int64_t floats = 0;
     if (plan->source != MATMUL_PACKED || plan->k_block < p->k) {
