@@ -3,13 +3,10 @@
 
 #include <string.h>
 
-weft_status wefti_params_take(wefti_params_kind kind, const void *given, void *params,
+weft_status wefti_params_copy(wefti_params_kind kind, const void *given, void *params,
                               weft_error *error)
 {
     size_t size_bytes = 0;
-    if (!given) {
-        return WEFT_OK;
-    }
     memcpy(&size_bytes, given, sizeof(size_bytes)); /* the first member of them all */
     if (size_bytes < kind.first_bytes) {
         return wefti_error(error, WEFT_INVALID_ARGUMENT,

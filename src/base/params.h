@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "base/compiler.h"
 #include "base/error.h"
 
 /* A kind of weft_*_params and its sizes: that of the first header that was published
@@ -19,10 +20,17 @@ typedef struct wefti_params_kind {
 #define WEFTI_PARAMS_SINCE(type, member)                                               \
     ((wefti_params_kind){#type, offsetof(type, member), sizeof(type)})
 
-/* Copies a caller's struct over the defaults in `params`, which is of the present size;
- * `given` may be NULL. What an older struct lacks keeps its default.
+/* Copies a caller's struct over the defaults in `params`, which is of the present size.
+ * What an older struct lacks keeps its default.
  * Errors: WEFT_INVALID_ARGUMENT for a size that no header had. */
-weft_status wefti_params_take(wefti_params_kind kind, const void *given, void *params,
+weft_status wefti_params_copy(wefti_params_kind kind, const void *given, void *params,
                               weft_error *error);
+
+/* The same where `given` may be NULL, for the defaults. */
+WEFTI_INLINE weft_status wefti_params_take(wefti_params_kind kind, const void *given,
+                                           void *params, weft_error *error)
+{
+    return given ? wefti_params_copy(kind, given, params, error) : WEFT_OK;
+}
 
 #endif

@@ -20,10 +20,10 @@ typedef struct submission {
     double expected_ns;
 } submission;
 
-static weft_status check_params(submission *self, const weft_queue_submit_params *given,
-                                weft_error *error)
+static weft_status check_params(const weft_queue *queue,
+                                const weft_queue_submit_params *given,
+                                weft_queue_submit_params *params, weft_error *error)
 {
-    weft_queue_submit_params *params = &self->params;
     *params = (weft_queue_submit_params)WEFT_QUEUE_SUBMIT_PARAMS_INIT;
     WEFTI_TRY(wefti_params_take(WEFTI_PARAMS(weft_queue_submit_params), given, params,
                                 error));
@@ -41,10 +41,10 @@ static weft_status check_params(submission *self, const weft_queue_submit_params
                                                               : params->deadline_us));
     }
     if (params->priority == 0) {
-        params->priority = self->queue->params.default_priority;
+        params->priority = queue->params.default_priority;
     }
     if (params->timeout_us == 0) {
-        params->timeout_us = self->queue->params.default_timeout_us;
+        params->timeout_us = queue->params.default_timeout_us;
     }
     return WEFT_OK;
 }
@@ -133,10 +133,9 @@ static weft_status add_class(submission *self, weft_error *error)
 }
 
 /* Whether the request may be posted, as far as its parameters say. */
-static bool may_post(const submission *self)
+static bool may_post(const weft_queue *queue, const weft_queue_submit_params *params)
 {
-    const weft_queue_submit_params *params = &self->params;
-    return wefti_atomic_u32_load_relaxed(&self->queue->attended) && !params->callback &&
+    return wefti_atomic_u32_load_relaxed(&queue->attended) && !params->callback &&
            !params->with_fd && params->timeout_us == 0 && params->deadline_us == 0;
 }
 
@@ -426,30 +425,46 @@ static weft_status submit(submission *self, weft_request **request, weft_error *
     return status;
 }
 
-/* Posts a call like a recent one. False: nothing was done, and the call goes the long
- * way, which knows the reason if there is one. */
-static bool post(const submission *self, const weft_model *model,
-                 weft_request **request)
+/* Posts a call like a recent one, which came at terms->submitted_ns. False: nothing was
+ * done, and the call goes the long way, which knows the reason if there is one. */
+static bool post(weft_queue *queue, const weft_model *model, const weft_io *io,
+                 wefti_queue_terms *terms, weft_request **request)
 {
-    weft_queue *queue = self->queue;
-    wefti_queue_terms terms = {.level = (uint32_t)self->params.priority - 1,
-                               .submitted_ns = self->now_ns};
     /* Those of many tensors and in stages take longer, without a lock. What is of a
      * recent class has been checked, but for sizes that are rounded up. */
-    if (!may_post(self) || model->stages ||
-        self->io->input_count + self->io->output_count > WEFTI_QUEUE_FEW_TENSORS ||
-        (model->buckets && check_inputs(model, self->io, NULL) != WEFT_OK) ||
-        wefti_device_begin(queue->device, &terms.shard, NULL) != WEFT_OK) {
+    if (model->stages || io->input_count + io->output_count > WEFTI_QUEUE_FEW_TENSORS ||
+        (model->buckets && check_inputs(model, io, NULL) != WEFT_OK) ||
+        wefti_device_begin(queue->device, &terms->shard, NULL) != WEFT_OK) {
         return false;
     }
-    wefti_queue_request *made = wefti_queue_post(queue, model, self->io, &terms);
+    wefti_queue_request *made = wefti_queue_post(queue, model, io, terms);
     if (!made) {
-        wefti_device_unbegin(queue->device, terms.shard);
+        wefti_device_unbegin(queue->device, terms->shard);
         return false;
     }
-    describe_outputs(made, self->io);
+    describe_outputs(made, io);
     *request = &made->base;
     return true;
+}
+
+/* The long way, under the queue's lock. */
+static weft_status put_in(submission *self, weft_model *model, weft_request **request,
+                          weft_error *error)
+{
+    WEFTI_TRY(wefti_queue_request_create(self->queue, self->io, &self->request, error));
+    weft_status status = check_inputs(model, self->io, error);
+    if (status == WEFT_OK) {
+        status = find_class(self, model, error);
+    }
+    if (status != WEFT_OK) {
+        abandon(self->request);
+        return status;
+    }
+    status = submit(self, request, error);
+    if (status != WEFT_OK) {
+        let_go(self);
+    }
+    return status;
 }
 
 weft_status weft_queue_submit(weft_queue *queue, weft_model *model, const weft_io *io,
@@ -462,26 +477,20 @@ weft_status weft_queue_submit(weft_queue *queue, weft_model *model, const weft_i
                            queue ? "request" : "queue");
     }
     *request = NULL;
-    submission self = {.queue = queue, .io = io, .now_ns = wefti_clock_ns()};
-    WEFTI_TRY(check_params(&self, params, error));
-    self.timeout_at_ns = after_us(self.now_ns, self.params.timeout_us);
-    self.deadline_at_ns = after_us(self.now_ns, self.params.deadline_us);
+    int64_t now_ns = wefti_clock_ns();
+    weft_queue_submit_params checked;
+    WEFTI_TRY(check_params(queue, params, &checked, error));
     WEFTI_TRY(wefti_check_counts(model, io, error));
-    if (post(&self, model, request)) {
+    wefti_queue_terms terms = {.level = (uint32_t)checked.priority - 1,
+                               .submitted_ns = now_ns};
+    if (may_post(queue, &checked) && post(queue, model, io, &terms, request)) {
         return WEFT_OK;
     }
-    WEFTI_TRY(wefti_queue_request_create(queue, io, &self.request, error));
-    weft_status status = check_inputs(model, io, error);
-    if (status == WEFT_OK) {
-        status = find_class(&self, model, error);
-    }
-    if (status != WEFT_OK) {
-        abandon(self.request);
-        return status;
-    }
-    status = submit(&self, request, error);
-    if (status != WEFT_OK) {
-        let_go(&self);
-    }
-    return status;
+    submission self = {.queue = queue,
+                       .io = io,
+                       .params = checked,
+                       .now_ns = now_ns,
+                       .timeout_at_ns = after_us(now_ns, checked.timeout_us),
+                       .deadline_at_ns = after_us(now_ns, checked.deadline_us)};
+    return put_in(&self, model, request, error);
 }

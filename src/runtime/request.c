@@ -302,15 +302,20 @@ static bool has_ended(uint32_t state)
     return (state & STATE_MASK) == WEFTI_REQUEST_ENDED;
 }
 
+/* Whether it has, and how. */
+static inline bool look(const weft_request *request, weft_status *status)
+{
+    uint32_t state = wefti_atomic_u32_load_acquire(&request->state);
+    *status = (weft_status)(state >> STATE_BITS);
+    return has_ended(state);
+}
+
 bool weft_request_test(const weft_request *request, weft_status *status)
 {
-    if (!request) {
-        return false;
-    }
-    uint32_t state = wefti_atomic_u32_load_acquire(&request->state);
-    bool ended = has_ended(state);
+    weft_status found;
+    bool ended = request && look(request, &found);
     if (ended && status) {
-        *status = (weft_status)(state >> STATE_BITS);
+        *status = found;
     }
     return ended;
 }
@@ -391,10 +396,12 @@ weft_status weft_request_wait(weft_request *request, int64_t timeout_ns,
         return wefti_error(error, WEFT_INVALID_ARGUMENT, "the request is NULL");
     }
     weft_status status;
-    if (!weft_request_test(request, &status)) {
+    bool ended = look(request, &status);
+    if (!ended) {
         await_end(request, timeout_ns);
+        ended = look(request, &status);
     }
-    if (!weft_request_test(request, &status)) {
+    if (!ended) {
         return wefti_error(error, WEFT_TIMEOUT,
                            "the request has not ended within %lld ms; wait longer or "
                            "cancel it",
