@@ -271,34 +271,85 @@ static void refuse(stage *s, const queue_case_call *call, const char *word)
     queue_case_check_holds(s->f.queue);
 }
 
-/* Tensors that are wrong though the shapes are those of a recent call. */
+/* Makes a call wrong in one of several ways; returns what the words about it name, NULL
+ * where there are no more ways. */
+static const char *spoil(queue_case_call *call, int way)
+{
+    weft_tensor *x = &call->inputs[0], *i = &call->inputs[1], *y = &call->outputs[0];
+    switch (way) {
+    case 0:
+        x->data = NULL;
+        return "'x'";
+    case 1:
+        x->data = (char *)call->x + 1;
+        return "'x'";
+    case 2:
+        x->strides[1] = 2;
+        return "'x'";
+    case 3:
+        x->place = (weft_place)7;
+        return "'x'";
+    case 4:
+        i->size_bytes = 4;
+        return "'i'";
+    case 5:
+        i->type = WEFT_TYPE_F32;
+        return "'i'";
+    case 6:
+        i->dims[0] = 2; /* another batch than x */
+        return "'i'";
+    case 7:
+        y->dims[0] = 2;
+        return "'y'";
+    case 8:
+        y->data = call->x;
+        return "'y'";
+    case 9:
+        *y = (weft_tensor){.data = call->y, .size_bytes = 8, .rank = -1};
+        return "'y'";
+    default:
+        return NULL;
+    }
+}
+
+/* So that the next call finds an object that was posted for such a call. */
+static void post_and_cancel(stage *s)
+{
+    weft_queue *queue = s->f.queue;
+    uint32_t posts = queue_case_count_posts(queue);
+    weft_request *request = queue_case_submit(&s->f, &s->calls[MOST - 1], NULL);
+    assert_int_equal(queue_case_count_posts(queue), posts + 1);
+    assert_true(weft_request_cancel(request));
+    weft_request_release(request);
+    const wefti_queue_request *next = wefti_queue_pool_here(queue)->free_requests;
+    assert_ptr_equal(&next->base, request);
+    assert_non_null(next->recent);
+}
+
+/* Tensors that are wrong though the shapes are those of a recent call, also that of the
+ * object that they would be put into. */
 static void test_wrong_tensors_are_not_posted(void **state)
 {
     (void)state;
     static stage s;
     queue_case_call call;
     set_up(&s, MOST);
-    queue_case_prepare(&call, 1, 0, 0);
-    call.inputs[0].data = NULL;
-    refuse(&s, &call, "'x'");
-    queue_case_prepare(&call, 1, 0, 0);
-    call.inputs[1].size_bytes = 4;
-    refuse(&s, &call, "'i'");
-    queue_case_prepare(&call, 1, 0, 0);
-    call.inputs[1].type = WEFT_TYPE_F32;
-    refuse(&s, &call, "'i'");
-    queue_case_prepare(&call, 1, 0, 0);
-    call.inputs[1].dims[0] = 2; /* another batch than x */
-    refuse(&s, &call, "'i'");
-    queue_case_prepare(&call, 1, 0, 0);
-    call.outputs[0].dims[0] = 2;
-    refuse(&s, &call, "'y'");
-    queue_case_prepare(&call, 1, 0, 0);
-    call.outputs[0].data = call.x;
-    refuse(&s, &call, "'y'");
-    queue_case_prepare(&call, 1, 0, 0);
-    call.outputs[0] = (weft_tensor){.data = call.y, .size_bytes = 8, .rank = -1};
-    refuse(&s, &call, "'y'");
+    for (int again = 0; again < 2; again++) {
+        const char *word = "";
+        for (int way = 0; word; way++) {
+            queue_case_prepare(&call, 1, 0, 0);
+            word = spoil(&call, way);
+            if (word && again) {
+                post_and_cancel(&s);
+            }
+            if (word) {
+                refuse(&s, &call, word);
+            }
+        }
+    }
+    post_and_cancel(&s);
+    s.requests[s.count] = queue_case_submit(&s.f, &s.calls[s.count], NULL);
+    s.count++;
     tear_down(&s);
 }
 
@@ -369,6 +420,15 @@ static void post_behind_the_lock(stage *s)
     assert_int_equal(queue_case_count_posts(queue), posts + 1);
 }
 
+/* Takes the places of all calls of a model that are remembered, for other rows. */
+static void remember_others_locked(wefti_queue_request like)
+{
+    for (int32_t i = 0; i < WEFTI_QUEUE_RECENTS; i++) {
+        like.rows = 100 + i;
+        wefti_queue_remember_locked(&like);
+    }
+}
+
 /* A post has no hold on its class: who makes a pool forget the call takes it in, also
  * where nobody has been told of the post yet. */
 static void test_what_is_forgotten_is_taken_in(void **state)
@@ -384,10 +444,7 @@ static void test_what_is_forgotten_is_taken_in(void **state)
     wefti_queue_lock(queue);
     size_t waiting = queue->waiting_count;
     post_behind_the_lock(&s);
-    for (int32_t i = 0; i < WEFTI_QUEUE_RECENTS; i++) { /* takes all places */
-        like.rows = 100 + i;
-        wefti_queue_remember_locked(&like);
-    }
+    remember_others_locked(like);
     assert_int_equal(queue_case_count_posts(queue), 0);
     assert_int_equal(queue->waiting_count, waiting + 1);
     like.rows = 1;
@@ -399,6 +456,24 @@ static void test_what_is_forgotten_is_taken_in(void **state)
     assert_int_equal(entry->users, 0);
     wefti_mutex_unlock(&queue->lock);
     queue_case_check_holds(queue);
+    tear_down(&s);
+}
+
+/* An object that was posted knows its call no longer than the pool does. */
+static void test_a_pool_forgets_what_its_objects_were(void **state)
+{
+    (void)state;
+    static stage s;
+    set_up(&s, MOST);
+    weft_queue *queue = s.f.queue;
+    post_and_cancel(&s);
+    wefti_queue_request *next = wefti_queue_pool_here(queue)->free_requests;
+    wefti_queue_lock(queue);
+    remember_others_locked(*next);
+    wefti_mutex_unlock(&queue->lock);
+    s.requests[s.count] = queue_case_submit(&s.f, &s.calls[s.count], NULL);
+    assert_ptr_equal(s.requests[s.count++], &next->base);
+    assert_int_equal(next->rows, 1);
     tear_down(&s);
 }
 
@@ -434,6 +509,7 @@ int main(void)
         cmocka_unit_test(test_wrong_tensors_are_not_posted),
         cmocka_unit_test(test_what_is_not_posted_leaves_nothing),
         cmocka_unit_test(test_what_is_forgotten_is_taken_in),
+        cmocka_unit_test(test_a_pool_forgets_what_its_objects_were),
         cmocka_unit_test(test_a_post_keeps_its_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -197,6 +197,7 @@ weft_status wefti_queue_request_create(weft_queue *queue, const weft_io *io,
     }
     made->queue = queue;
     made->pool = pool;
+    made->recent = NULL;
     wefti_queue_request_renew(made);
     *request = made;
     return WEFT_OK;

@@ -124,6 +124,7 @@ static void count_recent_locked(wefti_queue_recent *recent, bool comes)
     recent->model->users += comes ? 1 : (size_t)-1;
     recent->class->live_count += comes ? 1 : (size_t)-1;
     recent->model = comes ? recent->model : NULL;
+    recent->number = comes ? recent->number : 0;
 }
 
 /* With as many rows in all inputs: nothing else is looked at again. */
@@ -195,8 +196,9 @@ void wefti_queue_remember_locked(const wefti_queue_request *request)
         if (forgets) {
             count_recent_locked(place, false);
         }
-        *place = (wefti_queue_recent){request->model, request->class, request->rows,
-                                      request->may_join};
+        *place =
+            (wefti_queue_recent){request->model, request->class, ++pool->last_number,
+                                 request->rows, request->may_join};
         count_recent_locked(place, true);
     }
     wefti_mutex_unlock(&pool->lock);
@@ -258,10 +260,75 @@ static void drop_in_locked(wefti_queue_request *request)
     pool->post_count++;
 }
 
-/* Fills a free request object for a call like a recent one. False: the call is not
- * quite like it, or is not for the box. */
-static bool fill_like(const wefti_queue_recent *recent, const weft_io *io,
-                      const wefti_queue_terms *terms, wefti_queue_request *request)
+/* Whether the tensor is fit to take the place of one that was checked. */
+static bool is_alike(const weft_tensor *kept, const weft_tensor *given)
+{
+    bool same = given->type == kept->type && given->rank == kept->rank &&
+                given->place == kept->place && given->data &&
+                ((uintptr_t)given->data & (weft_type_size(kept->type) - 1)) == 0 &&
+                (given->size_bytes == 0 || given->size_bytes >= kept->size_bytes);
+    for (int32_t i = 0; same && i < kept->rank; i++) {
+        same = given->dims[i] == kept->dims[i] && given->strides[i] == kept->strides[i];
+    }
+    return same;
+}
+
+/* Whether a free request object was filled for such a call, which is still remembered:
+ * then only where the tensors lie is new. */
+static bool is_like_last_locked(const wefti_queue_request *request,
+                                const weft_model *model, const weft_io *io)
+{
+    const wefti_queue_recent *recent = request->recent;
+    bool same = recent && recent->number == request->recent_number &&
+                recent->model->model == model;
+    for (size_t i = 0; same && i < io->input_count; i++) {
+        same = is_alike(&request->io.inputs[i], &io->inputs[i]);
+    }
+    for (size_t i = 0; same && i < io->output_count; i++) {
+        same = is_alike(&request->io.outputs[i], &io->outputs[i]);
+    }
+    return same;
+}
+
+/* False: an output overlaps another tensor. */
+static bool move_tensors(wefti_queue_request *request, const weft_io *io)
+{
+    weft_tensor *tensors = request->tensors;
+    bool apart = true;
+    for (size_t i = 0; i < io->input_count; i++) {
+        tensors[i].data = io->inputs[i].data;
+    }
+    for (size_t i = 0; i < io->output_count; i++) {
+        size_t at = io->input_count + i;
+        tensors[at].data = io->outputs[i].data;
+        for (size_t j = 0; j < at; j++) {
+            apart = apart && !wefti_queue_overlap(&tensors[at], &tensors[j]);
+        }
+    }
+    return apart;
+}
+
+/* Fills the tensors of a free request object for a call like a recent one. False: it is
+ * not quite like it. */
+static bool fill_tensors_locked(const wefti_queue_recent *recent, const weft_io *io,
+                                wefti_queue_request *request)
+{
+    const wefti_queue_class *class = recent->class;
+    request->io = (weft_io){request->tensors, io->input_count,
+                            request->tensors + io->input_count, io->output_count};
+    request->recent = NULL;
+    if (wefti_queue_copy_tensors(class, io, request->tensors, NULL) != WEFT_OK) {
+        return false;
+    }
+    /* Those of a class differ, too, where sizes are rounded up or values matter. */
+    request->recent = class->cuts || class->values ? NULL : recent;
+    request->recent_number = recent->number;
+    return true;
+}
+
+/* Fills the rest. False: the call is not for the box. */
+static bool fill_rest(const wefti_queue_recent *recent, const wefti_queue_terms *terms,
+                      wefti_queue_request *request)
 {
     wefti_queue_class *class = recent->class;
     request->model = recent->model;
@@ -274,13 +341,25 @@ static bool fill_like(const wefti_queue_recent *recent, const weft_io *io,
     request->deadline_ns = WEFTI_NEVER;
     request->expected_ns =
         (double)wefti_atomic_u64_load_relaxed(&class->hint_row_ns) * recent->rows;
-    request->io = (weft_io){request->tensors, io->input_count,
-                            request->tensors + io->input_count, io->output_count};
     wefti_queue_request_renew(request);
     request->base.shard = terms->shard;
     request->leadable = wefti_queue_is_leadable(request);
-    return is_for_post(request) && is_open_locked(request) &&
-           wefti_queue_copy_tensors(class, io, request->tensors, NULL) == WEFT_OK;
+    return is_for_post(request) && is_open_locked(request);
+}
+
+/* Fills a free request object for a call like a recent one. False: there is none such,
+ * or the call is not for the box. */
+static bool fill_like_locked(wefti_queue_pool *pool, const weft_model *model,
+                             const weft_io *io, const wefti_queue_terms *terms,
+                             wefti_queue_request *request)
+{
+    if (is_like_last_locked(request, model, io)) {
+        return fill_rest(request->recent, terms, request) && move_tensors(request, io);
+    }
+    const wefti_queue_recent *recent = find_recent_locked(pool, model, io);
+    return recent && request->tensor_capacity >= io->input_count + io->output_count &&
+           fill_rest(recent, terms, request) &&
+           fill_tensors_locked(recent, io, request);
 }
 
 /* Sees to it that somebody looks for a post, which may be over and done with. */
@@ -307,11 +386,8 @@ wefti_queue_request *wefti_queue_post(weft_queue *queue, const weft_model *model
     wefti_queue_pool *pool = wefti_queue_pool_here(queue);
     uint32_t needed = 0;
     wefti_mutex_lock(&pool->lock);
-    const wefti_queue_recent *recent = find_recent_locked(pool, model, io);
     wefti_queue_request *made = pool->free_requests;
-    bool posts = recent && made &&
-                 made->tensor_capacity >= io->input_count + io->output_count &&
-                 fill_like(recent, io, terms, made);
+    bool posts = made && fill_like_locked(pool, model, io, terms, made);
     if (posts) {
         (void)wefti_queue_take_free_locked(queue, pool);
         needed = needed_attendance(made);

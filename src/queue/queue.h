@@ -32,6 +32,7 @@
  * another one for who runs it, who drops that on finding out (end.c). */
 
 typedef struct wefti_queue_pool wefti_queue_pool;
+typedef struct wefti_queue_recent wefti_queue_recent;
 
 /* A place in a list of requests. */
 typedef struct wefti_queue_link {
@@ -81,6 +82,10 @@ struct wefti_queue_request {
     double expected_ns;         /* to run it, when it was submitted; 0: not known */
     wefti_queue_request *next_report; /* in the list of weft_queue_take_ended; of free
                                          and of posted ones, guarded by pool->lock */
+
+    /* guarded by pool->lock */
+    const wefti_queue_recent *recent; /* of the pool, that `tensors` is like; or NULL */
+    uint64_t recent_number;           /* its number then */
 };
 
 /* A model that the queue serves. */
@@ -143,12 +148,13 @@ enum {
 
 /* What a thread of the pool's cores submitted of late. Has a hold on model and class
  * (users, live_count). */
-typedef struct wefti_queue_recent {
+struct wefti_queue_recent {
     wefti_queue_model *model; /* NULL: nothing */
     wefti_queue_class *class;
+    uint64_t number; /* of the pool's calls; 0: nothing */
     int32_t rows;
     bool may_join; /* so many rows */
-} wefti_queue_recent;
+};
 
 struct wefti_queue_pool {
     WEFTI_CACHE_ALIGNED wefti_mutex lock; /* WEFTI_RANK_POOL */
@@ -161,6 +167,7 @@ struct wefti_queue_pool {
     /* changed under queue->lock too */
     wefti_queue_recent recents[WEFTI_QUEUE_RECENT_SETS][WEFTI_QUEUE_RECENTS];
     uint32_t next_recent[WEFTI_QUEUE_RECENT_SETS];
+    uint64_t last_number; /* of a call that was remembered */
 };
 
 /* How many threads submit, of the last so many requests. */
