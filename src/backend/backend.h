@@ -156,6 +156,8 @@ typedef struct wefti_recipe_table {
     /* The size of the rows in which the input or output of this slot may lie apart; 0:
      * only in one piece. NULL: all of them. */
     size_t (*row_bytes)(const wefti_recipe *recipe, size_t slot);
+    /* What a run is estimated to take of one core. NULL together with row_bytes. */
+    double (*work_ns)(const wefti_recipe *recipe);
     /* A word on how step i runs ("avx512 14x32 tiles 8", packed or not). */
     void (*describe)(const wefti_recipe *recipe, size_t step, char *text,
                      size_t text_bytes);

@@ -63,6 +63,7 @@ static const slot slots[] = {
     SLOT(recipe, destroy),
     SLOT(recipe, workspace_bytes),
     SLOT_WITH_DEFAULT(recipe, row_bytes),
+    SLOT_WITH_DEFAULT(recipe, work_ns),
     SLOT(recipe, describe),
 };
 #undef SLOT

@@ -145,7 +145,8 @@ static void every_slot_is_required(void **state)
                            offset == offsetof(wefti_backend, memory.check) ||
                            offset == offsetof(wefti_backend, stream.settle) ||
                            offset == offsetof(wefti_backend, stream.abandon) ||
-                           offset == offsetof(wefti_backend, recipe.row_bytes);
+                           offset == offsetof(wefti_backend, recipe.row_bytes) ||
+                           offset == offsetof(wefti_backend, recipe.work_ns);
         memset((char *)&broken + offset, 0, sizeof(void (*)(void)));
         assert_int_equal(wefti_backend_check(&broken, &error),
                          has_default ? WEFT_OK : WEFT_INTERNAL);

@@ -574,20 +574,31 @@ weft_status wefti_run_rows(weft_model *model, const weft_io *io, const wefti_row
     return run_with_lease(&self, NULL, error);
 }
 
+/* What wefti_model_get_row_bytes asks a plan. */
+typedef struct row_question {
+    double most_ns;
+    size_t *row_bytes;
+} row_question;
+
 static weft_status read_row_bytes(void *user, const wefti_plan *plan, weft_error *error)
 {
-    size_t *row_bytes = user;
+    const row_question *question = user;
+    const wefti_recipe_table *table = &plan->backend->recipe;
+    bool is_short =
+        table->work_ns != NULL && table->work_ns(plan->recipes[0]) <= question->most_ns;
     (void)error;
     for (size_t i = 0; i < plan->input_count + plan->output_count; i++) {
-        row_bytes[i] = wefti_plan_row_bytes(plan, i);
+        question->row_bytes[i] = is_short ? wefti_plan_row_bytes(plan, i) : 0;
     }
     return WEFT_OK;
 }
 
 weft_status wefti_model_get_row_bytes(weft_model *model, const weft_io *io,
-                                      size_t *row_bytes, weft_error *error)
+                                      double most_ns, size_t *row_bytes,
+                                      weft_error *error)
 {
-    return wefti_model_visit_plan(model, io, read_row_bytes, row_bytes, error);
+    row_question question = {most_ns, row_bytes};
+    return wefti_model_visit_plan(model, io, read_row_bytes, &question, error);
 }
 
 weft_status weft_run(weft_model *model, const weft_io *io,

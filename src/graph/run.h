@@ -18,10 +18,11 @@ typedef struct wefti_rows {
 } wefti_rows;
 
 /* For a model without stages or buckets: the sizes of the rows in which its inputs,
- * then its outputs, may lie apart in runs on these shapes; 0: not at all. Builds the
- * plan. */
+ * then its outputs, may lie apart in runs on these shapes; 0: not at all, as in all
+ * runs that are estimated to take more than most_ns of a core. Builds the plan. */
 weft_status wefti_model_get_row_bytes(weft_model *model, const weft_io *io,
-                                      size_t *row_bytes, weft_error *error);
+                                      double most_ns, size_t *row_bytes,
+                                      weft_error *error);
 
 /* As wefti_run_accepted, where some tensors lie in rows: each input, then each output
  * has its entry. Their data in `io` is zeroed when the run fails, and else not used;

@@ -11,10 +11,6 @@
  * them would cost more than it can be worth to be cancelled while running. */
 enum { MOST_STAGED_BYTES = 256 * 1024 };
 
-/* A batch that takes longer works on copies, so that who cancels one of its requests
- * need not wait for it. */
-enum { MOST_IN_PLACE_NS = 250000 };
-
 /* Requests whose tensors are compared with each other, and their tensors. */
 enum { MOST_COMPARED = 128, MOST_PLACES = 256 };
 
@@ -403,8 +399,7 @@ static void run_joined_in_place(work *self, const wefti_queue_form *form)
 static void run_joined(work *self, const wefti_queue_form *form)
 {
     wefti_queue_batch *batch = self->batch;
-    if (form->apart != NULL && batch->expected_ns > 0 &&
-        batch->expected_ns <= MOST_IN_PLACE_NS) {
+    if (form->apart != NULL) {
         run_joined_in_place(self, form);
         return;
     }

@@ -17,6 +17,9 @@ enum {
     MOST_FORMS = 128,
     MOST_CLASSES = 64, /* of a model, but for those in use */
     ALIGNMENT = 64,
+    /* A batch that takes longer works on copies, so that who cancels one of its
+     * requests need not wait for it. */
+    MOST_IN_PLACE_NS = 250000,
 };
 
 static size_t tensor_count(const weft_model *model)
@@ -406,8 +409,9 @@ static bool lay_out(wefti_queue_form *form, size_t count)
     return true;
 }
 
-/* Looks which tensors of a joined batch may stay where the callers have them, and lays
- * tables of their rows behind what is staged. Where that cannot be told all are copied.
+/* Looks which tensors of a short joined batch may stay where the callers have them, and
+ * lays tables of their rows behind what is staged. Where that cannot be told all are
+ * copied.
  */
 static void lay_apart(const wefti_queue_class *class, wefti_queue_form *form,
                       size_t inputs, size_t outputs)
@@ -417,9 +421,10 @@ static void lay_apart(const wefti_queue_class *class, wefti_queue_form *form,
     size_t *row_bytes = wefti_calloc(inputs + outputs, sizeof *row_bytes);
     wefti_queue_apart *apart = (wefti_queue_apart *)(form->tensors + inputs + outputs);
     size_t offset = form->staging_bytes;
-    bool told = row_bytes != NULL && model->buckets == NULL &&
-                model->values.inputs == NULL &&
-                wefti_model_get_row_bytes(model, &shapes, row_bytes, NULL) == WEFT_OK;
+    bool told =
+        row_bytes != NULL && model->buckets == NULL && model->values.inputs == NULL &&
+        wefti_model_get_row_bytes(model, &shapes, MOST_IN_PLACE_NS, row_bytes, NULL) ==
+            WEFT_OK;
     for (size_t i = 0; told && i < inputs + outputs; i++) {
         size_t bytes = form->tensors[i].size_bytes;
         size_t piece = row_bytes[i] * (size_t)form->rows;

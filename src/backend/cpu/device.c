@@ -228,6 +228,7 @@ const wefti_backend wefti_backend_cpu = {
             .destroy = wefti_cpu_recipe_destroy,
             .workspace_bytes = wefti_cpu_recipe_workspace_bytes,
             .row_bytes = wefti_cpu_recipe_row_bytes,
+            .work_ns = wefti_cpu_recipe_work_ns,
             .describe = wefti_cpu_recipe_describe,
         },
 };

@@ -50,6 +50,7 @@ struct wefti_recipe {
      * does not, UNUSED where there is none. */
     size_t *row_bytes;
     size_t scratch_offset, scratch_bytes;
+    double work_ns; /* of all steps, estimated */
     int32_t helper_count;
     bool shared;             /* worth helpers */
     weft_profiler *profiler; /* borrowed of the device; NULL: nothing is recorded */
@@ -216,6 +217,7 @@ static weft_status prepare_step(wefti_recipe *recipe, const wefti_cpu_isa *isa,
     if (prepared.tile_count <= 0) {
         return WEFT_OK;
     }
+    recipe->work_ns += prepared.work_ns;
     ready_step *ready = &recipe->steps[recipe->step_count++];
     *ready = (ready_step){.function = prepared.function,
                           .params = step->params,
@@ -361,6 +363,11 @@ size_t wefti_cpu_recipe_row_bytes(const wefti_recipe *recipe, size_t slot)
 {
     size_t bytes = slot < recipe->own_count ? recipe->row_bytes[slot] : 0;
     return bytes == UNUSED ? 0 : bytes;
+}
+
+double wefti_cpu_recipe_work_ns(const wefti_recipe *recipe)
+{
+    return recipe->work_ns;
 }
 
 void wefti_cpu_recipe_describe(const wefti_recipe *recipe, size_t step, char *text,

@@ -16,6 +16,7 @@ weft_status wefti_cpu_recipe_create(const wefti_cpu_isa *isa, int32_t helper_cou
 void wefti_cpu_recipe_destroy(wefti_recipe *recipe);
 size_t wefti_cpu_recipe_workspace_bytes(const wefti_recipe *recipe);
 size_t wefti_cpu_recipe_row_bytes(const wefti_recipe *recipe, size_t slot);
+double wefti_cpu_recipe_work_ns(const wefti_recipe *recipe);
 void wefti_cpu_recipe_describe(const wefti_recipe *recipe, size_t step, char *text,
                                size_t text_bytes);
 
