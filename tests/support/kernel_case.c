@@ -117,6 +117,82 @@ void kernel_case_output(kernel_case *c, int32_t index, void *data, size_t count)
     c->output_bytes = count * sizeof(float);
 }
 
+void kernel_case_rows(kernel_case *c, int32_t index, int64_t count, size_t row_bytes)
+{
+    c->row_bytes[index] = row_bytes;
+    c->row_count = count;
+}
+
+/* An operand whose rows lie apart, with words between them that nobody may write. */
+typedef struct scattered {
+    char *block;
+    size_t block_bytes;
+    char *decoy; /* in one piece: nobody may read or write it */
+    size_t decoy_bytes;
+    void **rows;
+} scattered;
+
+enum { BETWEEN = 0xA5, DECOY = 0xFF };
+
+/* Where rows begin in a block that ends with one of them; returns the block's size. */
+static size_t place_rows(const kernel_case *c, int32_t index, size_t *begins)
+{
+    uint64_t seed = (uint64_t)c->row_count * 8 + (uint64_t)index;
+    size_t end = 0;
+    for (int64_t i = 0; i < c->row_count; i++) {
+        int64_t other = (int64_t)(kernel_next(&seed) % (uint64_t)(i + 1));
+        begins[i] = begins[other];
+        begins[other] = end + sizeof(float) * (1 + kernel_next(&seed) % 4u);
+        end = begins[other] + c->row_bytes[index];
+    }
+    return end;
+}
+
+static void scatter(const kernel_case *c, int32_t index, scattered *s)
+{
+    const size_t bytes = c->row_bytes[index];
+    size_t *begins = calloc((size_t)c->row_count, sizeof(*begins));
+    s->rows = calloc((size_t)c->row_count, sizeof(*s->rows));
+    assert_true(begins != NULL && s->rows != NULL);
+    s->block_bytes = place_rows(c, index, begins);
+    s->block = kernel_alloc(s->block_bytes);
+    s->decoy_bytes = bytes * (size_t)c->row_count;
+    s->decoy = kernel_alloc(s->decoy_bytes);
+    memset(s->block, BETWEEN, s->block_bytes);
+    memset(s->decoy, DECOY, s->decoy_bytes);
+    for (int64_t i = 0; i < c->row_count; i++) {
+        s->rows[i] = s->block + begins[i];
+        memcpy(s->rows[i], (const char *)c->data[index] + (size_t)i * bytes, bytes);
+    }
+    free(begins);
+}
+
+static void assert_all(const char *bytes, size_t count, unsigned char value)
+{
+    for (size_t i = 0; i < count; i++) {
+        if ((unsigned char)bytes[i] != value) {
+            fail_msg("byte %zu of %zu between rows was written", i, count);
+        }
+    }
+}
+
+/* Puts the rows into one piece again, unless NULL. */
+static void gather(const kernel_case *c, int32_t index, scattered *s, void *target)
+{
+    const size_t bytes = c->row_bytes[index];
+    for (int64_t i = 0; s->rows != NULL && i < c->row_count; i++) {
+        if (target != NULL) {
+            memcpy((char *)target + (size_t)i * bytes, s->rows[i], bytes);
+        }
+        memset(s->rows[i], BETWEEN, bytes);
+    }
+    assert_all(s->block, s->block_bytes, BETWEEN);
+    assert_all(s->decoy, s->decoy_bytes, DECOY);
+    kernel_free(s->block);
+    kernel_free(s->decoy);
+    free(s->rows);
+}
+
 /* How the tiles are walked. */
 typedef enum walk {
     WALK_WHOLE,
@@ -168,6 +244,38 @@ static void run_tiles(const wefti_cpu_prepared *p, const wefti_cpu_call *call, w
     }
 }
 
+static wefti_cpu_prepare reference_prepare(wefti_kernel kernel)
+{
+    const wefti_cpu_isa *const *isa = wefti_cpu_isas;
+    while (isa[1] != NULL) {
+        isa++;
+    }
+    assert_string_equal((*isa)->name, "reference");
+    return (*isa)->prepare[kernel];
+}
+
+/* Runs with the operands that come in rows scattered. */
+static void run_scattered(const kernel_case *c, const wefti_cpu_prepared *p,
+                          wefti_cpu_call *call, walk how)
+{
+    scattered places[WEFTI_MAX_OPERANDS] = {{0}};
+    void *const *rows[WEFTI_MAX_OPERANDS];
+    void *output = call->operands[c->output];
+    for (int32_t i = 0; i < WEFTI_MAX_OPERANDS; i++) {
+        if (c->row_bytes[i] > 0) {
+            assert_int_equal(p->row_bytes[i], c->row_bytes[i]);
+            scatter(c, i, &places[i]);
+            call->operands[i] = places[i].decoy;
+        }
+        rows[i] = places[i].rows;
+    }
+    call->rows = rows;
+    run_tiles(p, call, how);
+    for (int32_t i = 0; i < WEFTI_MAX_OPERANDS; i++) {
+        gather(c, i, &places[i], i == c->output ? output : NULL);
+    }
+}
+
 /* Returns false when the kernel does not support the step. */
 static bool run_case(const kernel_case *c, wefti_cpu_prepare prepare, bool may_pack,
                      walk how, void *output)
@@ -193,7 +301,11 @@ static bool run_case(const kernel_case *c, wefti_cpu_prepare prepare, bool may_p
         p.pack(packed, c->data[p.packed_operand], c->step.params);
         call.operands[p.packed_operand] = packed;
     }
-    run_tiles(&p, &call, how);
+    if (c->row_count > 0 && prepare != reference_prepare(c->step.kernel)) {
+        run_scattered(c, &p, &call, how);
+    } else {
+        run_tiles(&p, &call, how);
+    }
     kernel_free(packed);
     wefti_free(p.derived);
     return true;
@@ -214,16 +326,6 @@ static void compare(const kernel_case *c, const char *isa, bool may_pack, walk h
         }
     }
     fail_msg("%s: outputs differ", isa);
-}
-
-static wefti_cpu_prepare reference_prepare(wefti_kernel kernel)
-{
-    const wefti_cpu_isa *const *isa = wefti_cpu_isas;
-    while (isa[1] != NULL) {
-        isa++;
-    }
-    assert_string_equal((*isa)->name, "reference");
-    return (*isa)->prepare[kernel];
 }
 
 static void check_on_device(const kernel_case *c)

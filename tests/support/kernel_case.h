@@ -21,6 +21,9 @@ typedef struct kernel_case {
     void *data[WEFTI_MAX_OPERANDS];
     int32_t output;
     size_t output_bytes;
+    /* Of operands that come in rows, as many as row_count; 0: in one piece. */
+    size_t row_bytes[WEFTI_MAX_OPERANDS];
+    int64_t row_count;
 } kernel_case;
 
 void kernel_case_init(kernel_case *c, wefti_kernel kernel, const void *params,
@@ -29,6 +32,9 @@ void kernel_case_operand(kernel_case *c, int32_t index, const void *data,
                          bool constant);
 /* Every byte of the buffer is compared, also what the kernel must leave alone. */
 void kernel_case_output(kernel_case *c, int32_t index, void *data, size_t count);
+/* Of the operand's first rows of so many bytes, vector kernels get each elsewhere in
+ * memory, in any order; plain C, all in one piece. */
+void kernel_case_rows(kernel_case *c, int32_t index, int64_t count, size_t row_bytes);
 void kernel_case_check(const kernel_case *c);
 /* Runs on the best instruction set into a buffer as large as the output. */
 void kernel_case_run_best(const kernel_case *c, void *output);

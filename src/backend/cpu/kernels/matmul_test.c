@@ -125,6 +125,60 @@ static void test_rows_and_pieces(void **state)
     }
 }
 
+/* Which operands come in rows: A, C or both. */
+static void scatter(product *x, uint32_t which)
+{
+    const wefti_matmul_params *p = &x->params;
+    const size_t a_bytes = sizeof(float) * (size_t)p->a_row_stride;
+    const size_t c_bytes = sizeof(float) * (size_t)p->c_row_stride;
+    kernel_case_rows(&x->step, WEFTI_MATMUL_A, p->m, which % 3 != 1 ? a_bytes : 0);
+    kernel_case_rows(&x->step, WEFTI_MATMUL_C, p->m, which % 3 != 0 ? c_bytes : 0);
+}
+
+enum {
+    /* Of add_epilogue: those with no activation, and those with the only one that is no
+     * further pass over C. */
+    EPILOGUES_OF_ROWS = 12 * (WEFTI_ACTIVATION_RELU + 1),
+};
+
+/* Rows of A and C that lie anywhere in memory, for few and for many rows. */
+static void test_scattered_rows(void **state)
+{
+    (void)state;
+    uint64_t seed = 815;
+    for (uint32_t round = 0; round < 300; round++) {
+        int64_t m = round < 30 ? 2 + round : pick(&seed, 130);
+        shape s = {m < 2 ? 2 : m, pick(&seed, 130), pick(&seed, 70)};
+        uint64_t bits = kernel_next(&seed);
+        layout l = {.transposed_b = (bits & 1) != 0,
+                    .strided = (bits & 2) != 0,
+                    .constant_b = (bits & 4) != 0,
+                    .batch = 1};
+        product x;
+        make(&x, s, l, round);
+        add_epilogue(&x, (uint32_t)(bits >> 8) % EPILOGUES_OF_ROWS);
+        scatter(&x, round);
+        kernel_case_check(&x.step);
+        drop(&x);
+    }
+}
+
+/* The same where K is cut: all but the last piece goes to sums, and starts there. */
+static void test_scattered_rows_in_pieces(void **state)
+{
+    (void)state;
+    static const int64_t rows[] = {2, 7, 13, 33, 65, 130};
+    for (uint32_t i = 0; i < WEFTI_COUNT_OF(rows); i++) {
+        layout l = {.constant_b = i % 2 == 0, .transposed_b = i % 3 == 0, .batch = 1};
+        product x;
+        make(&x, (shape){rows[i], 70, 4500}, l, i);
+        add_epilogue(&x, (11 + 7 * i) % EPILOGUES_OF_ROWS);
+        scatter(&x, 2 * i); /* A, both, C */
+        kernel_case_check(&x.step);
+        drop(&x);
+    }
+}
+
 static void test_empty(void **state)
 {
     (void)state;
@@ -175,8 +229,12 @@ static void test_written_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_shapes), cmocka_unit_test(test_rows_and_pieces),
-        cmocka_unit_test(test_empty),         cmocka_unit_test(test_special_values),
+        cmocka_unit_test(test_random_shapes),
+        cmocka_unit_test(test_rows_and_pieces),
+        cmocka_unit_test(test_scattered_rows),
+        cmocka_unit_test(test_scattered_rows_in_pieces),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_special_values),
         cmocka_unit_test(test_written_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
