@@ -571,7 +571,9 @@ weft_status wefti_run_rows(weft_model *model, const weft_io *io, const wefti_row
                            weft_error *error)
 {
     const call self = {.model = model, .io = io, .rows = rows};
-    return run_with_lease(&self, NULL, error);
+    const weft_lease_params at_once = {.struct_size = sizeof(at_once),
+                                       .policy = WEFT_LEASE_FAIL};
+    return run_with_lease(&self, &at_once, error);
 }
 
 /* What wefti_model_get_row_bytes asks a plan. */

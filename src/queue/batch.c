@@ -368,8 +368,9 @@ static int64_t load_all(const work *self, const wefti_queue_form *form)
 
 /* A batch on the callers' own tensors, as far as the plan takes them in rows. Its
  * requests stay `loading`: who cancels one of them waits until the run is over, which
- * is why it has to be short. */
-static void run_joined_in_place(work *self, const wefti_queue_form *form)
+ * is why it has to be short, and does not wait for a context, which may be the
+ * canceller's. False: there is none. */
+static bool run_joined_in_place(work *self, const wefti_queue_form *form)
 {
     wefti_queue_batch *batch = self->batch;
     void *staging = self->scratch->staging;
@@ -384,6 +385,9 @@ static void run_joined_in_place(work *self, const wefti_queue_form *form)
     pad_in_place(self, form, rows);
     run_result answer;
     run_form(self, form, staging, true, &answer);
+    if (answer.status == WEFT_BUSY) {
+        return false;
+    }
     batch->was_split = answer.status != WEFT_OK && is_worth_retrying(answer.status);
     for (int32_t i = 0; i < batch->count; i++) {
         wefti_queue_request *request = batch->requests[i];
@@ -394,13 +398,13 @@ static void run_joined_in_place(work *self, const wefti_queue_form *form)
             put_answer(self, request, &answer);
         }
     }
+    return true;
 }
 
 static void run_joined(work *self, const wefti_queue_form *form)
 {
     wefti_queue_batch *batch = self->batch;
-    if (form->apart != NULL) {
-        run_joined_in_place(self, form);
+    if (form->apart != NULL && run_joined_in_place(self, form)) {
         return;
     }
     int64_t rows = load_all(self, form);
