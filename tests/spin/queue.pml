@@ -16,6 +16,8 @@
  * somebody asleep for ever. LIVE: drain comes to its end, and each request to its last
  * owner's.
  *
+ * IN_PLACE: the worker has no other way than to run on the callers' own tensors.
+ *
  * MUTATION takes one guard away, to show that the above would be noticed.
  *
  * holds: -DPRODUCERS=2
@@ -33,6 +35,7 @@
  * fails: -DMUTATION=6 -DPLUG -DPRODUCERS=3
  * fails: -DMUTATION=7 -DPLUG -DPRODUCERS=4
  * fails: -DMUTATION=8
+ * fails: -DMUTATION=8 -DIN_PLACE
  * fails: -DMUTATION=9
  * fails: -DMUTATION=10 -DPLUG -DPRODUCERS=4
  * fails: -DMUTATION=11 -DPRODUCERS=1
@@ -327,6 +330,9 @@ inline give_back(r)
     fi
 }
 
+/* Tensors are read or written: their caller has not taken them back. */
+#define IS_USED(r) assert(!(cancel_returned && r == CANCELLED))
+
 /* run_worker, next_batch, load, store */
 proctype worker()
 {
@@ -348,21 +354,31 @@ proctype worker()
         :: !found -> unlock(); break
         :: else -> wake_blocked(); unlock()
         fi;
-        assert(!(cancel_returned && r == CANCELLED)); /* its inputs are read */
         if
         :: !put_back && GIVES_BACK -> give_back(r)
         :: true ->
-            move(r, LOADING, RUNNING, won);         /* wefti_queue_leave_loading */
+            if                                      /* wefti_queue_leave_loading */
+#ifndef PLUG
+            :: IS_USED(r); move(r, LOADING, STORING, won) /* run_joined_in_place */
+#endif
+#ifndef IN_PLACE
+            :: IS_USED(r); move(r, LOADING, RUNNING, won) /* its inputs are read */
+#endif
+            fi;
             if
             :: !won -> let_go(r)
             :: else ->
-                move(r, RUNNING, STORING, won);     /* wefti_queue_begin_storing */
+                if
+                :: state[r] == STORING
+                :: else ->
+                    move(r, RUNNING, STORING, won)  /* wefti_queue_begin_storing */
 #if MUTATION == 3 /* QUEUE_ONCE */
-                won = true;
+                    ; won = true
 #endif
+                fi;
                 if
                 :: won ->
-                    assert(!(cancel_returned && r == CANCELLED)); /* outputs written */
+                    IS_USED(r);                     /* its outputs are written */
                     end(r)
 #if MUTATION != 13
                 :: else -> release(r)               /* who cancelled it ends it */
