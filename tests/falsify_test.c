@@ -52,6 +52,7 @@ static const struct {
     {WEFTI_SABOTAGE_QUEUE_ONCE, "who cancels a running request ends it alone"},
     {WEFTI_SABOTAGE_QUEUE_KEEP, "who cancels a request keeps it for who runs it"},
     {WEFTI_SABOTAGE_QUEUE_AGAIN, "who cancels what is given back looks again"},
+    {WEFTI_SABOTAGE_QUEUE_DROPPED, "who cancels waits until its tensors are let go"},
     {WEFTI_SABOTAGE_QUEUE_ORDER, "one thread at a time announces a model's ends"},
     {WEFTI_SABOTAGE_QUEUE_LEFT, "who led a batch wakes a worker for what is left"},
     {WEFTI_SABOTAGE_QUEUE_WATCH, "a worker looks whether promises to wait are kept"},

@@ -50,9 +50,10 @@ typedef enum wefti_sabotage {
     WEFTI_SABOTAGE_QUEUE_ONCE,  /* a worker ends what was cancelled while it ran */
     WEFTI_SABOTAGE_QUEUE_KEEP,  /* who cancels a request keeps none for who runs it */
     WEFTI_SABOTAGE_QUEUE_AGAIN, /* who cancels looks once for what may be given back */
-    WEFTI_SABOTAGE_QUEUE_ORDER, /* two threads announce a model's ends */
-    WEFTI_SABOTAGE_QUEUE_LEFT,  /* who led a batch wakes no worker for what is left */
-    WEFTI_SABOTAGE_QUEUE_WATCH, /* nobody looks whether a promise was kept */
+    WEFTI_SABOTAGE_QUEUE_DROPPED, /* who cancels does not wait for who loads */
+    WEFTI_SABOTAGE_QUEUE_ORDER,   /* two threads announce a model's ends */
+    WEFTI_SABOTAGE_QUEUE_LEFT,    /* who led a batch wakes no worker for what is left */
+    WEFTI_SABOTAGE_QUEUE_WATCH,   /* nobody looks whether a promise was kept */
     WEFTI_SABOTAGE_QUEUE_POST, /* who looks for posts no more does not look once more */
     WEFTI_SABOTAGE_QUEUE_SHUT, /* close leaves what nobody was told of in its box */
     WEFTI_SABOTAGE_QUEUE_FORGET, /* a class is forgotten, and what was posted for it */

@@ -274,7 +274,8 @@ void wefti_queue_let_go(wefti_queue_request *request)
 static void wait_dropped(weft_request *base)
 {
     wefti_mutex_lock(&base->lock);
-    while (wefti_atomic_u32_load_acquire(&base->state) == WEFTI_REQUEST_DROPPED) {
+    while (wefti_atomic_u32_load_acquire(&base->state) == WEFTI_REQUEST_DROPPED &&
+           !wefti_sabotaged(WEFTI_SABOTAGE_QUEUE_DROPPED)) {
         /* woken by wefti_queue_let_go */
         (void)wefti_condition_wait(&base->ended, &base->lock, WEFTI_NEVER);
     }

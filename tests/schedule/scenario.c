@@ -6,9 +6,9 @@
 #include <string.h>
 
 static const scenario *const lists[] = {
-    lease_scenarios,  share_scenarios,  device_scenarios, request_scenarios,
-    stream_scenarios, memory_scenarios, host_scenarios,   plan_scenarios,
-    team_scenarios,   queue_scenarios,
+    lease_scenarios,  share_scenarios,  device_scenarios,   request_scenarios,
+    stream_scenarios, memory_scenarios, host_scenarios,     plan_scenarios,
+    team_scenarios,   queue_scenarios,  in_place_scenarios,
 };
 enum { LIST_COUNT = sizeof(lists) / sizeof(lists[0]) };
 
@@ -66,6 +66,7 @@ const char *scenario_guard_name(wefti_sabotage guard)
         [WEFTI_SABOTAGE_QUEUE_IDLE] = "QUEUE_IDLE",
         [WEFTI_SABOTAGE_QUEUE_ONCE] = "QUEUE_ONCE",
         [WEFTI_SABOTAGE_QUEUE_KEEP] = "QUEUE_KEEP",
+        [WEFTI_SABOTAGE_QUEUE_DROPPED] = "QUEUE_DROPPED",
         [WEFTI_SABOTAGE_QUEUE_ORDER] = "QUEUE_ORDER",
         [WEFTI_SABOTAGE_TEAM_WAIT] = "TEAM_WAIT",
         [WEFTI_SABOTAGE_PLAN_EVICT] = "PLAN_EVICT",

@@ -43,5 +43,6 @@ extern const scenario host_scenarios[];
 extern const scenario plan_scenarios[];
 extern const scenario team_scenarios[];
 extern const scenario queue_scenarios[];
+extern const scenario in_place_scenarios[];
 
 #endif
