@@ -58,6 +58,12 @@ static size_t row_bytes(const wefti_recipe *recipe, size_t slot)
     return slot > 0 ? FEATURES * sizeof(float) : 0;
 }
 
+static double work_ns(const wefti_recipe *recipe)
+{
+    (void)recipe;
+    return 1;
+}
+
 static weft_status execute(wefti_backend_stream *stream, wefti_recipe *recipe,
                            void *const *slots, size_t slot_count, weft_error *error)
 {
@@ -86,6 +92,7 @@ static void *set_up(void)
     in_rows = *whole;
     in_rows.stream.execute = execute;
     in_rows.recipe.row_bytes = row_bytes;
+    in_rows.recipe.work_ns = work_ns;
     s->device->backend = &in_rows;
     s->model =
         graph_text_model(s->device, "x: f32[batch,3]; y = Relu(x); -> y", 18, NULL);
