@@ -465,6 +465,43 @@ static void test_a_refused_batch_is_split(void **state)
     tear_down(&s);
 }
 
+/* Rows that nobody asked for are not what the batch before left: indices outside of
+ * the table. */
+static void test_padding_is_fit_to_compute(void **state)
+{
+    (void)state;
+    enum { COUNT = 8, PLANNED = 18 }; /* rows; without the last request one less */
+    stage s;
+    set_up(&s, &lookup, 0);
+    submit_all(&s, ROWS, COUNT, 2);
+    for (size_t i = 0; i < COUNT; i++) {
+        memset(s.calls[i].tensors[1].data, 0x7f, s.calls[i].bytes[1]);
+        memset(s.calls[i].right[1], 0x7f, s.calls[i].bytes[1]);
+        expect_all(&s.calls[i], 0, s.calls[i].inputs);
+    }
+    queue_case_plug_out(&s.plug);
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_int_equal(weft_request_wait(s.calls[i].request, WEFT_FOREVER, NULL),
+                         WEFT_INVALID_ARGUMENT);
+        weft_request_release(s.calls[i].request);
+        assert_true(is_right(&s.calls[i]));
+    }
+    set_costs(&s, SHORT_NS, JOINED_NS);
+    weft_queue_statistics before = statistics(&s);
+    submit_all(&s, ROWS, COUNT - 1, 3);
+    queue_case_plug_out(&s.plug);
+    for (size_t i = 0; i < COUNT - 1; i++) {
+        queue_case_wait_ok(s.calls[i].request);
+        assert_true(is_right(&s.calls[i]));
+    }
+    weft_queue_statistics after = statistics(&s);
+    assert_int_equal(wefti_queue_padded_rows(PLANNED - 1), PLANNED);
+    assert_int_equal(after.padded_count - before.padded_count, 1);
+    assert_int_equal(after.split_count, before.split_count);
+    assert_int_equal(wefti_atomic_u32_load_acquire(&runs_in_rows), 2);
+    tear_down(&s);
+}
+
 /* ---- cancel ---- */
 
 typedef struct taking {
@@ -722,6 +759,7 @@ int main(void)
         cmocka_unit_test(test_long_runs_are_copied),
         cmocka_unit_test(test_a_failing_batch_is_split),
         cmocka_unit_test(test_a_refused_batch_is_split),
+        cmocka_unit_test(test_padding_is_fit_to_compute),
         cmocka_unit_test(test_cancel_waits_for_the_run),
         cmocka_unit_test(test_cancel_of_the_one_that_fails_all),
         cmocka_unit_test(test_all_are_cancelled),
