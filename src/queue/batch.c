@@ -404,7 +404,9 @@ static bool run_joined_in_place(work *self, const wefti_queue_form *form)
 static void run_joined(work *self, const wefti_queue_form *form)
 {
     wefti_queue_batch *batch = self->batch;
-    if (form->apart != NULL && run_joined_in_place(self, form)) {
+    /* Where requests are not compared, an output may lie in the input of another. */
+    bool may_stay = form->apart != NULL && batch->count <= MOST_COMPARED;
+    if (may_stay && run_joined_in_place(self, form)) {
         return;
     }
     int64_t rows = load_all(self, form);
