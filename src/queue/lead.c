@@ -15,6 +15,9 @@
 /* What has waited for so long gets a worker, however many threads are at work. */
 enum { LONG_NS = 20000000 };
 
+/* To wake a worker for less takes longer than to run it. */
+static const double BRIEF_NS = 10000;
+
 /* For less than this a switch of threads is not worth while. */
 static const double WORTH_GATHERING_NS = 2000;
 
@@ -63,6 +66,11 @@ void wefti_queue_end_promises_locked(weft_queue *queue)
     }
 }
 
+bool wefti_queue_is_brief(const wefti_queue_request *request)
+{
+    return request->expected_ns > 0 && request->expected_ns <= BRIEF_NS;
+}
+
 bool wefti_queue_is_promise_locked(wefti_queue_request *request)
 {
     weft_queue *queue = request->queue;
@@ -71,7 +79,7 @@ bool wefti_queue_is_promise_locked(wefti_queue_request *request)
     bool is_watched = queue->watching || queue->sleeping <= queue->woken;
     return request->leadable && is_watched &&
            (threads >= (uint32_t)queue->params.workers ||
-            queue->live_count <= threads) &&
+            queue->live_count <= threads || wefti_queue_is_brief(request)) &&
            wefti_patience_try(&queue->promises);
 }
 

@@ -87,7 +87,6 @@ static uint32_t attendance_locked(const weft_queue *queue)
 {
     size_t most = (size_t)queue->params.max_queue_size;
     bool allowed = !queue->closed &&
-                   queue->census.now >= (uint32_t)queue->params.workers &&
                    queue->waiting_count + queue->held_count + ROOM_FOR_POSTS <= most;
     if (!allowed) {
         return WEFTI_QUEUE_ALONE;
@@ -101,6 +100,10 @@ void wefti_queue_attend_locked(weft_queue *queue)
 {
     uint32_t before = wefti_atomic_u32_load_relaxed(&queue->attended);
     uint32_t now = attendance_locked(queue);
+    uint32_t spares = queue->census.now < (uint32_t)queue->params.workers;
+    if (spares != wefti_atomic_u32_load_relaxed(&queue->spares_cores)) {
+        wefti_atomic_u32_store_relaxed(&queue->spares_cores, spares);
+    }
     if (now == before) {
         return;
     }
@@ -237,6 +240,10 @@ static bool is_for_post(wefti_queue_request *request)
         return false;
     }
     /* Relaxed: hints; what counts is read after the post. */
+    if (wefti_atomic_u32_load_relaxed(&queue->spares_cores) &&
+        !wefti_queue_is_brief(request)) {
+        return false;
+    }
     request->leadable = !wefti_atomic_u32_load_relaxed(&request->class->hint_crowded);
     return !request->leadable || wefti_patience_has_trust(&queue->promises);
 }

@@ -230,6 +230,7 @@ weft_status weft_queue_create(weft_device *device, const weft_queue_params *para
     wefti_patience_init(&made->promises);
     wefti_atomic_u64_init(&made->usual_ns, 0);
     wefti_atomic_u32_init(&made->attended, WEFTI_QUEUE_ALONE);
+    wefti_atomic_u32_init(&made->spares_cores, 1);
     wefti_atomic_u32_init(&made->posts, 0);
     made->params = checked;
     made->fd = -1;

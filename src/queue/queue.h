@@ -209,6 +209,7 @@ struct weft_queue {
      * posts reads it several times while others fight for the lock, which therefore has
      * another cache line. */
     WEFTI_CACHE_ALIGNED wefti_atomic_u32 attended;
+    wefti_atomic_u32 spares_cores; /* fewer threads submit than there are workers */
 
     /* guarded by lock */
     WEFTI_CACHE_ALIGNED wefti_mutex lock; /* WEFTI_RANK_QUEUE */
@@ -495,9 +496,12 @@ enum { WEFTI_QUEUE_MOST_LED_NS = 1000000 };
  * time included. */
 bool wefti_queue_is_leadable(const wefti_queue_request *request);
 
+/* Whether it is too short to wake a worker for it where its caller soon waits. */
+bool wefti_queue_is_brief(const wefti_queue_request *request);
+
 /* Whether a worker need not be woken for a new request, for its caller will soon wait
  * for it: so it was of late, there is no idle core to be used by more than one of a
- * thread's requests, and a worker looks whether the promise was kept. */
+ * thread's requests or they are brief, and a worker looks whether the promise was kept. */
 bool wefti_queue_is_promise_locked(wefti_queue_request *request);
 
 /* The promise was kept, or is of no use any more. */
