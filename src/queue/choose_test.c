@@ -142,6 +142,33 @@ static void test_an_outlier_is_forgotten(void **state)
     tear_down(&s);
 }
 
+/* The least time of a row fades by a hundredth with each batch that took longer. */
+static void test_the_least_time_fades(void **state)
+{
+    (void)state;
+    static const double least_ns[] = {2000, 1e15};
+    for (size_t i = 0; i < WEFTI_COUNT_OF(least_ns); i++) {
+        stage s;
+        wefti_queue_batch batch;
+        set_up(&s);
+        set_costs(&s, 1e6, 1000);
+        s.class->least_ns = least_ns[i];
+        wefti_queue_scratch *scratch = choose(&s, &batch);
+        serve(scratch, &batch);
+        s.class->least_ns = least_ns[i];
+        wefti_queue_lock(s.f.queue);
+        s.class->live_count++;
+        s.class->model->live_count++;
+        s.f.queue->running++;
+        wefti_queue_account_locked(s.f.queue, &batch, INT64_C(1000000000000));
+        assert_true(s.class->least_ns == (i == 0 ? 2020 : 1e12 / batch.rows));
+        assert_int_equal(wefti_atomic_u64_load_relaxed(&s.class->hint_least_ns),
+                         (uint64_t)s.class->least_ns);
+        wefti_mutex_unlock(&s.f.queue->lock);
+        tear_down(&s);
+    }
+}
+
 /* Also where only those who wait for their requests run them. */
 static void test_who_leads_tries_after_an_outlier(void **state)
 {
@@ -252,6 +279,7 @@ int main(void)
         cmocka_unit_test(test_one_tries_for_all),
         cmocka_unit_test(test_all_join_where_it_pays),
         cmocka_unit_test(test_an_outlier_is_forgotten),
+        cmocka_unit_test(test_the_least_time_fades),
         cmocka_unit_test(test_who_leads_tries_after_an_outlier),
         cmocka_unit_test(test_who_leads_takes_no_deadlines),
         cmocka_unit_test(test_large_rows_make_small_batches),

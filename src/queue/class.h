@@ -55,7 +55,8 @@ struct wefti_queue_class {
     int64_t ones_rows;
 
     /* atomic: who has queue->lock -> who posts; hints */
-    wefti_atomic_u64 hint_row_ns; /* alone_ns or joined_ns; 0: not known */
+    wefti_atomic_u64 hint_row_ns;   /* alone_ns or joined_ns; 0: not known */
+    wefti_atomic_u64 hint_least_ns; /* least_ns */
     wefti_atomic_u32 hint_crowded;
 
     /* guarded by queue->lock */
@@ -74,8 +75,9 @@ struct wefti_queue_class {
     size_t form_count;
     int32_t most_rows; /* that the memory for a batch may hold; 0: not reckoned yet */
     double alone_ns, joined_ns; /* measured time for a row; 0: not known yet */
-    uint32_t since_probe;       /* batches since the worse way was last tried */
-    int64_t probe_rest_ns;      /* time in batches until it may be tried again */
+    double least_ns;       /* the same of late at best, when nobody was in the way */
+    uint32_t since_probe;  /* batches since the worse way was last tried */
+    int64_t probe_rest_ns; /* time in batches until it may be tried again */
 };
 
 /* ---- class.c ---- */

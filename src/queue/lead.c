@@ -68,7 +68,9 @@ void wefti_queue_end_promises_locked(weft_queue *queue)
 
 bool wefti_queue_is_brief(const wefti_queue_request *request)
 {
-    return request->expected_ns > 0 && request->expected_ns <= BRIEF_NS;
+    /* Relaxed: a hint. */
+    uint64_t row_ns = wefti_atomic_u64_load_relaxed(&request->class->hint_least_ns);
+    return row_ns > 0 && (double)row_ns * request->rows <= BRIEF_NS;
 }
 
 bool wefti_queue_is_promise_locked(wefti_queue_request *request)

@@ -11,12 +11,13 @@
 #include "queue/queue.h"
 #include "support/queue_case.h"
 
-enum { CALLS = 12 };
+enum { CALLS = 12, MOST_WORKERS = 4 };
 
 typedef struct stage {
     queue_case f;
     queue_case_core core;
-    queue_case_plug plug;
+    int32_t workers;
+    queue_case_plug plugs[MOST_WORKERS];
     queue_case_call calls[CALLS];
     weft_request *requests[CALLS];
     uint32_t submitted;
@@ -30,23 +31,37 @@ static void submit_next(stage *s)
 }
 
 /* The class is among the recent ones of this core, whose pool has so many objects. */
-static void set_up(stage *s, uint32_t objects)
+static void set_up_beside(stage *s, uint32_t objects, int32_t workers, uint64_t row_ns)
 {
     weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
-    params.workers = 1;
-    *s = (stage){0};
+    params.workers = workers;
+    *s = (stage){.workers = workers};
     queue_case_set_up(&s->f, &params);
     queue_case_warm_up(&s->f);
     queue_case_keep_core(&s->f, objects, &s->core);
-    queue_case_plug_in(&s->plug, s->f.queue, s->f.model);
+    for (int32_t i = 0; i < workers; i++) {
+        queue_case_plug_in(&s->plugs[i], s->f.queue, s->f.model);
+    }
     queue_case_expect_posts(s->f.queue, s->f.model);
+    wefti_queue_lock(s->f.queue);
+    wefti_queue_class *class =
+        wefti_queue_find_model_locked(s->f.queue, s->f.model)->classes;
+    wefti_atomic_u64_store_relaxed(&class->hint_least_ns, row_ns);
+    wefti_mutex_unlock(&s->f.queue->lock);
     submit_next(s);
     submit_next(s);
 }
 
+static void set_up(stage *s, uint32_t objects)
+{
+    set_up_beside(s, objects, 1, 1000);
+}
+
 static void tear_down(stage *s)
 {
-    queue_case_plug_out(&s->plug);
+    for (int32_t i = 0; i < s->workers; i++) {
+        queue_case_plug_out(&s->plugs[i]);
+    }
     for (uint32_t i = 0; i < s->submitted; i++) {
         queue_case_wait_ok(s->requests[i]);
         assert_true(queue_case_is_right(&s->calls[i]));
@@ -109,6 +124,29 @@ static void test_no_memory_holds_nothing(void **state)
     tear_down(&s);
 }
 
+static bool is_posted_beside(int32_t workers, uint64_t row_ns)
+{
+    stage s;
+    set_up_beside(&s, CALLS, workers, row_ns);
+    uint32_t before = queue_case_count_posts(s.f.queue);
+    submit_next(&s);
+    bool posted = queue_case_count_posts(s.f.queue) > before;
+    tear_down(&s);
+    return posted;
+}
+
+/* One thread with several requests and more workers: a core may be idle, for which
+ * brief ones are not worth while. */
+static void test_brief_requests_wait_for_their_caller(void **state)
+{
+    (void)state;
+    assert_true(is_posted_beside(1, 1000));
+    assert_true(is_posted_beside(1, 50000));
+    assert_true(is_posted_beside(MOST_WORKERS, 1000));
+    assert_false(is_posted_beside(MOST_WORKERS, 50000));
+    assert_false(is_posted_beside(MOST_WORKERS, 0)); /* not known */
+}
+
 /* As threads have that each use their own: all of them are remembered. */
 static void test_many_models_are_posted(void **state)
 {
@@ -138,7 +176,7 @@ static void test_many_models_are_posted(void **state)
         }
     }
     assert_int_equal(queue_case_count_posts(queue), before + MODELS);
-    queue_case_plug_out(&s.plug);
+    queue_case_plug_out(&s.plugs[0]);
     for (uint32_t i = 0; i < ROUNDS * MODELS; i++) {
         queue_case_wait_ok(requests[i]);
         assert_true(queue_case_is_right(&calls[i]));
@@ -160,6 +198,7 @@ int main(void)
         cmocka_unit_test(test_a_post_is_cancelled),
         cmocka_unit_test(test_no_memory_holds_nothing),
         cmocka_unit_test(test_many_models_are_posted),
+        cmocka_unit_test(test_brief_requests_wait_for_their_caller),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

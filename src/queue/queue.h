@@ -501,7 +501,8 @@ bool wefti_queue_is_brief(const wefti_queue_request *request);
 
 /* Whether a worker need not be woken for a new request, for its caller will soon wait
  * for it: so it was of late, there is no idle core to be used by more than one of a
- * thread's requests or they are brief, and a worker looks whether the promise was kept. */
+ * thread's requests or they are brief, and a worker looks whether the promise was kept.
+ */
 bool wefti_queue_is_promise_locked(wefti_queue_request *request);
 
 /* The promise was kept, or is of no use any more. */
