@@ -369,7 +369,7 @@ static int64_t load_all(const work *self, const wefti_queue_form *form)
 /* A batch on the callers' own tensors, as far as the plan takes them in rows. Its
  * requests stay `loading`: who cancels one of them waits until the run is over, which
  * is why it has to be short, and does not wait for a context, which may be the
- * canceller's. False: there is none. */
+ * canceller's. False: there is none, or the run failed, so that copies have to do. */
 static bool run_joined_in_place(work *self, const wefti_queue_form *form)
 {
     wefti_queue_batch *batch = self->batch;
@@ -381,20 +381,18 @@ static bool run_joined_in_place(work *self, const wefti_queue_form *form)
         request->first_row = rows;
         rows += request->rows;
     }
-    batch->padded_rows = form->rows - batch->rows;
     pad_in_place(self, form, rows);
     run_result answer;
     run_form(self, form, staging, true, &answer);
-    if (answer.status == WEFT_BUSY) {
+    if (answer.status != WEFT_OK && is_worth_retrying(answer.status)) {
+        batch->ran = false;
         return false;
     }
-    batch->was_split = answer.status != WEFT_OK && is_worth_retrying(answer.status);
+    batch->padded_rows = form->rows - batch->rows;
     for (int32_t i = 0; i < batch->count; i++) {
         wefti_queue_request *request = batch->requests[i];
         answer.first = request->first_row;
-        if (batch->was_split) {
-            run_alone(self, request);
-        } else if (wefti_queue_leave_loading(request, WEFTI_REQUEST_STORING)) {
+        if (wefti_queue_leave_loading(request, WEFTI_REQUEST_STORING)) {
             put_answer(self, request, &answer);
         }
     }

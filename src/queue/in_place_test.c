@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Short joined batches read and write rows where their callers have them: with the bits
  * of each request alone, and what is cancelled meanwhile is its caller's again only
- * when the run is over. Under every order of threads: `queue-in-place-cancel` in
- * tests/schedule/queue.c. */
+ * when the run is over. Under every order of threads: tests/schedule/in_place.c. */
 #include "queue/queue.h"
 
 #include <setjmp.h>
@@ -13,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "runtime/lease.h"
 #include "support/graph_text.h"
 #include "support/queue_case.h"
 
@@ -44,6 +44,7 @@ static weft_status execute(wefti_backend_stream *stream, wefti_recipe *recipe,
         crew_gate_pass(&gate);
     }
     if (in_rows && wefti_atomic_u32_load_acquire(&refuses) != 0) {
+        wefti_atomic_u32_store_release(&is_over, 1);
         return wefti_error(error, WEFT_UNAVAILABLE, "not so");
     }
     weft_status status =
@@ -479,8 +480,8 @@ static void test_a_failing_batch_is_split(void **state)
     tear_down(&s);
 }
 
-/* The device refuses the batch, and then does what it is made of. */
-static void test_a_refused_batch_is_split(void **state)
+/* The device refuses rows that lie apart, and then takes copies of them. */
+static void test_a_refused_batch_is_copied(void **state)
 {
     (void)state;
     stage s;
@@ -493,7 +494,9 @@ static void test_a_refused_batch_is_split(void **state)
         assert_true(is_right(&s.calls[i]));
     }
     assert_int_equal(wefti_atomic_u32_load_acquire(&runs_in_rows), 1);
-    assert_int_equal(statistics(&s).split_count, 1);
+    weft_queue_statistics n = statistics(&s);
+    assert_int_equal(n.split_count, 0);
+    assert_int_equal(n.batch_count, 3); /* and the one of set_up, and the plug */
     tear_down(&s);
 }
 
@@ -653,14 +656,27 @@ static void test_cancel_of_the_one_that_fails_all(void **state)
     tear_down(&s);
 }
 
-static void test_all_are_cancelled(void **state)
+/* Batches of which not all were cancelled before. */
+static uint64_t runs(const weft_queue_statistics *n)
 {
-    (void)state;
-    enum { COUNT = 4 };
+    uint64_t sum = 0;
+    for (size_t i = 0; i < WEFTI_COUNT_OF(n->batch_rows); i++) {
+        sum += n->batch_rows[i];
+    }
+    return sum;
+}
+
+/* Those that have run are a batch; those of a run that was refused are none, for they
+ * should have run again. */
+static void cancel_all(bool refused)
+{
+    enum { COUNT = 7 };
     stage s;
     taking cancellers[COUNT];
     set_up(&s, &mlp, 0);
+    weft_queue_statistics before = statistics(&s);
     submit_all(&s, ROWS, COUNT, 9);
+    wefti_atomic_u32_store_release(&refuses, refused);
     stand_still(&s);
     for (size_t i = 0; i < COUNT; i++) {
         start_cancel(&cancellers[i], &s.calls[i]);
@@ -673,11 +689,22 @@ static void test_all_are_cancelled(void **state)
         weft_request_release(s.calls[i].request);
         expect_all(&s.calls[i], TAKEN_BACK, 0);
     }
-    assert_int_equal(statistics(&s).cancelled, COUNT);
+    weft_queue_statistics after = statistics(&s);
     for (size_t i = 0; i < COUNT; i++) {
         assert_true(is_right(&s.calls[i]));
     }
+    assert_int_equal(after.cancelled - before.cancelled, COUNT);
+    assert_int_equal(runs(&after) - runs(&before), refused ? 1 : 2); /* the plug */
+    assert_int_equal(after.padded_count - before.padded_count, refused ? 0 : 1);
+    assert_int_equal(after.split_count, before.split_count);
     tear_down(&s);
+}
+
+static void test_all_are_cancelled(void **state)
+{
+    (void)state;
+    cancel_all(false);
+    cancel_all(true);
 }
 
 static bool is_loading(void *user)
@@ -686,12 +713,37 @@ static bool is_loading(void *user)
     return wefti_atomic_u32_load_acquire(&c->request->state) > WEFTI_REQUEST_PENDING;
 }
 
+/* Whether a cancel returns before it is given a context. */
+static bool returns_in_time(const taking *canceller)
+{
+    static const int64_t PATIENCE_NS = INT64_C(20000000000);
+    int64_t end_ns = wefti_clock_ns() + PATIENCE_NS;
+    while (wefti_atomic_u32_load_acquire(&canceller->returned) == 0 &&
+           wefti_clock_ns() < end_ns) {
+        wefti_thread_yield();
+    }
+    return wefti_atomic_u32_load_acquire(&canceller->returned) != 0;
+}
+
+/* The batch's end, of which the second one was cancelled. */
+static void check_all_but_one(stage *s, taking *canceller, bool in_time)
+{
+    crew_join(&canceller->thread);
+    assert_true(in_time && canceller->won);
+    expect_all(&s->calls[1], TAKEN_BACK, 0);
+    for (size_t i = 0; i < s->count; i++) {
+        weft_status status = weft_request_wait(s->calls[i].request, WEFT_FOREVER, NULL);
+        assert_int_equal(status, i == 1 ? WEFT_CANCELLED : WEFT_OK);
+        weft_request_release(s->calls[i].request);
+        assert_true(is_right(&s->calls[i]));
+    }
+}
+
 /* Who cancels has the only context itself, for which the batch would wait: it is not
  * kept waiting for what depends on it. */
 static void test_cancel_by_who_holds_the_context(void **state)
 {
     (void)state;
-    static const int64_t PATIENCE_NS = INT64_C(20000000000);
     stage s;
     taking canceller;
     weft_context *context;
@@ -701,23 +753,52 @@ static void test_cancel_by_who_holds_the_context(void **state)
     queue_case_plug_out(&s.plug);
     crew_await(is_loading, &s.calls[1]);
     start_cancel(&canceller, &s.calls[1]);
-    int64_t end_ns = wefti_clock_ns() + PATIENCE_NS;
-    while (wefti_atomic_u32_load_acquire(&canceller.returned) == 0 &&
-           wefti_clock_ns() < end_ns) {
-        wefti_thread_yield();
-    }
-    bool in_time = wefti_atomic_u32_load_acquire(&canceller.returned) != 0;
+    bool in_time = returns_in_time(&canceller);
     weft_context_release(context);
-    crew_join(&canceller.thread);
-    assert_true(in_time && canceller.won);
-    expect_all(&s.calls[1], TAKEN_BACK, 0);
-    for (size_t i = 0; i < 3; i++) {
-        weft_status status = weft_request_wait(s.calls[i].request, WEFT_FOREVER, NULL);
-        assert_int_equal(status, i == 1 ? WEFT_CANCELLED : WEFT_OK);
-        weft_request_release(s.calls[i].request);
-        assert_true(is_right(&s.calls[i]));
-    }
+    check_all_but_one(&s, &canceller, in_time);
     tear_down(&s);
+}
+
+/* Waits for the only context, which the batch has until its run is refused, and cancels
+ * then. */
+typedef struct leasing {
+    stage s;
+    taking canceller;
+    weft_context *context;
+} leasing;
+
+static void lease_and_cancel(void *user)
+{
+    leasing *self = user;
+    if (weft_context_acquire(self->s.f.device, NULL, &self->context, NULL) == WEFT_OK) {
+        cancel(&self->canceller);
+    }
+}
+
+static bool is_waiting_for_context(void *user)
+{
+    const leasing *self = user;
+    return wefti_lease_waiter_count(self->s.f.device->contexts) > 0;
+}
+
+static void test_cancel_by_who_gets_the_context(void **state)
+{
+    (void)state;
+    static leasing self;
+    stage *s = &self.s;
+    set_up(s, &mlp, 1);
+    submit_all(s, ROWS, 3, 5);
+    self.canceller = (taking){.c = &s->calls[1]};
+    wefti_atomic_u32_init(&self.canceller.returned, 0);
+    wefti_atomic_u32_store_release(&refuses, 1);
+    stand_still(s);
+    crew_start(&self.canceller.thread, lease_and_cancel, &self);
+    crew_await(is_waiting_for_context, &self);
+    go_on();
+    bool in_time = returns_in_time(&self.canceller);
+    weft_context_release(self.context);
+    check_all_but_one(s, &self.canceller, in_time);
+    tear_down(s);
 }
 
 /* ---- many at once ---- */
@@ -791,12 +872,13 @@ int main(void)
         cmocka_unit_test(test_long_runs_are_copied),
         cmocka_unit_test(test_batches_of_very_many_are_copied),
         cmocka_unit_test(test_a_failing_batch_is_split),
-        cmocka_unit_test(test_a_refused_batch_is_split),
+        cmocka_unit_test(test_a_refused_batch_is_copied),
         cmocka_unit_test(test_padding_is_fit_to_compute),
         cmocka_unit_test(test_cancel_waits_for_the_run),
         cmocka_unit_test(test_cancel_of_the_one_that_fails_all),
         cmocka_unit_test(test_all_are_cancelled),
         cmocka_unit_test(test_cancel_by_who_holds_the_context),
+        cmocka_unit_test(test_cancel_by_who_gets_the_context),
         cmocka_unit_test(test_crowd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

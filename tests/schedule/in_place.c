@@ -13,6 +13,7 @@
 #include "support/graph_text.h"
 
 enum { FEATURES = 3, CALLS = 3, ROWS = 2, CONTEXTS = 2, DIVISOR = 6 };
+enum { TAKEN = CALLS - 1 }; /* the last of its batch */
 
 typedef struct lent_call {
     float x[FEATURES], y[FEATURES];
@@ -30,6 +31,7 @@ typedef struct in_place_stage {
     lent_call calls[CALLS];
     wefti_atomic_u32 stands, callbacks, violations;
     bool cancelled;
+    bool refuses; /* tensors in rows */
 } in_place_stage;
 
 static const wefti_backend *whole;
@@ -72,6 +74,9 @@ static weft_status execute(wefti_backend_stream *stream, wefti_recipe *recipe,
         void *const *rows = slots[i];
         for (size_t k = 0; rows != NULL && k < ROWS; k++) {
             touch(rows[k]);
+        }
+        if (rows != NULL && stage->refuses) {
+            return wefti_error(error, WEFT_UNAVAILABLE, "not so");
         }
     }
     return whole->stream.execute(stream, recipe, slots,
@@ -175,7 +180,7 @@ static void fill(in_place_stage *s)
 static void take_back(void *argument)
 {
     in_place_stage *s = argument;
-    lent_call *c = &s->calls[1];
+    lent_call *c = &s->calls[TAKEN];
     s->cancelled = weft_request_cancel(c->request);
     wefti_atomic_u32_store_release(&c->taken_back, s->cancelled);
 }
@@ -210,7 +215,7 @@ static void cancel_by(in_place_stage *s, void (*function)(void *argument))
     for (int i = 0; i < CALLS; i++) {
         weft_status status = WEFT_INTERNAL;
         require(weft_request_test(s->calls[i].request, &status));
-        require(status == (i == 1 && s->cancelled ? WEFT_CANCELLED : WEFT_OK));
+        require(status == (i == TAKEN && s->cancelled ? WEFT_CANCELLED : WEFT_OK));
         weft_request_release(s->calls[i].request);
     }
     weft_queue_get_statistics(s->queue, &n);
@@ -231,6 +236,15 @@ static void cancel_without_contexts(void *state, uint32_t index)
     cancel_by(state, lease_and_take_back);
 }
 
+/* The run in place fails, and what runs instead waits for a context. */
+static void cancel_refused(void *state, uint32_t index)
+{
+    in_place_stage *s = state;
+    (void)index;
+    s->refuses = true;
+    cancel_by(s, lease_and_take_back);
+}
+
 const scenario in_place_scenarios[] = {
     {.what = {.name = "queue-in-place-cancel",
               .thread_count = 1,
@@ -243,6 +257,12 @@ const scenario in_place_scenarios[] = {
               .thread_count = 1,
               .set_up = set_up,
               .run = cancel_without_contexts,
+              .check = check},
+     .divisor = DIVISOR},
+    {.what = {.name = "queue-in-place-refused",
+              .thread_count = 1,
+              .set_up = set_up,
+              .run = cancel_refused,
               .check = check},
      .divisor = DIVISOR},
     {.what = {.name = NULL}},
