@@ -340,6 +340,9 @@ static weft_status run_with_lease(const call *self, const weft_lease_params *par
             return status;
         }
     }
+    if (WEFTI_UNLIKELY(self->rows != NULL)) {
+        return wefti_error(error, WEFT_BUSY, "the plan is not there");
+    }
     return hold_and_run(NULL, self, params, error);
 }
 

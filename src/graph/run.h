@@ -26,8 +26,9 @@ weft_status wefti_model_get_row_bytes(weft_model *model, const weft_io *io,
 
 /* As wefti_run_accepted, where some tensors lie in rows: each input, then each output
  * has its entry. Their data in `io` is zeroed when the run fails, and else not used;
- * the rows of outputs are indeterminate then. WEFT_BUSY, and nothing was done: all
- * contexts are leased. */
+ * the rows of outputs are indeterminate then. Waits for nobody, and builds no plan:
+ * WEFT_BUSY, and nothing was done, when all contexts are leased, or no run on these
+ * shapes has left its plan. */
 weft_status wefti_run_rows(weft_model *model, const weft_io *io, const wefti_rows *rows,
                            weft_error *error);
 

@@ -33,8 +33,10 @@ typedef struct stage {
 
 static void set_up(stage *s, const char *text)
 {
+    weft_model_params params = WEFT_MODEL_PARAMS_INIT;
+    params.max_plans = 1;
     memset(s, 0, sizeof(*s));
-    s->model = graph_text_model(group_device, text, 20, NULL);
+    s->model = graph_text_model(group_device, text, 20, &params);
     const size_t inputs = weft_model_input_count(s->model);
     const size_t outputs = weft_model_output_count(s->model);
     assert_true(inputs + outputs <= MOST);
@@ -57,6 +59,14 @@ static void set_up(stage *s, const char *text)
             .data = s->indices, .type = WEFT_TYPE_I64, .rank = 1, .dims = {ROWS}};
     }
     s->io = (weft_io){s->descriptions, inputs, s->descriptions + inputs, outputs};
+}
+
+/* Has a plan for the stage's shapes. */
+static void plan_rows(stage *s)
+{
+    size_t bytes[MOST];
+    assert_int_equal(wefti_model_get_row_bytes(s->model, &s->io, 1e9, bytes, NULL),
+                     WEFT_OK);
 }
 
 static void tear_down(stage *s)
@@ -155,6 +165,7 @@ static void rows_of_a_wrong_size(void **state)
         set_up(&s, "x: f32[n,20]; w = f32[20,20]; y = MatMul(x,w); -> y");
         memcpy(before, s.tensors[1].piece, sizeof(before));
         s.rows[wrong].bytes = 10 * FLOAT;
+        plan_rows(&s);
         assert_int_equal(wefti_run_rows(s.model, &s.io, s.rows, &error), WEFT_INTERNAL);
         assert_non_null(strstr(error.message, wrong == 0 ? "tensor 0" : "tensor 1"));
         assert_non_null(strstr(error.message, "of 40 bytes, not of 80"));
@@ -172,6 +183,7 @@ static void rows_where_none_are_taken(void **state)
     weft_error error;
     set_up(&s, "x: f32[n,20]; w = f32[20,20]; p = MatMul(x,w); y = Tanh(p); -> y");
     s.rows[0] = (wefti_rows){NULL, 0};
+    plan_rows(&s);
     assert_int_equal(wefti_run_rows(s.model, &s.io, s.rows, &error), WEFT_INTERNAL);
     assert_non_null(strstr(error.message, "tensor 1"));
     tear_down(&s);
@@ -186,6 +198,7 @@ static void failing_runs_zero_what_io_says(void **state)
     set_up(&s, "x: f32[n,20]; i: i64[n]; w = f32[20,20]; t = f32[9,20];"
                "y = MatMul(x,w); z = Gather(t,i); -> y,z");
     s.rows[3] = (wefti_rows){NULL, 0};
+    plan_rows(&s);
     assert_int_equal(wefti_run_rows(s.model, &s.io, s.rows, NULL), WEFT_OK);
     for (size_t r = 0; r < ROWS; r++) {
         memcpy(rows_before + r * WIDTH, s.tensors[2].rows[r], WIDTH * FLOAT);
@@ -209,6 +222,33 @@ static void failing_runs_zero_what_io_says(void **state)
     tear_down(&s);
 }
 
+static void runs_without_a_plan_are_refused(void **state)
+{
+    (void)state;
+    stage s;
+    weft_error error;
+    float before[ROWS * WIDTH];
+    set_up(&s, "x: f32[n,20]; w = f32[20,20]; y = MatMul(x,w); -> y");
+    memcpy(before, s.tensors[1].piece, sizeof(before));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(wefti_run_rows(s.model, &s.io, s.rows, &error), WEFT_BUSY);
+        assert_int_equal(wefti_run_rows(s.model, &s.io, s.rows, NULL), WEFT_BUSY);
+        check_rows(&s, 1, before);
+        assert_memory_equal(s.tensors[1].piece, before, sizeof(before));
+        plan_rows(&s);
+        assert_int_equal(wefti_run_rows(s.model, &s.io, s.rows, NULL), WEFT_OK);
+        for (size_t r = 0; r < ROWS; r++) {
+            memcpy(before + r * WIDTH, s.tensors[1].rows[r], WIDTH * FLOAT);
+        }
+        memcpy(s.tensors[1].piece, before, sizeof(before));
+        /* Another one takes the only place. */
+        s.descriptions[0].dims[0] = s.descriptions[1].dims[0] = 2;
+        plan_rows(&s);
+        s.descriptions[0].dims[0] = s.descriptions[1].dims[0] = ROWS;
+    }
+    tear_down(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +257,7 @@ int main(void)
         cmocka_unit_test(rows_of_a_wrong_size),
         cmocka_unit_test(rows_where_none_are_taken),
         cmocka_unit_test(failing_runs_zero_what_io_says),
+        cmocka_unit_test(runs_without_a_plan_are_refused),
     };
     return cmocka_run_group_tests(tests, group_device_open, group_device_close);
 }
