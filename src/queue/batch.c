@@ -92,8 +92,8 @@ static void zero_outputs(const wefti_queue_request *request)
 typedef struct run_result {
     const wefti_queue_form *form;
     void *staging;
-    int64_t first; /* row */
-    bool in_place; /* what lies apart was left with the callers */
+    int64_t first;                    /* row */
+    const wefti_queue_layout *layout; /* of what was left with the callers, or NULL */
     weft_status status;
     weft_error error;
 } run_result;
@@ -109,7 +109,7 @@ static void put_answer(work *self, wefti_queue_request *request,
     }
     for (size_t i = 0; answer->status == WEFT_OK && i < request->io.output_count; i++) {
         size_t at = request->io.input_count + i;
-        if (answer->in_place && answer->form->apart[at].row_bytes > 0) {
+        if (answer->layout && answer->layout->tensors[at].row_bytes > 0) {
             continue;
         }
         rows_at to = of_caller(request, at);
@@ -145,16 +145,16 @@ static bool make_room(void **memory, size_t *size_bytes, size_t needed)
 }
 
 /* The addresses of a tensor's rows, where a batch leaves it with the callers. */
-static void **row_table(const wefti_queue_form *form, size_t index, void *staging)
+static void **row_table(const work *self, const wefti_queue_apart *apart)
 {
-    return (void **)(void *)((char *)staging + form->apart[index].table);
+    return (void **)(void *)((char *)self->scratch->tables + apart->table);
 }
 
-/* Runs the model on staged tensors, or, with `in_place`, on what the tables say. */
+/* Runs the model on staged tensors, or, with a layout, on what the tables say. */
 static void run_form(work *self, const wefti_queue_form *form, void *staging,
-                     bool in_place, run_result *answer)
+                     const wefti_queue_layout *layout, run_result *answer)
 {
-    *answer = (run_result){.form = form, .staging = staging, .in_place = in_place};
+    *answer = (run_result){.form = form, .staging = staging, .layout = layout};
     weft_model *model = self->class->model->model;
     size_t inputs = weft_model_input_count(model);
     size_t outputs = weft_model_output_count(model);
@@ -176,16 +176,16 @@ static void run_form(work *self, const wefti_queue_form *form, void *staging,
     for (size_t i = 0; i < inputs + outputs; i++) {
         tensors[i] = form->tensors[i];
         tensors[i].data = in_staging(form, i, staging, 0).data;
-        if (in_place) {
-            size_t bytes = form->apart[i].row_bytes;
-            rows[i] =
-                (wefti_rows){bytes > 0 ? row_table(form, i, staging) : NULL, bytes};
+        if (layout) {
+            const wefti_queue_apart *apart = &layout->tensors[i];
+            rows[i].addresses = apart->row_bytes > 0 ? row_table(self, apart) : NULL;
+            rows[i].bytes = apart->row_bytes;
         }
     }
     weft_io io = {tensors, inputs, tensors + inputs, outputs};
     self->batch->ran = true;
-    answer->status = in_place ? wefti_run_rows(model, &io, rows, &answer->error)
-                              : wefti_run_accepted(model, &io, &answer->error);
+    answer->status = layout ? wefti_run_rows(model, &io, rows, &answer->error)
+                            : wefti_run_accepted(model, &io, &answer->error);
     wefti_free(room);
 }
 
@@ -219,19 +219,20 @@ static void load(const work *self, const wefti_queue_request *request,
 /* Points the tables of a batch at tensors of a caller, and copies the inputs that have
  * none. */
 static void load_in_place(const work *self, const wefti_queue_request *request,
-                          const wefti_queue_form *form, void *staging, int64_t first)
+                          const wefti_queue_form *form,
+                          const wefti_queue_layout *layout, int64_t first)
 {
     size_t inputs = request->io.input_count;
     for (size_t i = 0; i < inputs + request->io.output_count; i++) {
-        const wefti_queue_apart *apart = &form->apart[i];
+        const wefti_queue_apart *apart = &layout->tensors[i];
         rows_at own = of_caller(request, i);
         if (apart->row_bytes > 0) {
-            void **rows = row_table(form, i, staging) + first * apart->per_row;
+            void **rows = row_table(self, apart) + first * apart->per_row;
             for (int64_t row = 0; row < request->rows * apart->per_row; row++) {
                 rows[row] = own.data + (size_t)row * apart->row_bytes;
             }
         } else if (i < inputs) {
-            rows_at to = in_staging(form, i, staging, first);
+            rows_at to = in_staging(form, i, self->scratch->staging, first);
             copy_rows(self->class, i, &to, &own, request->rows);
         }
     }
@@ -258,7 +259,7 @@ static void run_alone(work *self, wefti_queue_request *request)
     load(self, request, form, scratch->staging, 0);
     if (start(request)) {
         run_result answer;
-        run_form(self, form, scratch->staging, false, &answer);
+        run_form(self, form, scratch->staging, NULL, &answer);
         store(self, request, &answer);
     }
 }
@@ -285,16 +286,17 @@ static void pad(work *self, const wefti_queue_form *form, int64_t rows)
 
 /* The same where tables say where rows lie: what nobody asked for is stored in the
  * staging memory. */
-static void pad_in_place(work *self, const wefti_queue_form *form, int64_t rows)
+static void pad_in_place(work *self, const wefti_queue_form *form,
+                         const wefti_queue_layout *layout, int64_t rows)
 {
     void *staging = self->scratch->staging;
     size_t inputs = weft_model_input_count(self->class->model->model);
     size_t outputs = weft_model_output_count(self->class->model->model);
     for (size_t i = 0; i < inputs + outputs; i++) {
-        const wefti_queue_apart *apart = &form->apart[i];
+        const wefti_queue_apart *apart = &layout->tensors[i];
         rows_at own = in_staging(form, i, staging, 0);
         if (apart->row_bytes > 0) {
-            void **table = row_table(form, i, staging);
+            void **table = row_table(self, apart);
             for (int64_t row = rows * apart->per_row; row < form->rows * apart->per_row;
                  row++) {
                 table[row] = i < inputs ? table[row % apart->per_row]
@@ -320,7 +322,7 @@ static void retry_alone(work *self, wefti_queue_request *request,
             rows_at from = in_staging(joined, i, scratch->staging, first);
             copy_rows(self->class, i, &to, &from, request->rows);
         }
-        run_form(self, form, scratch->retry_staging, false, &answer);
+        run_form(self, form, scratch->retry_staging, NULL, &answer);
     } else {
         answer.status = wefti_error_memory(&answer.error, "a request of a batch");
     }
@@ -370,20 +372,24 @@ static int64_t load_all(const work *self, const wefti_queue_form *form)
  * requests stay `loading`: who cancels one of them waits until the run is over, which
  * is why it has to be short, and does not wait for a context, which may be the
  * canceller's. False: there is none, or the run failed, so that copies have to do. */
-static bool run_joined_in_place(work *self, const wefti_queue_form *form)
+static bool run_joined_in_place(work *self, const wefti_queue_form *form,
+                                const wefti_queue_layout *layout)
 {
     wefti_queue_batch *batch = self->batch;
-    void *staging = self->scratch->staging;
+    wefti_queue_scratch *scratch = self->scratch;
     int64_t rows = 0;
+    if (!make_room(&scratch->tables, &scratch->tables_bytes, layout->tables_bytes)) {
+        return false;
+    }
     for (int32_t i = 0; i < batch->count; i++) {
         wefti_queue_request *request = batch->requests[i];
-        load_in_place(self, request, form, staging, rows);
+        load_in_place(self, request, form, layout, rows);
         request->first_row = rows;
         rows += request->rows;
     }
-    pad_in_place(self, form, rows);
+    pad_in_place(self, form, layout, rows);
     run_result answer;
-    run_form(self, form, staging, true, &answer);
+    run_form(self, form, scratch->staging, layout, &answer);
     if (answer.status != WEFT_OK && is_worth_retrying(answer.status)) {
         batch->ran = false;
         return false;
@@ -399,12 +405,13 @@ static bool run_joined_in_place(work *self, const wefti_queue_form *form)
     return true;
 }
 
-static void run_joined(work *self, const wefti_queue_form *form)
+static void run_joined(work *self, wefti_queue_form *form)
 {
     wefti_queue_batch *batch = self->batch;
     /* Where requests are not compared, an output may lie in the input of another. */
-    bool may_stay = form->apart != NULL && batch->count <= MOST_COMPARED;
-    if (may_stay && run_joined_in_place(self, form)) {
+    const wefti_queue_layout *layout =
+        batch->count <= MOST_COMPARED ? wefti_queue_get_layout(form) : NULL;
+    if (layout && run_joined_in_place(self, form, layout)) {
         return;
     }
     int64_t rows = load_all(self, form);
@@ -415,7 +422,7 @@ static void run_joined(work *self, const wefti_queue_form *form)
     batch->padded_rows = form->rows - batch->rows;
     pad(self, form, rows);
     run_result answer;
-    run_form(self, form, self->scratch->staging, false, &answer);
+    run_form(self, form, self->scratch->staging, NULL, &answer);
     /* Also of one that is left alone: rows of cancelled ones have run with it. */
     bool retry = answer.status != WEFT_OK && (count > 1 || rows > batch->rows) &&
                  is_worth_retrying(answer.status);
@@ -429,6 +436,9 @@ static void run_joined(work *self, const wefti_queue_form *form)
         }
     }
     batch->was_split = retry;
+    if (answer.status == WEFT_OK) {
+        wefti_queue_learn_layout(self->class, form);
+    }
 }
 
 /* Whether an output of one request lies in a tensor of another. */

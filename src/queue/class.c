@@ -128,6 +128,7 @@ void wefti_queue_class_destroy(wefti_queue_class *class)
     while (class->forms != NULL) {
         wefti_queue_form *form = class->forms;
         class->forms = form->next;
+        wefti_free(wefti_atomic_ptr_load_acquire(&form->layout));
         wefti_free(form);
     }
     wefti_free(class->ones);
@@ -409,35 +410,48 @@ static bool lay_out(wefti_queue_form *form, size_t count)
     return true;
 }
 
-/* Looks which tensors of a short joined batch may stay where the callers have them, and
- * lays tables of their rows behind what is staged. Where that cannot be told all are
- * copied.
- */
-static void lay_apart(const wefti_queue_class *class, wefti_queue_form *form,
-                      size_t inputs, size_t outputs)
+/* Finds room for a table of rows of each tensor that may be left with the callers. */
+static void lay_tables(const wefti_queue_class *class, const wefti_queue_form *form,
+                       const size_t *row_bytes, wefti_queue_layout *layout)
 {
-    weft_model *model = class->model->model;
-    weft_io shapes = {form->tensors, inputs, form->tensors + inputs, outputs};
-    size_t *row_bytes = wefti_calloc(inputs + outputs, sizeof *row_bytes);
-    wefti_queue_apart *apart = (wefti_queue_apart *)(form->tensors + inputs + outputs);
-    size_t offset = form->staging_bytes;
-    bool told =
-        row_bytes != NULL && model->buckets == NULL && model->values.inputs == NULL &&
-        wefti_model_get_row_bytes(model, &shapes, MOST_IN_PLACE_NS, row_bytes, NULL) ==
-            WEFT_OK;
-    for (size_t i = 0; told && i < inputs + outputs; i++) {
+    size_t count = tensor_count(class->model->model);
+    for (size_t i = 0; i < count; i++) {
         size_t bytes = form->tensors[i].size_bytes;
         size_t piece = row_bytes[i] * (size_t)form->rows;
         if (class->axes[i] != 0 || piece == 0 || bytes % piece != 0) {
             continue;
         }
-        apart[i] = (wefti_queue_apart){.row_bytes = row_bytes[i],
-                                       .per_row = (int64_t)(bytes / piece),
-                                       .table = offset};
-        offset += bytes / row_bytes[i] * sizeof(void *);
-        form->apart = apart;
+        layout->tensors[i] = (wefti_queue_apart){.row_bytes = row_bytes[i],
+                                                 .per_row = (int64_t)(bytes / piece),
+                                                 .table = layout->tables_bytes};
+        layout->tables_bytes += bytes / row_bytes[i] * sizeof(void *);
     }
-    form->staging_bytes = (offset + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+void wefti_queue_learn_layout(const wefti_queue_class *class, wefti_queue_form *form)
+{
+    weft_model *model = class->model->model;
+    if (form->rows < 2 || model->buckets != NULL || model->values.inputs != NULL ||
+        model->device->backend->recipe.row_bytes == NULL ||
+        wefti_atomic_ptr_load_acquire(&form->layout) != NULL) {
+        return;
+    }
+    size_t inputs = weft_model_input_count(model);
+    size_t outputs = weft_model_output_count(model);
+    weft_io shapes = {form->tensors, inputs, form->tensors + inputs, outputs};
+    size_t *row_bytes = wefti_calloc(inputs + outputs, sizeof *row_bytes);
+    wefti_queue_layout *made =
+        wefti_calloc(1, sizeof *made + (inputs + outputs) * sizeof made->tensors[0]);
+    if (row_bytes != NULL && made != NULL &&
+        wefti_model_get_row_bytes(model, &shapes, MOST_IN_PLACE_NS, row_bytes, NULL) ==
+            WEFT_OK) {
+        void *found = NULL; /* another worker may have been faster */
+        lay_tables(class, form, row_bytes, made);
+        if (wefti_atomic_ptr_cas_acq_rel(&form->layout, &found, made)) {
+            made = NULL;
+        }
+    }
+    wefti_free(made);
     wefti_free(row_bytes);
 }
 
@@ -447,11 +461,12 @@ static wefti_queue_form *make_form(wefti_queue_class *class, int32_t rows)
     size_t inputs = weft_model_input_count(model);
     size_t outputs = weft_model_output_count(model);
     size_t count = inputs + outputs;
-    wefti_queue_form *form = wefti_calloc(
-        1, sizeof *form + count * (sizeof form->tensors[0] + sizeof form->apart[0]));
+    wefti_queue_form *form =
+        wefti_calloc(1, sizeof *form + count * sizeof form->tensors[0]);
     int32_t *axes = wefti_calloc(outputs, sizeof *axes);
     if (form != NULL && axes != NULL) {
         form->rows = rows;
+        wefti_atomic_ptr_init(&form->layout, NULL);
         set_rows(class, rows, 0, count, form->tensors);
         if (!lay_out(form, count)) {
             wefti_free(form);
@@ -463,9 +478,6 @@ static wefti_queue_form *make_form(wefti_queue_class *class, int32_t rows)
         form->joins = wefti_model_check_rows(model, &shapes, class->axes, axes,
                                              &form->why_not) == WEFT_OK &&
                       memcmp(axes, class->axes + inputs, outputs * sizeof *axes) == 0;
-        if (form->joins && rows > 1) {
-            lay_apart(class, form, inputs, outputs);
-        }
     }
     if (axes == NULL) {
         wefti_free(form);

@@ -20,19 +20,26 @@ typedef struct wefti_queue_class wefti_queue_class;
 typedef struct wefti_queue_apart {
     size_t row_bytes; /* 0: the tensor is copied; else as the plan takes it in rows */
     int64_t per_row;  /* such rows in one row of a request */
-    size_t table;     /* offset in the staging memory: the addresses of all rows */
+    size_t table;     /* offset among the tables: the addresses of all rows */
 } wefti_queue_apart;
 
+/* Which tensors of a batch may be left there. Immutable. */
+typedef struct wefti_queue_layout {
+    size_t tables_bytes;         /* of all tables; 0: all tensors are copied */
+    wefti_queue_apart tensors[]; /* inputs, then outputs */
+} wefti_queue_layout;
+
 /* A batch of this many rows: where each tensor lies in the staging memory. Immutable
- * once it is in its class, but for `ran`. */
+ * once it is in its class, but for `ran` and `layout`. */
 typedef struct wefti_queue_form {
     int32_t rows;
     bool joins; /* rows were shown to be independent at this size */
     bool ran;   /* guarded by queue->lock: its plan is built */
+    /* atomic: who ran it first -> any; a wefti_queue_layout; NULL: not known yet */
+    wefti_atomic_ptr layout;
     weft_error why_not;
     size_t staging_bytes;
     struct wefti_queue_form *next;
-    wefti_queue_apart *apart; /* of each tensor; behind them; NULL: all are copied */
     /* Inputs, then outputs, as the model wants them; data is the offset. */
     weft_tensor tensors[];
 } wefti_queue_form;
@@ -118,6 +125,19 @@ int32_t wefti_queue_padded_rows(int32_t rows);
 /* Finds or makes the form of a batch. NULL: memory ran out, or the class has too many
  * forms of odd sizes. Called without lock. */
 wefti_queue_form *wefti_queue_get_form(wefti_queue_class *class, int32_t rows);
+
+/* Learns from the plan of a form that joins, which has run, what of a batch may be left
+ * with the callers. Where memory runs out, that is tried again after the next run.
+ * Called without lock, while nobody waits for the caller to load. */
+void wefti_queue_learn_layout(const wefti_queue_class *class, wefti_queue_form *form);
+
+/* What was learned so; NULL: nothing is to be left there. */
+WEFTI_INLINE const wefti_queue_layout *
+wefti_queue_get_layout(const wefti_queue_form *form)
+{
+    const wefti_queue_layout *layout = wefti_atomic_ptr_load_acquire(&form->layout);
+    return layout != NULL && layout->tables_bytes > 0 ? layout : NULL;
+}
 
 /* Where the model's outputs have shapes that only a run tells: gives a request that has
  * copied its tensors a place for them. */

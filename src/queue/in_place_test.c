@@ -12,6 +12,8 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/testing.h"
+#include "graph/model.h"
 #include "runtime/lease.h"
 #include "support/graph_text.h"
 #include "support/queue_case.h"
@@ -328,8 +330,20 @@ static void tear_down(stage *s)
     weft_model_release(model);
 }
 
+static wefti_queue_form *form_of(const stage *s, const int64_t *rows, size_t count)
+{
+    int32_t sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum += (int32_t)rows[i];
+    }
+    wefti_queue_form *form =
+        wefti_queue_get_form(s->class, wefti_queue_padded_rows(sum));
+    assert_true(form != NULL && form->joins);
+    return form;
+}
+
 /* Submits behind a worker that stands still: they make one batch. */
-static void submit_all(stage *s, const int64_t *rows, size_t count, uint64_t seed)
+static void submit_behind(stage *s, const int64_t *rows, size_t count, uint64_t seed)
 {
     for (size_t i = 0; i < s->count; i++) {
         drop_call(&s->calls[i]);
@@ -347,20 +361,25 @@ static void submit_all(stage *s, const int64_t *rows, size_t count, uint64_t see
 static const int64_t ROWS[] = {1, 3, 5, 2, 1, 4, 1, 1, 5, 2, 1, 1,
                                3, 1, 1, 2, 5, 1, 4, 1, 2, 1, 3, 1};
 
+/* The same of a size that has run before. */
+static void submit_all(stage *s, const int64_t *rows, size_t count, uint64_t seed)
+{
+    wefti_queue_learn_layout(s->class, form_of(s, rows, count));
+    submit_behind(s, rows, count, seed);
+}
+
 /* The tensors that stay with the callers are those that should. */
 static void check_form(const stage *s, size_t count)
 {
-    int32_t rows = 0;
-    for (size_t i = 0; i < count; i++) {
-        rows += (int32_t)ROWS[i];
-    }
-    const wefti_queue_form *form =
-        wefti_queue_get_form(s->class, wefti_queue_padded_rows(rows));
-    assert_true(form != NULL && form->joins);
+    const wefti_queue_form *form = form_of(s, ROWS, count);
+    const wefti_queue_layout *layout = wefti_queue_get_layout(form);
+    size_t end = 0;
     for (size_t i = 0; i < s->kind->inputs + s->kind->outputs; i++) {
-        size_t bytes = form->apart != NULL ? form->apart[i].row_bytes : 0;
+        size_t bytes = layout != NULL ? layout->tensors[i].row_bytes : 0;
+        end = form->tensors[i].size_bytes + (size_t)form->tensors[i].data;
         assert_int_equal(bytes, s->kind->tensors[i].row_bytes);
     }
+    assert_in_range(form->staging_bytes, end, end + 63); /* tensors alone */
 }
 
 static weft_queue_statistics statistics(const stage *s)
@@ -374,27 +393,36 @@ static weft_queue_statistics statistics(const stage *s)
 
 /* ---- tests ---- */
 
+static void join_once(stage *s, size_t count, uint64_t seed, bool in_place)
+{
+    weft_queue_statistics before = statistics(s);
+    uint32_t in_rows = wefti_atomic_u32_load_acquire(&runs_in_rows);
+    submit_behind(s, ROWS, count, seed);
+    queue_case_plug_out(&s->plug);
+    for (size_t i = 0; i < count; i++) {
+        queue_case_wait_ok(s->calls[i].request);
+        assert_true(is_right(&s->calls[i]));
+    }
+    weft_queue_statistics after = statistics(s);
+    assert_int_equal(after.batch_count - before.batch_count, 2); /* and the plug */
+    assert_int_equal(wefti_atomic_u32_load_acquire(&runs_in_rows) - in_rows, in_place);
+    assert_true(s->class->joined_ns > 0);
+    set_costs(s, SHORT_NS, JOINED_NS);
+}
+
+/* The first batch of a size tells what may stay with the callers. */
 static void join_and_compare(const kind *k, bool in_place)
 {
     static const size_t counts[] = {2, 3, 9, 7, WEFTI_COUNT_OF(ROWS), 5};
     stage s;
     set_up(&s, k, 0);
     for (size_t i = 0; i < WEFTI_COUNT_OF(counts); i++) {
-        weft_queue_statistics before = statistics(&s);
-        uint32_t in_rows = wefti_atomic_u32_load_acquire(&runs_in_rows);
-        submit_all(&s, ROWS, counts[i], 100 * i);
-        queue_case_plug_out(&s.plug);
-        for (size_t j = 0; j < counts[i]; j++) {
-            queue_case_wait_ok(s.calls[j].request);
-            assert_true(is_right(&s.calls[j]));
-        }
-        weft_queue_statistics after = statistics(&s);
-        assert_int_equal(after.batch_count - before.batch_count, 2); /* and the plug */
-        assert_int_equal(wefti_atomic_u32_load_acquire(&runs_in_rows) - in_rows,
-                         in_place);
-        assert_true(s.class->joined_ns > 0);
+        wefti_queue_form *form = form_of(&s, ROWS, counts[i]);
+        assert_null(wefti_atomic_ptr_load_acquire(&form->layout));
+        join_once(&s, counts[i], 100 * i, false);
+        assert_non_null(wefti_atomic_ptr_load_acquire(&form->layout));
+        join_once(&s, counts[i], 100 * i + 50, in_place);
         check_form(&s, counts[i]);
-        set_costs(&s, SHORT_NS, JOINED_NS);
     }
     tear_down(&s);
 }
@@ -416,6 +444,63 @@ static void test_long_runs_are_copied(void **state)
 {
     (void)state;
     join_and_compare(&heavy, false);
+}
+
+/* What memory was too short for is learned after the next run. */
+static void test_learning_is_tried_again(void **state)
+{
+    (void)state;
+    stage s;
+    set_up(&s, &mlp, 0);
+    wefti_queue_form *form = form_of(&s, ROWS, 3);
+    wefti_queue_learn_layout(s.class, form_of(&s, ROWS, 2)); /* of another size */
+    for (uint64_t failing = 1; failing <= 2; failing++) {
+        (void)wefti_fault_arm(failing, 1u << WEFTI_FAULT_ALLOCATION);
+        wefti_queue_learn_layout(s.class, form);
+        (void)wefti_fault_arm(0, 0);
+        assert_null(wefti_atomic_ptr_load_acquire(&form->layout));
+    }
+    join_once(&s, 3, 1, false);
+    const void *learned = wefti_atomic_ptr_load_acquire(&form->layout);
+    assert_non_null(learned);
+    wefti_queue_learn_layout(s.class, form);
+    assert_ptr_equal(wefti_atomic_ptr_load_acquire(&form->layout), learned);
+    join_once(&s, 3, 2, true);
+    tear_down(&s);
+}
+
+/* Where the backend takes tensors in one piece only no plan is asked. */
+static void test_backends_without_rows(void **state)
+{
+    (void)state;
+    stage s;
+    set_up(&s, &mlp, 0);
+    watched.recipe.row_bytes = NULL;
+    for (uint64_t i = 0; i < 3; i++) {
+        join_once(&s, 3, i, false);
+        assert_null(wefti_atomic_ptr_load_acquire(&form_of(&s, ROWS, 3)->layout));
+    }
+    tear_down(&s);
+}
+
+/* A batch whose plan has been thrown out is copied, which brings it back. */
+static void test_plans_are_not_built_in_place(void **state)
+{
+    (void)state;
+    stage s;
+    call other;
+    set_up(&s, &mlp, 0);
+    s.model->plans.params.max_plans = 1;
+    submit_all(&s, ROWS, 6, 3);
+    make_call(&s, &other, 7, 1);
+    queue_case_plug_out(&s.plug);
+    for (size_t i = 0; i < 6; i++) {
+        queue_case_wait_ok(s.calls[i].request);
+        assert_true(is_right(&s.calls[i]));
+    }
+    assert_int_equal(wefti_atomic_u32_load_acquire(&runs_in_rows), 0);
+    drop_call(&other);
+    tear_down(&s);
 }
 
 /* Whether so many requests of one row are one batch on their callers' tensors. */
@@ -870,6 +955,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bits_are_those_of_each_alone),
         cmocka_unit_test(test_long_runs_are_copied),
+        cmocka_unit_test(test_learning_is_tried_again),
+        cmocka_unit_test(test_backends_without_rows),
+        cmocka_unit_test(test_plans_are_not_built_in_place),
         cmocka_unit_test(test_batches_of_very_many_are_copied),
         cmocka_unit_test(test_a_failing_batch_is_split),
         cmocka_unit_test(test_a_refused_batch_is_copied),

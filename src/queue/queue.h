@@ -121,7 +121,8 @@ typedef struct wefti_queue_announcer {
 typedef struct wefti_queue_scratch {
     weft_queue *queue;
     void *staging, *retry_staging;
-    size_t staging_bytes, retry_staging_bytes;
+    void *tables; /* of the rows that a batch leaves with its callers */
+    size_t staging_bytes, retry_staging_bytes, tables_bytes;
     struct wefti_queue_scratch *next; /* of those that are free, guarded by lock */
     bool on_stack; /* a leader's for its own request alone, without staging memory */
     wefti_queue_request *requests[]; /* max_batch_size places, or one */

@@ -177,6 +177,7 @@ void wefti_queue_scratch_destroy(wefti_queue_scratch *scratch)
     if (scratch) {
         wefti_free(scratch->staging);
         wefti_free(scratch->retry_staging);
+        wefti_free(scratch->tables);
         wefti_free(scratch);
     }
 }

@@ -172,8 +172,11 @@ static void fill(in_place_stage *s)
     submit(s, 1, count_end);
     submit(s, 2, count_end);
     wefti_queue_form *form = wefti_queue_get_form(class, ROWS);
-    scenario_require(form != NULL && form->joins && form->apart != NULL &&
-                         form->apart[0].row_bytes > 0 && form->apart[1].row_bytes > 0,
+    scenario_require(form != NULL && form->joins, "a batch");
+    wefti_queue_learn_layout(class, form);
+    const wefti_queue_layout *layout = wefti_queue_get_layout(form);
+    scenario_require(layout != NULL && layout->tensors[0].row_bytes > 0 &&
+                         layout->tensors[1].row_bytes > 0,
                      "a batch in place");
 }
 
