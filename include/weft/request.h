@@ -79,8 +79,9 @@ WEFT_API bool weft_request_test(const weft_request *request, weft_status *status
  * rows than a batch has, or in a thread that waits for it, and when its answer is being
  * copied out; with preserve_order its end is announced in its turn.
  * Threads: any. Blocks: no longer than copying the inputs, laying out a new size of
- * batch or a batch of up to 250 us, which may work on its callers' own tensors, takes;
- * with preserve_order, as callbacks do whose turn has come with it. */
+ * batch, or a batch takes that works on its callers' own tensors: one of up to 128
+ * requests that is estimated to take up to 250 us; with preserve_order, as callbacks do
+ * whose turn has come with it. */
 WEFT_API bool weft_request_cancel(weft_request *request);
 
 /* Describes an output of a request that has ended with WEFT_OK, as the run left it: for

@@ -154,7 +154,7 @@ typedef struct wefti_recipe_table {
     /* Size of slot 0 for one execution, scratch included. */
     size_t (*workspace_bytes)(const wefti_recipe *recipe);
     /* The size of the rows in which the input or output of this slot may lie apart; 0:
-     * only in one piece. NULL: all of them. */
+     * only in one piece. NULL: none may lie apart. */
     size_t (*row_bytes)(const wefti_recipe *recipe, size_t slot);
     /* What a run is estimated to take of one core. NULL together with row_bytes. */
     double (*work_ns)(const wefti_recipe *recipe);

@@ -19,17 +19,20 @@
  *               core's post box, for the next who takes the lock         post.c)
  *     choose    a free worker picks a class and takes a batch of it;    (choose.c)
  *               or who waits for the request takes a batch with it       (lead.c)
- *     load      its inputs are copied into their rows of the batch      (batch.c)
+ *     load      its inputs are copied into their rows of the batch, or  (batch.c)
+ *               tables say where they lie, if the batch is short
  *     run       one run of the model for the whole batch
- *     store     the answer's rows are copied into its outputs
+ *     store     the answer's rows are copied into its outputs, or are there
  *     end       counted, then announced: waiters, descriptor, callback  (end.c)
  *
  * Its state (request.h) says who may end it. From `pending` it is taken by one
  * compare-and-swap: a worker that loads it, who cancels it, the timer, or drain. While
- * it runs its caller's tensors are not in use, so that cancelling frees the caller at
- * once: whoever moves it out of `running` ends it. Who runs it does not own it: the
- * queue's ownership lasts until it has ended, and who cancels it meanwhile takes
- * another one for who runs it, who drops that on finding out (end.c). */
+ * it is `running` its caller's tensors are not in use, so that cancelling frees the
+ * caller at once: whoever moves it out of `running` ends it. A short batch on its
+ * callers' tensors runs while it is `loading`, and who cancels waits that long. Who
+ * runs it does not own it: the queue's ownership lasts until it has ended, and who
+ * cancels it meanwhile takes another one for who runs it, who drops that on finding out
+ * (end.c). */
 
 typedef struct wefti_queue_pool wefti_queue_pool;
 typedef struct wefti_queue_recent wefti_queue_recent;

@@ -14,7 +14,9 @@
  *     pending -> ending -> ended                        cancelled, timed out, drained
  * and of a batch queue's, which leaves its caller's tensors alone while it runs:
  *     pending -> loading -> running -> storing -> ended
- *                loading -> storing                     on its caller's own tensors
+ *                loading -> storing                     on its caller's own tensors: a
+ *                                                       lone one runs then, a joined
+ *                                                       one has run in `loading`
  *                loading -> pending                     given back: it did not fit
  *                loading -> dropped -> ending           cancelled while being loaded
  *                           running -> ending           cancelled while running
