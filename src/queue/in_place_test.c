@@ -28,6 +28,7 @@ static wefti_backend watched;
 static wefti_atomic_u32 runs_in_rows; /* of which tensors came in rows */
 static wefti_atomic_u32 refuses, stands, standing, is_over;
 static crew_gate gate;
+static weft_profiler *profiler; /* of the next device, or NULL */
 
 static weft_status execute(wefti_backend_stream *stream, wefti_recipe *recipe,
                            void *const *slots, size_t slot_count, weft_error *error)
@@ -296,6 +297,7 @@ static void set_up(stage *s, const kind *k, int32_t contexts)
     params.workers = 1;
     params.max_batch_size = 2 * MOST_CALLS;
     device.max_contexts = contexts;
+    device.profiler = profiler;
     if (weft_device_open("cpu", &device, &s->f.device, &error) != WEFT_OK) {
         fail_msg("%s", error.message);
     }
@@ -444,6 +446,27 @@ static void test_long_runs_are_copied(void **state)
 {
     (void)state;
     join_and_compare(&heavy, false);
+}
+
+static void test_batches_are_recorded(void **state)
+{
+    (void)state;
+    stage s;
+    weft_profile_event event;
+    size_t batches = 0, runs = 0;
+    assert_int_equal(weft_profiler_create(NULL, &profiler, NULL), WEFT_OK);
+    set_up(&s, &mlp, 0);
+    join_once(&s, 3, 1, false);
+    size_t before = weft_profiler_event_count(profiler);
+    join_once(&s, 3, 2, true);
+    for (size_t i = before; weft_profiler_get_event(profiler, i, &event); i++) {
+        batches += event.kind == WEFT_PROFILE_BATCH;
+        runs += batches == 1 && event.kind == WEFT_PROFILE_EXECUTE;
+    }
+    tear_down(&s);
+    weft_profiler_release(profiler);
+    profiler = NULL;
+    assert_true(batches == 2 && runs == 1); /* the plug is the first */
 }
 
 /* What memory was too short for is learned after the next run. */
@@ -955,6 +978,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bits_are_those_of_each_alone),
         cmocka_unit_test(test_long_runs_are_copied),
+        cmocka_unit_test(test_batches_are_recorded),
         cmocka_unit_test(test_learning_is_tried_again),
         cmocka_unit_test(test_backends_without_rows),
         cmocka_unit_test(test_plans_are_not_built_in_place),
