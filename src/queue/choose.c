@@ -444,8 +444,8 @@ bool wefti_queue_may_overtake_locked(const wefti_queue_request *request)
     return most_ns <= queue->least_virtual_ns;
 }
 
-/* What a row takes when nothing is in the way: the least of some hundred batches. In a
- * crowd all others take longer, which says nothing of the work. */
+/* What a row takes alone when nothing is in the way: the least of some hundred runs. In
+ * a crowd all others take longer, which says nothing of the work. */
 static void learn_least(wefti_queue_class *class, double row_ns)
 {
     static const double GROWS = 1.01;
@@ -484,12 +484,12 @@ void wefti_queue_account_locked(weft_queue *queue, const wefti_queue_batch *batc
     if (batch->ran) {
         queue->statistics.row_count += (uint64_t)batch->rows;
         queue->statistics.batch_rows[histogram_bucket((uint64_t)batch->rows)]++;
-        learn_least(class, row_ns);
     }
     if (!batch->ran) {
         /* nothing to learn from */
     } else if (!batch->form) {
         learn(&class->alone_ns, row_ns);
+        learn_least(class, row_ns);
         class->since_probe += pays ? 0 : 1;
         class->probe_rest_ns -= took_ns;
     } else {

@@ -64,6 +64,8 @@ struct wefti_queue_class {
     /* atomic: who has queue->lock -> who posts; hints */
     wefti_atomic_u64 hint_row_ns;   /* alone_ns or joined_ns; 0: not known */
     wefti_atomic_u64 hint_least_ns; /* least_ns */
+    /* Nothing is left to callers before where a core may be idle: one did not come. */
+    wefti_atomic_u64 hint_promises_ns;
     wefti_atomic_u32 hint_crowded;
 
     /* guarded by queue->lock */

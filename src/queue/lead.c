@@ -66,22 +66,31 @@ void wefti_queue_end_promises_locked(weft_queue *queue)
     }
 }
 
-bool wefti_queue_is_brief(const wefti_queue_request *request)
+bool wefti_queue_keeps_promises(const wefti_queue_request *request)
 {
-    /* Relaxed: a hint. */
+    /* Relaxed, here and below: hints. */
+    return (uint64_t)request->submitted_ns >=
+           wefti_atomic_u64_load_relaxed(&request->class->hint_promises_ns);
+}
+
+bool wefti_queue_is_for_caller(const wefti_queue_request *request)
+{
     uint64_t row_ns = wefti_atomic_u64_load_relaxed(&request->class->hint_least_ns);
-    return row_ns > 0 && (double)row_ns * request->rows <= BRIEF_NS;
+    return row_ns > 0 && (double)row_ns * request->rows <= BRIEF_NS &&
+           wefti_queue_keeps_promises(request);
 }
 
 bool wefti_queue_is_promise_locked(wefti_queue_request *request)
 {
     weft_queue *queue = request->queue;
     uint32_t threads = wefti_queue_count_threads_locked(queue, request->submitter);
+    bool is_crowd = threads >= (uint32_t)queue->params.workers;
+    bool has_one = queue->live_count <= threads; /* each thread */
+    bool is_alone = (is_crowd || has_one) && wefti_queue_keeps_promises(request);
     /* Where all workers are awake, the first to sleep becomes the watch. */
     bool is_watched = queue->watching || queue->sleeping <= queue->woken;
     return request->leadable && is_watched &&
-           (threads >= (uint32_t)queue->params.workers ||
-            queue->live_count <= threads || wefti_queue_is_brief(request)) &&
+           ((is_crowd && !has_one) || is_alone || wefti_queue_is_for_caller(request)) &&
            wefti_patience_try(&queue->promises);
 }
 

@@ -241,11 +241,12 @@ static bool is_for_post(wefti_queue_request *request)
     }
     /* Relaxed: hints; what counts is read after the post. */
     if (wefti_atomic_u32_load_relaxed(&queue->spares_cores) &&
-        !wefti_queue_is_brief(request)) {
+        !wefti_queue_is_for_caller(request)) {
         return false;
     }
     request->leadable = !wefti_atomic_u32_load_relaxed(&request->class->hint_crowded);
-    return !request->leadable || wefti_patience_has_trust(&queue->promises);
+    return !request->leadable || (wefti_queue_keeps_promises(request) &&
+                                  wefti_patience_has_trust(&queue->promises));
 }
 
 /* Whether there is room, and somebody who looks, as far as can be told before. */

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
+#include "base/thread.h"
 #include "queue/queue.h"
 #include "support/queue_case.h"
 
@@ -147,6 +149,46 @@ static void test_brief_requests_wait_for_their_caller(void **state)
     assert_false(is_posted_beside(MOST_WORKERS, 0)); /* not known */
 }
 
+/* Who never waits is left to the watch once, and to workers for a while after that. */
+static void test_a_broken_promise_is_remembered(void **state)
+{
+    (void)state;
+    stage s;
+    set_up_beside(&s, CALLS, MOST_WORKERS, 1000);
+    wefti_queue_lock(s.f.queue);
+    wefti_queue_class *class =
+        wefti_queue_find_model_locked(s.f.queue, s.f.model)->classes;
+    wefti_mutex_unlock(&s.f.queue->lock);
+    uint32_t before = queue_case_count_posts(s.f.queue);
+    submit_next(&s);
+    assert_int_equal(queue_case_count_posts(s.f.queue), before + 1);
+    for (int32_t i = 0; i < s.workers; i++) {
+        queue_case_plug_out(&s.plugs[i]);
+    }
+    for (uint32_t i = 0; i < s.submitted; i++) {
+        while (!weft_request_test(s.requests[i], NULL)) {
+            wefti_thread_sleep(1000000);
+        }
+    }
+    uint64_t rest_ns = wefti_atomic_u64_load_relaxed(&class->hint_promises_ns);
+    assert_true(rest_ns > (uint64_t)wefti_clock_ns());
+    for (int32_t i = 0; i < s.workers; i++) {
+        queue_case_plug_in(&s.plugs[i], s.f.queue, s.f.model);
+    }
+    queue_case_expect_posts(s.f.queue, s.f.model);
+    wefti_atomic_u64_store_relaxed(&class->hint_least_ns, 1000);
+    submit_next(&s);
+    assert_int_equal(queue_case_count_posts(s.f.queue), 0);
+    wefti_queue_lock(s.f.queue);
+    assert_int_equal(s.f.queue->promised_count, 0);
+    wefti_mutex_unlock(&s.f.queue->lock);
+    wefti_atomic_u64_store_relaxed(&class->hint_promises_ns, 0);
+    before = queue_case_count_posts(s.f.queue);
+    submit_next(&s);
+    assert_int_equal(queue_case_count_posts(s.f.queue), before + 1);
+    tear_down(&s);
+}
+
 /* As threads have that each use their own: all of them are remembered. */
 static void test_many_models_are_posted(void **state)
 {
@@ -199,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_no_memory_holds_nothing),
         cmocka_unit_test(test_many_models_are_posted),
         cmocka_unit_test(test_brief_requests_wait_for_their_caller),
+        cmocka_unit_test(test_a_broken_promise_is_remembered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -500,8 +500,13 @@ enum { WEFTI_QUEUE_MOST_LED_NS = 1000000 };
  * time included. */
 bool wefti_queue_is_leadable(const wefti_queue_request *request);
 
-/* Whether it is too short to wake a worker for it where its caller soon waits. */
-bool wefti_queue_is_brief(const wefti_queue_request *request);
+/* Whether callers of its class came of late for what they were to run. */
+bool wefti_queue_keeps_promises(const wefti_queue_request *request);
+
+/* Whether its caller had better run it though a core may be idle: to wake a worker
+ * would take longer, and callers of its class came of late for what they were to run.
+ */
+bool wefti_queue_is_for_caller(const wefti_queue_request *request);
 
 /* Whether a worker need not be woken for a new request, for its caller will soon wait
  * for it: so it was of late, there is no idle core to be used by more than one of a

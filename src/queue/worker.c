@@ -5,6 +5,11 @@
 #include "base/memory.h"
 #include "queue/queue.h"
 
+/* Who did not come for its request has waited for up to twice the time of a promise: so
+ * for fifty times as long nothing of its class is left to callers while a core may be
+ * idle, however many of them come. */
+static const int64_t BROKEN_REST_NS = INT64_C(100) * WEFTI_QUEUE_PROMISE_NS;
+
 /* Whether all that waits is left to those who promised to come for it, and not for too
  * long yet. */
 static bool is_promised_locked(weft_queue *queue)
@@ -14,11 +19,14 @@ static bool is_promised_locked(weft_queue *queue)
         return false;
     }
     wefti_queue_request *oldest = queue->by_age.first;
-    if (wefti_clock_ns() - oldest->submitted_ns < WEFTI_QUEUE_PROMISE_NS) {
+    int64_t now_ns = wefti_clock_ns();
+    if (now_ns - oldest->submitted_ns < WEFTI_QUEUE_PROMISE_NS) {
         return true;
     }
     wefti_queue_end_promise_locked(oldest);
     wefti_patience_lose(&queue->promises);
+    wefti_atomic_u64_store_relaxed(&oldest->class->hint_promises_ns,
+                                   (uint64_t)(now_ns + BROKEN_REST_NS));
     return false;
 }
 
