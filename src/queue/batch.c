@@ -200,40 +200,38 @@ static void run_in_place(work *self, wefti_queue_request *request)
     }
 }
 
-/* Copies a caller's inputs into rows of the staging memory. */
-static void load(const work *self, const wefti_queue_request *request,
-                 const wefti_queue_form *form, void *staging, int64_t first)
+/* Copies one of a caller's inputs into rows of the staging memory. */
+static void load_input(const work *self, const wefti_queue_request *request,
+                       const wefti_queue_form *form, size_t index, int64_t first)
 {
-    for (size_t i = 0; i < request->io.input_count; i++) {
-        rows_at to = in_staging(form, i, staging, first);
-        rows_at from = of_caller(request, i);
-        if (self->class->cuts != NULL) {
-            wefti_queue_pad_rows(self->class, i, &request->tensors[i], to.data,
-                                 to.all_rows, to.first);
-        } else {
-            copy_rows(self->class, i, &to, &from, request->rows);
-        }
+    rows_at to = in_staging(form, index, self->scratch->staging, first);
+    rows_at from = of_caller(request, index);
+    if (self->class->cuts != NULL) {
+        wefti_queue_pad_rows(self->class, index, &request->tensors[index], to.data,
+                             to.all_rows, to.first);
+    } else {
+        copy_rows(self->class, index, &to, &from, request->rows);
     }
 }
 
-/* Points the tables of a batch at tensors of a caller, and copies the inputs that have
- * none. */
-static void load_in_place(const work *self, const wefti_queue_request *request,
-                          const wefti_queue_form *form,
-                          const wefti_queue_layout *layout, int64_t first)
+/* Points the tables of a layout, if there is one, at a caller's tensors, and copies the
+ * inputs that have none. */
+static void load(const work *self, const wefti_queue_request *request,
+                 const wefti_queue_form *form, const wefti_queue_layout *layout,
+                 int64_t first)
 {
     size_t inputs = request->io.input_count;
-    for (size_t i = 0; i < inputs + request->io.output_count; i++) {
-        const wefti_queue_apart *apart = &layout->tensors[i];
-        rows_at own = of_caller(request, i);
-        if (apart->row_bytes > 0) {
+    size_t outputs = layout ? request->io.output_count : 0;
+    for (size_t i = 0; i < inputs + outputs; i++) {
+        const wefti_queue_apart *apart = layout ? &layout->tensors[i] : NULL;
+        if (apart && apart->row_bytes > 0) {
+            rows_at own = of_caller(request, i);
             void **rows = row_table(self, apart) + first * apart->per_row;
             for (int64_t row = 0; row < request->rows * apart->per_row; row++) {
                 rows[row] = own.data + (size_t)row * apart->row_bytes;
             }
         } else if (i < inputs) {
-            rows_at to = in_staging(form, i, self->scratch->staging, first);
-            copy_rows(self->class, i, &to, &own, request->rows);
+            load_input(self, request, form, i, first);
         }
     }
 }
@@ -256,7 +254,7 @@ static void run_alone(work *self, wefti_queue_request *request)
         run_in_place(self, request);
         return;
     }
-    load(self, request, form, scratch->staging, 0);
+    load(self, request, form, NULL, 0);
     if (start(request)) {
         run_result answer;
         run_form(self, form, scratch->staging, NULL, &answer);
@@ -276,26 +274,17 @@ static void pad_tensor(work *self, const wefti_queue_form *form, size_t index,
     }
 }
 
-static void pad(work *self, const wefti_queue_form *form, int64_t rows)
+/* Where a layout says where rows lie, what nobody asked for is stored in the staging
+ * memory. */
+static void pad(work *self, const wefti_queue_form *form,
+                const wefti_queue_layout *layout, int64_t rows)
 {
     size_t inputs = weft_model_input_count(self->class->model->model);
-    for (size_t i = 0; i < inputs; i++) {
-        pad_tensor(self, form, i, rows);
-    }
-}
-
-/* The same where tables say where rows lie: what nobody asked for is stored in the
- * staging memory. */
-static void pad_in_place(work *self, const wefti_queue_form *form,
-                         const wefti_queue_layout *layout, int64_t rows)
-{
-    void *staging = self->scratch->staging;
-    size_t inputs = weft_model_input_count(self->class->model->model);
-    size_t outputs = weft_model_output_count(self->class->model->model);
+    size_t outputs = layout ? weft_model_output_count(self->class->model->model) : 0;
     for (size_t i = 0; i < inputs + outputs; i++) {
-        const wefti_queue_apart *apart = &layout->tensors[i];
-        rows_at own = in_staging(form, i, staging, 0);
-        if (apart->row_bytes > 0) {
+        const wefti_queue_apart *apart = layout ? &layout->tensors[i] : NULL;
+        if (apart && apart->row_bytes > 0) {
+            rows_at own = in_staging(form, i, self->scratch->staging, 0);
             void **table = row_table(self, apart);
             for (int64_t row = rows * apart->per_row; row < form->rows * apart->per_row;
                  row++) {
@@ -344,14 +333,13 @@ static bool is_worth_retrying(weft_status status)
 static int64_t load_all(const work *self, const wefti_queue_form *form)
 {
     wefti_queue_batch *batch = self->batch;
-    void *staging = self->scratch->staging;
     int32_t at_once = form->staging_bytes > MOST_STAGED_BYTES ? 1 : batch->count;
     int32_t kept = 0, count = batch->count;
     int64_t rows = 0;
     for (int32_t begin = 0; begin < count; begin += at_once) {
         for (int32_t i = begin; i < begin + at_once; i++) {
             wefti_queue_request *request = batch->requests[i];
-            load(self, request, form, staging, rows);
+            load(self, request, form, NULL, rows);
             request->first_row = rows;
             rows += request->rows;
         }
@@ -383,11 +371,11 @@ static bool run_joined_in_place(work *self, const wefti_queue_form *form,
     }
     for (int32_t i = 0; i < batch->count; i++) {
         wefti_queue_request *request = batch->requests[i];
-        load_in_place(self, request, form, layout, rows);
+        load(self, request, form, layout, rows);
         request->first_row = rows;
         rows += request->rows;
     }
-    pad_in_place(self, form, layout, rows);
+    pad(self, form, layout, rows);
     run_result answer;
     run_form(self, form, scratch->staging, layout, &answer);
     if (answer.status != WEFT_OK && is_worth_retrying(answer.status)) {
@@ -420,7 +408,7 @@ static void run_joined(work *self, wefti_queue_form *form)
         return;
     }
     batch->padded_rows = form->rows - batch->rows;
-    pad(self, form, rows);
+    pad(self, form, NULL, rows);
     run_result answer;
     run_form(self, form, self->scratch->staging, NULL, &answer);
     /* Also of one that is left alone: rows of cancelled ones have run with it. */

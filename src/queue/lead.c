@@ -86,11 +86,12 @@ bool wefti_queue_is_promise_locked(wefti_queue_request *request)
     uint32_t threads = wefti_queue_count_threads_locked(queue, request->submitter);
     bool is_crowd = threads >= (uint32_t)queue->params.workers;
     bool has_one = queue->live_count <= threads; /* each thread */
-    bool is_alone = (is_crowd || has_one) && wefti_queue_keeps_promises(request);
+    bool is_for_caller = wefti_queue_keeps_promises(request)
+                             ? is_crowd || has_one || wefti_queue_is_for_caller(request)
+                             : is_crowd && !has_one;
     /* Where all workers are awake, the first to sleep becomes the watch. */
     bool is_watched = queue->watching || queue->sleeping <= queue->woken;
-    return request->leadable && is_watched &&
-           ((is_crowd && !has_one) || is_alone || wefti_queue_is_for_caller(request)) &&
+    return request->leadable && is_watched && is_for_caller &&
            wefti_patience_try(&queue->promises);
 }
 
