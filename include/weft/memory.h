@@ -13,7 +13,8 @@ typedef struct weft_memory weft_memory;
 /* Allocates at the present point of `stream`; blocks released earlier on the same
  * stream are reused at once, those of other streams only when every stream that
  * touched them has passed the point of their release.
- * Threads: owner of the stream. Blocks: never.
+ * Threads: owner of the stream, who keeps an owner of the device meanwhile (a model and
+ * an acquired stream are such; a lease is not). Blocks: never.
  * Shape: aligned to 64 bytes, contents undefined. Owns: the caller releases it.
  * Errors: WEFT_OUT_OF_MEMORY at the device's cap; nothing else is disturbed. */
 WEFT_API WEFT_MUST_USE weft_status weft_memory_allocate(weft_stream *stream,
