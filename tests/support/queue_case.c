@@ -261,6 +261,7 @@ void queue_case_expect_posts(weft_queue *queue, const weft_model *model)
     wefti_queue_class *class = wefti_queue_find_model_locked(queue, model)->classes;
     class->alone_ns = 1000;
     wefti_atomic_u64_store_relaxed(&class->hint_row_ns, 1000);
+    wefti_atomic_u64_store_relaxed(&class->hint_promises_ns, 0);
     wefti_mutex_unlock(&queue->lock);
     wefti_patience_init(&queue->promises);
 }
