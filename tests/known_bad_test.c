@@ -22,9 +22,10 @@ static const char *device_name = "cpu";
 static bool is_card;
 /* Two threads meet in a context that is leased twice only by chance: on a card, where a
  * run takes some microseconds, the more so the more there are; on a busy machine not in
- * each round. */
+ * each round. A card's threads keep to contexts of their own, so there are more workers
+ * than a small card has contexts: some of them share one. */
 enum { THREADS = 8, ITERATIONS = 20, MORE_THREADS = 24, MORE_ITERATIONS = 400 };
-enum { MOST_ROUNDS = 20 };
+enum { MOST_ROUNDS = 100, WORKERS = 16 };
 static int32_t threads = THREADS, iterations = ITERATIONS;
 
 /* Instead of them on the card made of C, which computes a thousand times slower. With
@@ -127,7 +128,7 @@ typedef struct reds {
 static reds count_red(wefti_sabotage what, bool from_the_start)
 {
     static const cli_way direct = {0};
-    static const cli_way queued = {.queued = true, .workers = 4, .in_flight = 2};
+    static const cli_way queued = {.queued = true, .workers = WORKERS, .in_flight = 2};
     return (reds){count_red_of(what, from_the_start, &direct),
                   count_red_of(what, from_the_start, &queued)};
 }
