@@ -35,6 +35,20 @@ class Futures(unittest.TestCase):
         """The only worker has something to do for a tenth of a second."""
         return self.slow.submit(self.big)
 
+    def while_busy(self, body):
+        """What `body` asserts is true while the only worker is at its argument. Where
+        this thread was held up for longer than that takes, it tries again."""
+        for left in reversed(range(100)):
+            first = self.busy()
+            try:
+                body(first)
+                break
+            except (AssertionError, SystemExit):
+                if not first.done() or left == 0:
+                    raise
+        self.assertIsNone(first.exception(60))
+        return first
+
     def test_result(self):
         future = self.relu.submit(x=-X)
         self.assertIsInstance(future, weft.Future)
@@ -51,13 +65,15 @@ class Futures(unittest.TestCase):
             weft.Future()
 
     def test_a_wait_that_is_too_short(self):
-        future = self.busy()
-        with self.assertRaises(weft.TimeoutError) as raised:
-            future.result(timeout=0)
-        self.assertIsInstance(raised.exception, TimeoutError)
-        with self.assertRaises(weft.TimeoutError):
-            future.exception(timeout=0.0)
-        self.assertFalse(future.done())
+        def wait(future):
+            with self.assertRaises(weft.TimeoutError) as raised:
+                future.result(timeout=0)
+            self.assertIsInstance(raised.exception, TimeoutError)
+            with self.assertRaises(weft.TimeoutError):
+                future.exception(timeout=0.0)
+            self.assertFalse(future.done())
+
+        future = self.while_busy(wait)
         self.assertEqual(future.result(60).shape, (512, 512))
         for wrong in ("x", float("nan")):
             with self.assertRaises((TypeError, ValueError)):
@@ -112,26 +128,29 @@ class Futures(unittest.TestCase):
             weft.Future.exception(Late(wait, None, None), 0)
 
     def test_a_request_that_starts_too_late(self):
-        first = self.busy()
-        late = self.relu.submit(X, timeout_us=1)
-        with self.assertRaises(weft.TimeoutError):
-            late.result(60)
-        self.assertTrue(late.done())
-        self.assertIsInstance(late.exception(), weft.TimeoutError)
-        first.result(60)
+        def submit_late(first):
+            late = self.relu.submit(X, timeout_us=1)
+            with self.assertRaises(weft.TimeoutError):
+                late.result(60)
+            self.assertTrue(late.done())
+            self.assertIsInstance(late.exception(), weft.TimeoutError)
+
+        self.while_busy(submit_late)
         for wrong in (-1, 2**63):
             with self.assertRaises((TypeError, ValueError)):
                 self.relu.submit(X, timeout_us=wrong)
 
     def test_cancel(self):
-        first, second = self.busy(), self.relu.submit(X)
-        self.assertTrue(second.cancel())
-        self.assertTrue(second.cancelled() and second.done())
-        with self.assertRaises(weft.CancelledError) as raised:
-            second.result()
-        self.assertIsInstance(raised.exception, concurrent.futures.CancelledError)
-        self.assertEqual(second.exception().status, weft.Status.CANCELLED)
-        first.result(60)
+        def cancel_second(first):
+            second = self.relu.submit(X)
+            self.assertTrue(second.cancel())
+            self.assertTrue(second.cancelled() and second.done())
+            with self.assertRaises(weft.CancelledError) as raised:
+                second.result()
+            self.assertIsInstance(raised.exception, concurrent.futures.CancelledError)
+            self.assertEqual(second.exception().status, weft.Status.CANCELLED)
+
+        first = self.while_busy(cancel_second)
         self.assertFalse(first.cancel())
 
     def test_no_workers(self):
@@ -141,24 +160,26 @@ class Futures(unittest.TestCase):
         self.assertEqual(raised.exception.status, weft.Status.UNAVAILABLE)
 
     def test_callbacks(self):
-        heard, both = [], threading.Semaphore(0)
+        heard = []
 
-        def hear(future):
-            heard.append((future.result().tolist(), threading.current_thread().name))
-            both.release()
+        def add_callbacks(first):
+            heard.clear()
+            both, order, waiting = threading.Semaphore(0), [], self.relu.submit(X)
 
-        first = self.busy()
-        waiting = self.relu.submit(X)
-        order = []
-        for i in range(5):
-            waiting.add_done_callback(lambda future, i=i: order.append(i))
-        waiting.add_done_callback(hear)
-        waiting.add_done_callback(hear)
-        for _ in range(2):
-            self.assertTrue(both.acquire(timeout=60))
-        self.assertEqual(heard, [(X.tolist(), "weft-callbacks")] * 2)
-        self.assertEqual(order, list(range(5)))
-        first.result(60)
+            def hear(future):
+                heard.append((future.result().tolist(), threading.current_thread().name))
+                both.release()
+
+            for i in range(5):
+                waiting.add_done_callback(lambda future, i=i: order.append(i))
+            waiting.add_done_callback(hear)
+            waiting.add_done_callback(hear)
+            for _ in range(2):
+                self.assertTrue(both.acquire(timeout=60))
+            self.assertEqual(heard, [(X.tolist(), "weft-callbacks")] * 2)
+            self.assertEqual(order, list(range(5)))
+
+        first = self.while_busy(add_callbacks)
         first.add_done_callback(lambda future: heard.append(future))
         self.assertIs(heard[-1], first)  # at once, for it had ended
 
@@ -171,17 +192,23 @@ class Futures(unittest.TestCase):
         self.assertIn("ZeroDivisionError", logs.output[0])
 
     def test_a_callback_that_exits_keeps_the_thread(self):
-        first, after = self.busy(), threading.Event()
-        with self.assertLogs("weft", "ERROR") as logs:
-            first.add_done_callback(lambda future: sys.exit(3))
-            first.add_done_callback(lambda future: after.set())
-            self.assertTrue(after.wait(60))
-        self.assertIn("SystemExit", logs.output[0])
-        self.busy().add_done_callback(lambda future: logs.output.append("later"))
+        after = threading.Event()
+
+        def exit_in_callback(first):
+            after.clear()
+            with self.assertLogs("weft", "ERROR") as logs:
+                first.add_done_callback(lambda future: sys.exit(3))
+                first.add_done_callback(lambda future: after.set())
+                self.assertTrue(after.wait(60))
+            self.assertIn("SystemExit", logs.output[0])
+
+        self.while_busy(exit_in_callback)
+        heard = []
+        self.busy().add_done_callback(lambda future: heard.append("later"))
         after.clear()
         self.busy().add_done_callback(lambda future: after.set())
         self.assertTrue(after.wait(60))
-        self.assertEqual(logs.output[-1], "later")
+        self.assertEqual(heard, ["later"])
 
     def test_callbacks_may_submit_and_drop_futures(self):
         ended = threading.Event()
@@ -198,17 +225,20 @@ class Futures(unittest.TestCase):
         self.assertTrue(ended.wait(60))
 
     def test_arrays_live_as_long_as_their_request(self):
-        first = self.busy()
-        x = np.ones((300, 300), np.float32).view(Array)
-        place = np.zeros((300, 300), np.float32).view(Array)
-        seen = [weakref.ref(x), weakref.ref(place)]
-        self.relu.submit(x, out=place)  # the future is dropped, the request is not
-        del x, place
-        gc.collect()
-        self.assertFalse(first.done())
-        self.assertIsNotNone(seen[0]())
-        self.assertIsNotNone(seen[1]())
-        first.result(60)
+        seen = []
+
+        def drop_arrays(first):
+            x = np.ones((300, 300), np.float32).view(Array)
+            place = np.zeros((300, 300), np.float32).view(Array)
+            seen[:] = weakref.ref(x), weakref.ref(place)
+            self.relu.submit(x, out=place)  # the future is dropped, the request is not
+            del x, place
+            gc.collect()
+            alive = [ref() is not None for ref in seen]
+            self.assertFalse(first.done())
+            self.assertEqual(alive, [True, True])
+
+        self.while_busy(drop_arrays)
         self.device.drain(60)
         self.relu.submit(X).result()  # frees what ended requests left
         self.device.drain(60)
@@ -225,29 +255,37 @@ class Futures(unittest.TestCase):
         self.assertIsNone(seen())
 
     def test_a_buffer_in_use_cannot_be_resized(self):
-        first = self.busy()
         model = weft.load(onnx_bytes.identity("uint8"), self.device)
-        memory = bytearray(b"abc")
-        future = model.submit(memory)
-        with self.assertRaises(BufferError):
-            memory.append(0)
-        first.result(60)
+        kept = []
+
+        def resize(first):
+            memory = bytearray(b"abc")
+            kept[:] = memory, model.submit(memory)
+            with self.assertRaises(BufferError):
+                memory.append(0)
+
+        self.while_busy(resize)
+        memory, future = kept
         future.result()
         memory.append(0)
 
     def test_an_array_in_use_cannot_be_resized(self):
-        first = self.busy()
-        x = np.array(X)
-        future = self.relu.submit(x)
-        with self.assertRaisesRegex(ValueError, "cannot resize"):
-            x.resize(2)
-        first.result(60)
+        kept = []
+
+        def resize(first):
+            x = np.array(X)
+            kept[:] = [self.relu.submit(x)]
+            with self.assertRaisesRegex(ValueError, "cannot resize"):
+                x.resize(2)
+
+        self.while_busy(resize)
+        future = kept.pop()
         self.assertEqual(future.result().tobytes(), self.relu(X).tobytes())
 
 
 class Asyncio(unittest.TestCase):
     setUpClass = Futures.__dict__["setUpClass"]
-    busy = Futures.busy
+    busy, while_busy = Futures.busy, Futures.while_busy
 
     def test_a_thousand_awaits(self):
         inputs = [np.full((4, 4), i, np.float32) for i in range(1000)]
@@ -280,8 +318,7 @@ class Asyncio(unittest.TestCase):
             self.assertIs(answer[1], answers[0][3])
 
     def test_errors_and_others_cancels(self):
-        async def main():
-            first = self.busy()
+        async def main(first):
             cancelled, late = self.relu.submit(X), self.relu.submit(X, timeout_us=1)
             asyncio.get_running_loop().call_later(0.001, cancelled.cancel)
             with self.assertRaises(weft.CancelledError):
@@ -290,11 +327,10 @@ class Asyncio(unittest.TestCase):
                 await late
             await first
 
-        asyncio.run(main())
+        self.while_busy(lambda first: asyncio.run(main(first)))
 
     def test_a_cancelled_task_cancels_its_request(self):
-        async def main():
-            first = self.busy()
+        async def main(first):
             future = self.relu.submit(X)
             with self.assertRaises(TimeoutError):
                 async with asyncio.timeout(0.001):
@@ -302,7 +338,7 @@ class Asyncio(unittest.TestCase):
             self.assertTrue(future.cancelled())
             await first
 
-        asyncio.run(main())
+        self.while_busy(lambda first: asyncio.run(main(first)))
 
     def test_load_with_cancels_and_timeouts(self):
         slow = weft.load(onnx_bytes.slow(128, 3), self.device)
