@@ -216,7 +216,7 @@ static void test_defaults_of_requests(void **state)
 static void test_deadline_comes_too_near(void **state)
 {
     (void)state;
-    enum { RUN_MS = 2000, GIVEN_MS = 2020 };
+    enum { RUN_MS = 60000, GIVEN_MS = 60020 };
     queue_case f;
     queue_case_plug plug;
     queue_case_call call;
@@ -230,13 +230,13 @@ static void test_deadline_comes_too_near(void **state)
     f.queue->models->classes->alone_ns = RUN_MS * 1e6;
     wefti_mutex_unlock(&f.queue->lock);
     weft_queue_submit_params given = WEFT_QUEUE_SUBMIT_PARAMS_INIT;
-    given.deadline_us = GIVEN_MS * 1000;
+    given.deadline_us = GIVEN_MS * INT64_C(1000);
     int64_t begin_ns = wefti_clock_ns();
     weft_request *request = queue_case_submit(&f, &call, &given);
     assert_int_equal(weft_request_wait(request, WEFT_FOREVER, &error), WEFT_TIMEOUT);
     assert_true(wefti_clock_ns() - begin_ns < RUN_MS * INT64_C(1000000));
-    assert_non_null(strstr(error.message, "2000.000 ms"));
-    assert_non_null(strstr(error.message, "2020.000 ms"));
+    assert_non_null(strstr(error.message, "60000.000 ms"));
+    assert_non_null(strstr(error.message, "60020.000 ms"));
     weft_request_release(request);
     queue_case_plug_out(&plug);
     queue_case_tear_down(&f);
