@@ -438,6 +438,9 @@ PyObject *door_pending_drain(PyObject *self, const uint64_t *count, door_drain d
 /* Cancels and awaits all; later ones are refused. */
 void door_pending_shut_down(int64_t timeout_ns);
 
+/* Before the first call; again does nothing. */
+void door_pending_init(void);
+
 /* In the child of a fork: forgets what was in flight. */
 void door_pending_forked(void);
 

@@ -253,6 +253,7 @@ static int execute(PyObject *module)
                         "weft cannot be imported into a subinterpreter");
         return -1;
     }
+    door_pending_init();
     return make_names() || add_types(module) ? -1 : 0;
 }
 

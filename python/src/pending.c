@@ -17,7 +17,23 @@ static struct {
     door_pending *dead;       /* guarded by lock: to be freed with the GIL */
     door_watch *dead_watches; /* guarded by lock: the same */
     bool shut;                /* guarded by lock: no more are accepted */
-} all = {.lock = PTHREAD_MUTEX_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER};
+} all = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* Its waits have the monotonic clock: the other one may be set. */
+static void make_condition(void)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&all.ended, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+void door_pending_init(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_condition);
+}
 
 /* The device's count of those in flight; its model is kept by the pending call. */
 static uint64_t *device_count(const door_pending *pending)
@@ -212,7 +228,7 @@ uint64_t door_pending_count(const uint64_t *queue_count)
 static bool await_none(const uint64_t *count, int64_t part_ns)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until); /* what the condition's clock is */
+    clock_gettime(CLOCK_MONOTONIC, &until);
     int64_t ns = until.tv_nsec + part_ns;
     until.tv_sec += ns / 1000000000;
     until.tv_nsec = ns % 1000000000;
@@ -287,7 +303,7 @@ static weft_request *next_to_cancel(void)
 static void await_all(int64_t timeout_ns)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until); /* what the condition's clock is */
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += timeout_ns / 1000000000;
     pthread_mutex_lock(&all.lock);
     int code = 0;
@@ -315,7 +331,7 @@ void door_pending_shut_down(int64_t timeout_ns)
 void door_pending_forked(void)
 {
     pthread_mutex_init(&all.lock, NULL);
-    pthread_cond_init(&all.ended, NULL);
+    make_condition();
     all.in_flight = NULL; /* they go on in the parent, and never end here */
     all.dead = NULL;
     all.dead_watches = NULL;
