@@ -106,7 +106,7 @@ class Queues(unittest.TestCase):
         with self.assertRaises(weft.Error) as raised:
             queue.submit(self.linear, self.inputs[0])
         self.assertEqual(raised.exception.status, weft.Status.CLOSED)
-        queue.drain(60)
+        queue.drain(1)
 
     def test_a_model_that_runs_alone(self):
         queue = weft.Queue(self.slow)

@@ -243,7 +243,6 @@ static void test_fair_shares(void **state)
     /* 30 by the weights; the oldest goes first now and then. */
     assert_in_range(first_forty, 27, 33);
     tear_down(f);
-    wefti_clock_hook = NULL;
 }
 
 static void test_order_is_preserved(void **state)
@@ -313,21 +312,29 @@ static void test_a_removed_model_goes_in_order_too(void **state)
     queue_case_tear_down(&f);
 }
 
-/* With a delay a lone request is held back for others. */
-static void test_delay(void **state)
+/* The first request goes at once, for whether joining pays is not known yet; from then
+ * on it may. */
+static fixture *set_up_delay(int64_t delay_us)
 {
-    (void)state;
     weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
     params.workers = 1;
     params.max_batch_size = 8;
     params.preferred_batch_sizes[0] = 4;
     params.preferred_batch_size_count = 1;
-    params.max_queue_delay_us = 20000;
+    params.max_queue_delay_us = delay_us;
     fixture *f = set_up(&params);
-    add(f, 0, 0, NULL); /* whether joining pays is not known yet: it goes at once */
+    add(f, 0, 0, NULL);
     assert_int_equal(weft_request_wait(f->requests[0].request, WEFT_FOREVER, NULL),
                      WEFT_OK);
     assert_int_equal(weft_queue_drain(f->queue, WEFT_FOREVER, NULL), WEFT_OK);
+    return f;
+}
+
+/* With a delay a lone request is held back for others. */
+static void test_delay(void **state)
+{
+    (void)state;
+    fixture *f = set_up_delay(20000);
     int64_t begin_ns = wefti_clock_ns();
     add(f, 1, 0, NULL);
     assert_int_equal(weft_request_wait(f->requests[1].request, WEFT_FOREVER, NULL),
@@ -341,17 +348,7 @@ static void test_delay(void **state)
 static void test_preferred_size_ends_the_delay(void **state)
 {
     (void)state;
-    weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
-    params.workers = 1;
-    params.max_batch_size = 8;
-    params.preferred_batch_sizes[0] = 4;
-    params.preferred_batch_size_count = 1;
-    params.max_queue_delay_us = 60 * 1000000;
-    fixture *f = set_up(&params);
-    add(f, 0, 0, NULL); /* from then on joining may pay */
-    assert_int_equal(weft_request_wait(f->requests[0].request, WEFT_FOREVER, NULL),
-                     WEFT_OK);
-    assert_int_equal(weft_queue_drain(f->queue, WEFT_FOREVER, NULL), WEFT_OK);
+    fixture *f = set_up_delay(60 * 1000000);
     weft_queue_statistics before, after;
     weft_queue_get_statistics(f->queue, &before);
     for (int i = 1; i < 5; i++) {
@@ -369,14 +366,7 @@ static void test_preferred_size_ends_the_delay(void **state)
 static void test_close_ends_the_delay(void **state)
 {
     (void)state;
-    weft_queue_params params = WEFT_QUEUE_PARAMS_INIT;
-    params.workers = 1;
-    params.max_queue_delay_us = 60 * 1000000;
-    fixture *f = set_up(&params);
-    add(f, 0, 0, NULL); /* from then on joining may pay */
-    assert_int_equal(weft_request_wait(f->requests[0].request, WEFT_FOREVER, NULL),
-                     WEFT_OK);
-    assert_int_equal(weft_queue_drain(f->queue, WEFT_FOREVER, NULL), WEFT_OK);
+    fixture *f = set_up_delay(60 * 1000000);
     add(f, 1, 0, NULL);
     assert_int_equal(weft_request_wait(f->requests[1].request, 50000000, NULL),
                      WEFT_TIMEOUT);
@@ -449,7 +439,7 @@ int main(void)
         cmocka_unit_test(test_earliest_deadline_first),
         cmocka_unit_test(test_lowest_priority_moves),
         cmocka_unit_test(test_request_without_deadline_moves),
-        cmocka_unit_test(test_fair_shares),
+        cmocka_unit_test_teardown(test_fair_shares, crew_reset_clock),
         cmocka_unit_test(test_order_is_preserved),
         cmocka_unit_test(test_a_removed_model_goes_in_order_too),
         cmocka_unit_test(test_delay),

@@ -41,6 +41,10 @@ typedef struct crew_gate {
 void crew_gate_open(crew_gate *gate);
 void crew_gate_pass(crew_gate *gate);
 
+/* The end of a test that set wefti_clock_hook, also after a failure: the tests that
+ * follow have the system's clock. */
+int crew_reset_clock(void **state);
+
 /* Small seeded random numbers (xorshift), one state per thread. */
 uint32_t crew_random(uint64_t *state);
 

@@ -194,14 +194,6 @@ static void no_help_when_all_cores_have_callers(void **state)
     wefti_team_destroy(a.team);
 }
 
-/* Also after a failure: others would wait for the clock. */
-static int let_the_clock_go(void **state)
-{
-    (void)state;
-    wefti_clock_hook = NULL;
-    return 0;
-}
-
 typedef struct caller {
     wefti_team *team;
     uint32_t seed, runs, wrong, helped;
@@ -331,7 +323,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lone_caller_is_helped),
         cmocka_unit_test_teardown(no_help_when_all_cores_have_callers,
-                                  let_the_clock_go),
+                                  crew_reset_clock),
         cmocka_unit_test(each_tile_is_done_once),
         cmocka_unit_test(the_first_failing_tile_is_named),
         cmocka_unit_test(creating_can_fail),

@@ -16,6 +16,7 @@
 #include "base/memory.h"
 #include "base/testing.h"
 #include "base/thread.h"
+#include "support/crew.h"
 #include "support/fake_driver.h"
 
 static const wefti_backend *const cuda = &wefti_backend_cuda;
@@ -362,14 +363,6 @@ static void runs_make_way_for_a_moment(void **state)
     close_stage(&s);
 }
 
-/* Also after a failure. */
-static int let_the_clock_go(void **state)
-{
-    (void)state;
-    wefti_clock_hook = NULL;
-    return 0;
-}
-
 /* y = x + x, one kernel with so large an input that its runs take turns on the bus. */
 enum { LARGE = 50000, CALLERS = 12, CALLS = 4 };
 static weft_status make_large(wefti_backend_device *device, wefti_recipe **recipe)
@@ -484,7 +477,7 @@ int main(void)
         cmocka_unit_test(graphs_are_capped),
         cmocka_unit_test(a_kernel_is_launched_by_the_load),
         cmocka_unit_test(every_failed_call_is_an_answer),
-        cmocka_unit_test_teardown(runs_make_way_for_a_moment, let_the_clock_go),
+        cmocka_unit_test_teardown(runs_make_way_for_a_moment, crew_reset_clock),
         cmocka_unit_test(runs_take_turns_on_the_bus),
     };
     if (!fake_driver_find()) {
